@@ -1,0 +1,44 @@
+"""Descent, Derived: how neural networks are trained, each rule written once and read many ways.
+
+Public names live here and load when first used, so a page depends only on what it takes.
+
+>>> from reference_impl import SGD, minimize, taco_shell
+>>> path, losses = minimize(taco_shell(10), [10.0, 1.0], SGD(lr=0.18), steps=50)
+>>> print(f"{losses[0]:.1f} -> {losses[-1]:.1e}")
+55.0 -> 1.2e-07
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .optimization.landscapes import (
+        Landscape, bowl, double_well, noisy, quadratic, rosenbrock, saddle, taco_shell,
+    )
+    from .optimization.minimize import Descent, minimize
+    from .optimization.momentum import Momentum
+    from .optimization.optimizer import Optimizer, Schedule
+    from .optimization.sgd import SGD, minibatches, train
+
+_HOME = {
+    "optimization.landscapes": "Landscape bowl double_well noisy quadratic rosenbrock saddle taco_shell",
+    "optimization.minimize": "Descent minimize",
+    "optimization.momentum": "Momentum",
+    "optimization.optimizer": "Optimizer Schedule",
+    "optimization.sgd": "SGD minibatches train",
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
+
+__all__ = sorted(_MODULE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULE[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

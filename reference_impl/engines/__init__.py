@@ -1,0 +1,44 @@
+"""How a rule is read: one tape, many readings. This package knows no chapter.
+
+`blocked` (NumPy, the default), `compiled` (Numba, extra `fast`), `symbolic` (SymPy). A reading on
+another array library is one more module with the same `step(rule, arrays, hyper)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from . import blocked, compiled
+from .tape import Rule
+
+# Below this many elements a step is too short to repay a second of compilation.
+COMPILED_FROM = 2**18
+
+
+def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
+    """Apply `rule` in place to `arrays` = (w, g, *state) by the fastest reading at hand.
+
+    Large contiguous arrays go to `compiled` where Numba is installed, everything else to
+    `blocked`. The two agree to the last bit, so the choice shows in time alone.
+    """
+    w = arrays[0]
+    large = w.size >= COMPILED_FROM and w.dtype.itemsize in (4, 8)
+    chosen = compiled if large and compiled.available() and blocked.flat(arrays) is not None else blocked
+    chosen.step(rule, arrays, hyper)
+
+
+def finite(array: np.ndarray) -> bool:
+    """Whether every element is a finite number; allocates nothing of the array's size.
+
+    >>> finite(np.array([1.0, 2.0])), finite(np.array([1.0, np.nan]))
+    (True, False)
+    """
+    views = blocked.flat([array])
+    if views is not None and array.dtype != np.float16:
+        with np.errstate(all="ignore"):
+            if np.isfinite(np.dot(views[0], views[0])):
+                return True  # else a square may just have overflowed: look at each element
+    size = blocked.BLOCK_BYTES // array.dtype.itemsize
+    return all(np.isfinite(piece).all() for (piece,) in blocked.blocks([array], size, read=0))

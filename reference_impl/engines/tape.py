@@ -1,0 +1,126 @@
+"""The tape: a rule called once on symbols, with every ufunc it used written down.
+
+A rule is a pure elementwise function `rule(w, g, *state, *, hyperparameters)` that returns the new
+`w` and the new state. Every reading of it (blocked, compiled, symbolic) replays this one tape, so
+nothing else in the package states the equation again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+Rule = Callable[..., Any]
+
+# What Python itself does with two floats; NumPy's scalar ufuncs may differ in the last bit.
+OPERATORS: dict[np.ufunc, Callable[..., Any]] = {
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+    np.divide: operator.truediv,
+    np.power: operator.pow,
+    np.negative: operator.neg,
+}
+
+# An ndarray raised to one of these powers takes the short cut, so the tape takes it too.
+POWERS: dict[float, np.ufunc] = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
+
+
+class Symbol(NDArrayOperatorsMixin):
+    """A value on the tape: an argument of the rule, or a ufunc of earlier values."""
+
+    # Symbols are keys of dictionaries, so equality means identity again.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __init__(self, nodes: list[Symbol], name: str = "", ufunc: np.ufunc | None = None,
+                 args: tuple[Any, ...] = (), scalar: bool = False) -> None:
+        self.name, self.ufunc, self.args, self.scalar, self._nodes = name, ufunc, args, scalar, nodes
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Symbol:
+        if method != "__call__" or options or ufunc.nout != 1:
+            raise TypeError(f"a rule may call plain ufuncs with one result only, got "
+                            f"{ufunc.__name__}.{method} with {options}")
+        scalar = all(not isinstance(a, Symbol) or a.scalar for a in args)
+        if ufunc is np.power and not scalar and not isinstance(args[1], Symbol) and args[1] in POWERS:
+            ufunc, args = POWERS[args[1]], args[:1]
+        node = Symbol(self._nodes, ufunc=ufunc, args=args, scalar=scalar)
+        self._nodes.append(node)
+        return node
+
+    def __bool__(self) -> bool:
+        raise TypeError("a rule must not branch on its values: every element takes the same path")
+
+    def __repr__(self) -> str:
+        return self.name or f"{self.ufunc.__name__}({', '.join(map(repr, self.args))})"  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True, eq=False)
+class Tape:
+    """What a rule does: its arrays `w, g, *state`, its hyperparameters, its nodes, its results."""
+
+    arrays: tuple[Symbol, ...]
+    hyper: tuple[Symbol, ...]
+    nodes: tuple[Symbol, ...]
+    results: tuple[Any, ...]
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """The names of the state arrays."""
+        return tuple(a.name for a in self.arrays[2:])
+
+    @property
+    def written(self) -> tuple[Symbol, ...]:
+        """The arrays that the results replace: `w` and the state, not `g`."""
+        return self.arrays[:1] + self.arrays[2:]
+
+    def scalars(self, hyper: Mapping[str, float]) -> dict[Symbol, float]:
+        """The value of every scalar on the tape, computed once a step in Python's float64."""
+        values: dict[Symbol, float] = {s: hyper[s.name] for s in self.hyper}
+        for node in self.nodes:
+            if node.scalar:
+                function = OPERATORS.get(node.ufunc, node.ufunc)  # type: ignore[arg-type]
+                values[node] = float(function(*(values.get(a, a) if isinstance(a, Symbol) else a
+                                                for a in node.args)))
+        return values
+
+
+@lru_cache(maxsize=None)
+def trace(rule: Rule) -> Tape:
+    """The tape of `rule`.
+
+    Raises TypeError when the signature is not `(w, g, *state, *, hyperparameters)`, when the rule
+    branches on a value, or when it does not return the new `w` and one array for each state.
+
+    >>> def momentum(w, g, v, *, lr, rho):
+    ...     v = rho * v + g
+    ...     w = w - lr * v
+    ...     return w, v
+    >>> tape = trace(momentum)
+    >>> tape.state
+    ('v',)
+    >>> [node.ufunc.__name__ for node in tape.nodes]
+    ['multiply', 'add', 'multiply', 'subtract']
+    """
+    parameters = inspect.signature(rule).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    hyper = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if names[:2] != ["w", "g"] or len(names) + len(hyper) != len(parameters):
+        raise TypeError(f"rule {rule.__name__} must take (w, g, *state arrays, *, hyperparameters), "
+                        f"got {inspect.signature(rule)}")
+    nodes: list[Symbol] = []
+    arrays = tuple(Symbol(nodes, name) for name in names)
+    scalars = tuple(Symbol(nodes, name, scalar=True) for name in hyper)
+    results = rule(*arrays, **{s.name: s for s in scalars})
+    results = results if isinstance(results, tuple) else (results,)
+    if len(results) != len(arrays) - 1:
+        raise TypeError(f"rule {rule.__name__} must return the new w and its {len(arrays) - 2} state "
+                        f"arrays, got {len(results)} values")
+    return Tape(arrays, scalars, tuple(nodes), results)

@@ -1,0 +1,124 @@
+"""Momentum (heavy ball): the rule, its two conventions, and what theory says of it on a quadratic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engines.tape import Rule
+from .optimizer import Optimizer, Schedule, hyper
+
+
+def momentum(w: Any, g: Any, v: Any, *, lr: Any, rho: Any) -> tuple[Any, Any]:
+    """One step of momentum: the velocity `v` keeps `rho` of itself and takes in the gradient `g`.
+
+    Source: Polyak 1964, eq. (9); this form: Sutskever et al. 2013, eq. (1)-(2), with v = -v/lr.
+
+    >>> momentum(1.0, 2.0, 0.0, lr=0.1, rho=0.9)
+    (0.8, 2.0)
+    """
+    v = rho * v + g
+    w = w - lr * v
+    return w, v
+
+
+def momentum_lr_inside(w: Any, g: Any, v: Any, *, lr: Any, rho: Any) -> tuple[Any, Any]:
+    """Momentum with the learning rate inside the velocity, which then is the step itself.
+
+    Source: Sutskever et al. 2013, eq. (1)-(2); CS231n and *Deep Learning from Scratch* write it so.
+
+    >>> momentum_lr_inside(1.0, 2.0, 0.0, lr=0.1, rho=0.9)
+    (0.8, -0.2)
+    """
+    v = rho * v - lr * g
+    w = w + v
+    return w, v
+
+
+@dataclass
+class Momentum(Optimizer):
+    """Gradient descent with a velocity: [`momentum`][reference_impl.optimization.momentum.momentum] on every array.
+
+    `lr` > 0 is the learning rate α; `rho` in [0, 1) is ρ, the part of the velocity that friction
+    leaves in each step. Either may be a schedule. `lr_inside=True` takes
+    [`momentum_lr_inside`][reference_impl.optimization.momentum.momentum_lr_inside]: the same path
+    while `lr` is constant, another one when it changes.
+
+    >>> params = {"w": np.array([1.0])}
+    >>> optimizer = Momentum(lr=0.1, rho=0.9)
+    >>> for _ in range(2):
+    ...     optimizer.update(params, {"w": np.array([1.0])})
+    >>> print(params["w"], optimizer.state["v"]["w"])
+    [0.71] [1.9]
+    """
+
+    rule = staticmethod(momentum)
+
+    lr: float | Schedule = hyper(0.01, 0, open_low=True)
+    rho: float | Schedule = hyper(0.9, 0, 1)
+    lr_inside: bool = False
+
+    def _rule(self) -> Rule:
+        return momentum_lr_inside if self.lr_inside else momentum
+
+
+def iteration_matrix(curvature: Any, lr: Any, rho: Any, rule: Rule = momentum) -> list[list[Any]]:
+    """The matrix that takes (w, v) to the next (w, v) on the quadratic ½λw², entry by entry.
+
+    The rule is linear in (w, v) there, so its columns are the rule applied to (1, 0) and to (0, 1).
+    Numbers give numbers, SymPy symbols give SymPy expressions.
+
+    >>> iteration_matrix(2, 0.25, 0.5)
+    [[0.5, -0.125], [2.0, 0.5]]
+    """
+    columns = [rule(w, curvature * w, v, lr=lr, rho=rho) for w, v in ((1, 0), (0, 1))]
+    return [[column[row] for column in columns] for row in (0, 1)]
+
+
+def convergence_rate(lr: float, rho: float, curvatures: Any) -> float:
+    """The factor per step at which the slowest direction shrinks in the long run: the spectral radius.
+
+    `curvatures` are the eigenvalues λ > 0 of the Hessian. At or above 1 the steps do not converge.
+
+    >>> round(convergence_rate(0.1, 0.81, [1.0]), 6)
+    0.9
+    """
+    curvatures = np.atleast_1d(np.asarray(curvatures, dtype=float))
+    return max(float(np.abs(np.linalg.eigvals(iteration_matrix(c, lr, rho))).max()) for c in curvatures)
+
+
+class Tuning(NamedTuple):
+    """A learning rate and a momentum."""
+
+    lr: float
+    rho: float
+
+
+def best_tuning(curvatures: Any) -> Tuning:
+    """The `lr` and `rho` that make [`convergence_rate`][reference_impl.optimization.momentum.convergence_rate] smallest.
+
+    With m and L the smallest and the largest curvature: α = (2/(√L + √m))², ρ = ((√L - √m)/(√L + √m))²,
+    and the rate is √ρ. Source: Polyak 1964, section 2; Goh 2017, "Optimal parameters for momentum".
+
+    >>> best_tuning([1.0, 9.0])
+    Tuning(lr=0.25, rho=0.25)
+    """
+    roots = np.sqrt(np.asarray(curvatures, dtype=float))
+    low, high = float(roots.min()), float(roots.max())
+    return Tuning((2 / (high + low)) ** 2, ((high - low) / (high + low)) ** 2)
+
+
+def stationary_variance(lr: float, rho: float, curvature: float, sigma: float) -> float:
+    """The variance of `w` in the long run on ½λw², with independent noise of variance σ² in each gradient.
+
+    σ²α(1 + ρ)/(λ(1 - ρ)(2(1 + ρ) - αλ)), derived in the chapter. Raises ValueError outside the
+    stable range.
+
+    >>> round(stationary_variance(0.1, 0.0, 1.0, 1.0), 6)
+    0.052632
+    """
+    if not 0 < lr * curvature < 2 * (1 + rho):
+        raise ValueError(f"lr * curvature must lie in (0, {2 * (1 + rho):g}) for rho = {rho:g}, got {lr * curvature:g}")
+    return sigma**2 * lr * (1 + rho) / (curvature * (1 - rho) * (2 * (1 + rho) - lr * curvature))

@@ -1,0 +1,245 @@
+"""What every optimizer shares: hyperparameters, state, checks, and `update` in place."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from .. import engines
+from ..engines.tape import Rule, trace
+
+Schedule = Callable[[int], float]
+"""A hyperparameter that changes: a pure function of the number of finished steps (0, 1, 2, …)."""
+
+
+class Interval(NamedTuple):
+    """Where a hyperparameter may lie: from `low` (excluded if `open_low`) up to `high`, excluded.
+
+    >>> print(Interval(0, 1)), print(Interval(0, math.inf, open_low=True))
+    [0, 1)
+    (0, inf)
+    (None, None)
+    """
+
+    low: float
+    high: float
+    open_low: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, numbers.Real) and self.low <= value < self.high and not (  # type: ignore[operator]
+            self.open_low and value == self.low)
+
+    def __str__(self) -> str:
+        return f"{'(' if self.open_low else '['}{self.low:g}, {self.high:g})"
+
+
+def hyper(default: float, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
+    """A hyperparameter field of an optimizer: its default and where it may lie."""
+    return field(default=default, metadata={"within": Interval(low, high, open_low)})
+
+
+@dataclass
+class Optimizer:
+    """The base of all optimizers; a subclass gives its hyperparameters as fields, and its rule.
+
+    Any hyperparameter is a number or a [`Schedule`][reference_impl.optimization.optimizer.Schedule].
+    `check_finite=False` skips the look at the gradients, which costs one more pass over them.
+    """
+
+    rule: ClassVar[Rule]
+
+    check_finite: bool = field(default=True, kw_only=True)
+    steps: int = field(default=0, init=False, compare=False)
+    state: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, within in self._within.items():
+            if not callable(value := getattr(self, name)):
+                _checked(name, value, within)
+
+    @property
+    def _within(self) -> dict[str, Interval]:
+        return {f.name: f.metadata["within"] for f in fields(self) if "within" in f.metadata}
+
+    def _rule(self) -> Rule:
+        """The rule that the options choose."""
+        return type(self).rule
+
+    def hyperparameters(self) -> dict[str, float]:
+        """The value of each hyperparameter in the coming step.
+
+        Raises ValueError when one lies outside its range, TypeError when it is no number.
+
+        >>> from reference_impl import SGD
+        >>> SGD(lr=lambda step: 0.1 / (1 + step)).hyperparameters()
+        {'lr': 0.1}
+        """
+        values = {}
+        for name, within in self._within.items():
+            value = getattr(self, name)
+            if callable(value):
+                values[name] = _checked(f"{name}({self.steps})", value(self.steps), within)
+            else:
+                values[name] = _checked(name, value, within)
+        return values
+
+    def update(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+        """Take one step: change every array of `params` in place.
+
+        `params` and `grads` are dicts with the same keys; each gradient has its parameter's shape
+        and dtype (float16, 32 or 64). Any layout will do: 0-d, empty, strided, Fortran order.
+
+        Raises ValueError or TypeError, before anything is changed, when keys, shapes or dtypes do
+        not fit, a gradient holds NaN or infinity, a parameter is read-only, two arrays share
+        memory, or a hyperparameter is out of range. Only an interrupt or an allocation that fails
+        can leave a step half done.
+
+        >>> from reference_impl import SGD
+        >>> params = {"w": np.array([1.0, 2.0])}
+        >>> SGD(lr=0.1).update(params, {"w": np.array([1.0, -1.0])})
+        >>> print(params["w"])
+        [0.9 2.1]
+        """
+        rule = self._rule()
+        values = self.hyperparameters()
+        _check_arrays(params, grads, check_finite=self.check_finite)
+        state = self._state_for(rule, params)
+        for key, w in params.items():
+            engines.step(rule, [w, grads[key], *(of[key] for of in state.values())], values)
+        self.state = state
+        self.steps += 1
+
+    def _state_for(self, rule: Rule, params: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+        """The state arrays that fit `params`: those at hand, or zeros before the first step."""
+        names = trace(rule).state
+        if not self.state:
+            return {name: {key: np.zeros_like(w, subok=False) for key, w in params.items()} for name in names}
+        for name in names:
+            have = self.state[name]
+            if have.keys() != params.keys():
+                raise ValueError(f"params must keep the keys of the earlier steps {sorted(have)}, got {sorted(params)}")
+            for key, w in params.items():
+                if have[key].shape != w.shape or have[key].dtype != w.dtype:
+                    raise ValueError(f"params[{key!r}] must keep the shape {have[key].shape} and dtype {have[key].dtype} "
+                                     f"of the earlier steps, got {w.shape} and {w.dtype}")
+        return self.state
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later run needs to go on: a flat dict of copies, ready for `np.savez`.
+
+        >>> from reference_impl import Momentum
+        >>> optimizer = Momentum(lr=0.1)
+        >>> optimizer.update({"w": np.array([1.0])}, {"w": np.array([0.5])})
+        >>> optimizer.state_dict()
+        {'rule': 'momentum', 'steps': 1, 'v/w': array([0.5])}
+        """
+        arrays = {f"{name}/{key}": a.copy(order="K") for name, of in self.state.items() for key, a in of.items()}
+        return {"rule": self._rule().__name__, "steps": self.steps, **arrays}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go on from `saved`, a `state_dict` of an optimizer with the same rule.
+
+        The resumed run equals the uninterrupted one bit for bit. Raises ValueError, before
+        anything is changed, when `saved` belongs to another rule or lacks something.
+        """
+        rule = self._rule()
+        if missing := {"rule", "steps"} - set(saved):
+            raise ValueError(f"saved must hold 'rule' and 'steps', got none for {sorted(missing)}")
+        if str(saved["rule"]) != rule.__name__:
+            raise ValueError(f"saved must come from the rule {rule.__name__!r}, got {str(saved['rule'])!r}")
+        steps = int(saved["steps"])
+        if steps < 0 or steps != saved["steps"]:
+            raise ValueError(f"saved['steps'] must be a count of steps, got {saved['steps']!r}")
+        state: dict[str, dict[str, np.ndarray]] = {name: {} for name in trace(rule).state}
+        for entry in sorted(set(saved) - {"rule", "steps"}):
+            name, _, key = entry.partition("/")
+            if name not in state or not key:
+                raise ValueError(f"saved must hold {', '.join(f'{n}/<key>' for n in state) or 'no arrays'}, got {entry!r}")
+            state[name][key] = np.array(saved[entry], order="K")
+        if any(a.keys() != b.keys() for a, b in pairwise(state.values())) or (steps and not all(state.values())):
+            raise ValueError(f"saved must hold every state array of {list(state)} for every key, got {sorted(saved)}")
+        self.steps, self.state = steps, state if steps else {}
+
+
+def _checked(name: str, value: Any, within: Interval) -> float:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number in {within} or a schedule, got {value!r}")
+    if value not in within:
+        raise ValueError(f"{name} must lie in {within}, got {value!r}")
+    return float(value)
+
+
+def _check_arrays(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray], *, check_finite: bool) -> None:
+    for name, given in (("params", params), ("grads", grads)):
+        if not isinstance(given, Mapping):
+            raise TypeError(f"{name} must be a dict of arrays, got {type(given).__name__}")
+        for key, array in given.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{name} must have strings as keys, got {key!r}")
+            if not isinstance(array, np.ndarray):
+                raise TypeError(f"{name}[{key!r}] must be a NumPy array, got {type(array).__name__}")
+    if params.keys() != grads.keys():
+        raise ValueError(f"grads must have the keys of params {sorted(params)}, got {sorted(grads)}")
+    for key, w in params.items():
+        g = grads[key]
+        if w.dtype.kind != "f" or not w.dtype.isnative:
+            raise TypeError(f"params[{key!r}] must have a floating-point dtype, got {w.dtype}")
+        if g.dtype != w.dtype:
+            raise TypeError(f"grads[{key!r}] must have the dtype {w.dtype} of its parameter, got {g.dtype}")
+        if g.shape != w.shape:
+            raise ValueError(f"grads[{key!r}] must have the shape {w.shape} of its parameter, got {g.shape}")
+        if not w.flags.writeable:
+            raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
+    _check_memory(params, grads)
+    if check_finite:
+        for key, g in grads.items():
+            if not engines.finite(g):
+                where = tuple(int(i) for i in np.argwhere(~np.isfinite(g))[0])
+                raise ValueError(f"grads[{key!r}] must be finite, got {g[where]} at index {where}")
+
+
+def _check_memory(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+    """Refuse a parameter that shares memory with itself, another parameter or a gradient."""
+    spans = []
+    for name, given in (("params", params), ("grads", grads)):
+        for key, array in given.items():
+            if array.size:
+                low, high = np.lib.array_utils.byte_bounds(array)
+                spans.append((low, high, f"{name}[{key!r}]", array))
+                if name == "params" and _overlaps_itself(array):
+                    raise ValueError(f"params[{key!r}] must not overlap itself, got strides {array.strides} "
+                                     f"for the shape {array.shape}")
+    spans.sort(key=lambda span: span[:2])
+    open_spans: list[tuple[int, int, str, np.ndarray]] = []
+    for low, high, name, array in spans:
+        open_spans = [span for span in open_spans if span[1] > low]
+        for *_, other, before in open_spans:
+            written = name.startswith("params") or other.startswith("params")
+            if written and _share_memory(array, before):
+                raise ValueError(f"{name} and {other} must not share memory, got arrays that overlap")
+        open_spans.append((low, high, name, array))
+
+
+def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:  # undecided in reasonable time: not worth the risk
+        return True
+
+
+def _overlaps_itself(array: np.ndarray) -> bool:
+    """Whether two elements may share memory: an axis steps less far than the finer axes reach."""
+    if array.flags.c_contiguous or array.flags.f_contiguous:
+        return False
+    reach = array.itemsize
+    for stride, count in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
+        if stride < reach:
+            return True
+        reach += stride * (count - 1)
+    return False

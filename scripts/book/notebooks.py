@@ -1,0 +1,236 @@
+"""MkDocs hooks: a page's cells are run, and what they give becomes Markdown of the page, before MkDocs renders it.
+
+mkdocs-jupyter says which pages are notebooks. Instead of its rendering, one Markdown document is made of the executed
+page and left to MkDocs' own: links, footnotes, references and math work across cells as on any other page.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import event_priority, get_plugin_logger
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+SCRIPTS = str(Path(__file__).resolve().parents[1])
+if SCRIPTS not in sys.path:
+    sys.path.insert(0, SCRIPTS)
+
+from book import kernel  # noqa: E402
+from book.page import Page as Source  # noqa: E402
+
+log = get_plugin_logger("book")
+
+FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
+SHOWN = (FIGURE, "text/markdown", "text/latex", "text/html", "text/plain")  # the first that an output has
+LARGEST = 1_000_000  # bytes of a downloadable notebook with outputs; a larger one goes without
+# Comments (claims among them) go; code, where `<!--` is text, stays.
+COMMENT = re.compile(r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2[`~]*[ ]*$|(?<!`)(`+)(?!`).+?(?<!`)\3(?!`))|<!--.*?-->", re.M | re.S)
+
+
+@dataclass
+class Built:
+    """What an executed page has beside its Markdown."""
+
+    notebook: Any
+    figures: list[str] = field(default_factory=list)
+
+
+built: dict[str, Built] = {}
+
+
+@event_priority(100)  # before mkdocstrings takes the list of extensions for docstrings
+def on_config(config: MkDocsConfig) -> None:
+    """Add the site's math; fix the date of the build so that two builds of one source are the same bytes."""
+    if SCRIPTS not in sys.path:  # MkDocs puts sys.path back after it has loaded a hook
+        sys.path.insert(0, SCRIPTS)
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "315532800")  # 1980, as in a zip file without dates
+    config.markdown_extensions.append("book.mathml")
+    built.clear()
+
+
+@event_priority(50)  # before autorefs resolves references
+def on_env(env: Any, config: MkDocsConfig, files: Files) -> None:
+    """Tell autorefs of the names of other projects; a table here, as fetched inventories differ from day to day."""
+    if "autorefs" in config.plugins:
+        for name, url in config.extra.get("elsewhere", {}).items():
+            config.plugins["autorefs"].register_url(name, url)  # type: ignore[attr-defined]
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Run the page if it is a notebook, and give its cells and outputs back as Markdown."""
+    if not page.file.abs_src_path:
+        return markdown
+    root = Path(config.config_file_path).resolve().parent
+    path = Path(page.file.abs_src_path)
+    name = os.path.relpath(path.resolve(), root)
+    source = Source.read(path)
+    cells = [block for block in source.blocks if block.kind == "cell"]
+    if "render" not in vars(page):  # mkdocs-jupyter sets it on the pages that it takes for notebooks
+        if cells:
+            raise PluginError(
+                f"{name}:{cells[0].line}: this Python cell would not run: the front matter needs "
+                "'jupyter: {kernelspec: {name: python3, language: python, display_name: Python 3}}'"
+            )
+        return COMMENT.sub(r"\1", markdown)
+    del page.render  # type: ignore[attr-defined]
+    try:
+        outputs = kernel.run(
+            [cell.text for cell in cells], root, lambda s: log.info(f"{name}: {len(cells)} cells in {s:.1f} s")
+        )
+    except kernel.CellError as error:
+        cell = cells[error.cell]
+        first = cell.line if cell.text == "" else _first_line(path, cell)
+        raise PluginError(f"{name}:{first + error.line - 1}: a cell failed\n{error.traceback}") from None
+    built[page.file.src_uri] = result = Built(nbformat.v4.new_notebook())
+    text, run = "", iter(outputs)
+    for block in source.blocks:
+        if block.kind == "cell":
+            given = next(run)
+            text += _cell(block, given, result, f"{name}:{block.line}") + "\n\n"
+            _append(result.notebook, block.text, given)
+        else:
+            text += COMMENT.sub(r"\1", block.source) + "\n\n"
+            _append(result.notebook, COMMENT.sub(r"\1", block.source))
+    page.meta["downloads"] = [f"{path.stem}.ipynb", f"{path.stem}.py"]
+    return text
+
+
+def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
+    """Put the figures in, so late that no plugin takes their labels for the page's text, and write the downloads."""
+    if (result := built.get(page.file.src_uri)) is None:
+        return output
+    folder = Path(page.file.abs_dest_path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in zip(page.meta["downloads"], _downloads(result.notebook, page, config), strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
+    return re.sub(r'<div data-figure="(\d+)"></div>', lambda match: result.figures[int(match[1]) - 1], output)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Throw away cached runs that nothing uses any more."""
+    kernel.forget_unused(Path(config.config_file_path).resolve().parent)
+
+
+def _cell(block: Any, outputs: kernel.Outputs, result: Built, where: str) -> str:
+    """A cell as Markdown: its code, then what it printed; where it drew a figure, that first and the code folded."""
+    words = block.info.split()
+    code = _fence(" ".join(word for word in words if word != "fold"), block.text)
+    before = len(result.figures)
+    shown = "\n\n".join(_output(output, result, where) for output in _joined(outputs))
+    if len(result.figures) > before:
+        return f"{shown}\n\n{_folded('Code for this figure', code)}"
+    return f"{_folded('Code', code) if 'fold' in words else code}\n\n{shown}"
+
+
+def _output(output: dict[str, Any], result: Built, where: str) -> str:
+    """One output as Markdown."""
+    if output["output_type"] == "stream":
+        if output["name"] == "stderr":
+            log.warning(f"{where}: the cell wrote to stderr:\n{output['text']}")
+        return _fence("{ .text .output .no-copy }", kernel.ANSI.sub("", output["text"]).rstrip())
+    data = output["data"]
+    if FIGURE in data:
+        return _figure(data[FIGURE], result)
+    if any(kind.startswith("image/") for kind in data):
+        raise PluginError(f"{where}: a picture without a description; show figures with reference_impl.plots.show")
+    kind = next((kind for kind in SHOWN if kind in data), "text/plain")
+    text = data.get(kind, "")
+    if kind == "text/plain":
+        return _fence("{ .text .output .no-copy }", text)
+    if kind == "text/latex":  # SymPy's is one formula, meant to stand alone
+        return re.sub(r"^\$(?:\\displaystyle\s)?([^$]*)\$$", r"$$\n\1\n$$", text.strip())
+    if kind == "text/html":
+        result.figures.append(f'<div class="output-html">{text}</div>')
+        return f'<div data-figure="{len(result.figures)}"></div>'
+    return str(text)
+
+
+def _figure(figure: dict[str, str], result: Built) -> str:
+    """A figure as Markdown: its caption is the page's text, its drawing is put in at the end."""
+    result.figures.append("")
+    number = len(result.figures)
+    drawings = [_own_ids(figure["svg"], f"f{number}w-", "wide")]
+    if figure["narrow"]:
+        drawings.append(_own_ids(figure["narrow"], f"f{number}n-", "narrow"))
+        result.figures[-1] = f'<div class="plot">{"".join(drawings)}</div>'
+    else:  # it scrolls on a small screen, so the keyboard must reach it
+        result.figures[-1] = f'<div class="plot plot--scroll" tabindex="0">{drawings[0]}</div>'
+    return (
+        f'<figure class="figure" id="figure-{number}" markdown="block">\n<div data-figure="{number}"></div>\n'
+        f'<figcaption markdown="span">{COMMENT.sub(r"\1", figure["caption"])}</figcaption>\n</figure>'
+    )
+
+
+def _own_ids(svg: str, prefix: str, name: str) -> str:
+    """Prefix a drawing's ids, which are unique on the page only then, and name its class."""
+    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
+    return svg.replace("<svg ", f'<svg class="{name}" ', 1)
+
+
+def _fence(info: str, text: str) -> str:
+    """A fenced block whose fence is longer than any in the text."""
+    marks = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 3)
+    return f"{marks}{' ' if info.startswith('{') else ''}{info}\n{text.expandtabs()}\n{marks}"
+
+
+def _folded(title: str, text: str) -> str:
+    return f'??? code "{title}"\n\n' + "\n".join(f"    {line}" if line else "" for line in text.split("\n"))
+
+
+def _joined(outputs: kernel.Outputs) -> kernel.Outputs:
+    """Outputs, with the pieces of a stream made one."""
+    joined: kernel.Outputs = []
+    for output in outputs:
+        if joined and output["output_type"] == "stream" and output.get("name") == joined[-1].get("name"):
+            joined[-1]["text"] += output["text"]
+        else:
+            joined.append(dict(output))
+    return joined
+
+
+def _append(book: Any, text: str, outputs: kernel.Outputs | None = None) -> None:
+    """Add a cell to the downloadable notebook; its id and count depend on nothing but its place."""
+    name = f"cell-{len(book.cells) + 1}"
+    if outputs is None:
+        plain = re.sub(r"\[([^\]]+)\]\[[\w.]*\]", r"\1", text)  # a reference leads nowhere outside the site
+        book.cells.append(nbformat.v4.new_markdown_cell(plain.strip(), id=name))
+        return
+    count = 1 + sum(cell.cell_type == "code" for cell in book.cells)
+    kept = [nbformat.from_dict(output) for output in _joined(outputs)]
+    for output in kept:
+        output.pop("execution_count", None)
+        output.get("data", {}).pop(FIGURE, None)
+        if output.output_type == "execute_result":
+            output.execution_count = count
+    book.cells.append(nbformat.v4.new_code_cell(text, id=name, outputs=kept, execution_count=count))
+
+
+def _downloads(book: Any, page: Page, config: MkDocsConfig) -> tuple[str, str]:
+    """The page as a notebook and as a script."""
+    install = config.extra.get("install")
+    note = f"*From {config.site_name}.*" + (f" To run it: `{install}`." if install else "")
+    book.cells.insert(0, nbformat.v4.new_markdown_cell(note, id="cell-0"))
+    book.metadata.update(
+        kernelspec={"name": "python3", "language": "python", "display_name": "Python 3"},
+        language_info={"name": "python"},
+        title=html.unescape(str(page.title)),
+    )
+    text = nbformat.writes(book) + "\n"
+    if len(text.encode()) > LARGEST:
+        for cell in book.cells:
+            if cell.cell_type == "code":
+                cell.outputs = []
+        text = nbformat.writes(book) + "\n"
+    script = jupytext.writes(book, fmt={"extension": ".py", "format_name": "percent", "notebook_metadata_filter": "-all"})
+    return text, script
