@@ -24,14 +24,16 @@ ARITY = dict(mfrac=2, mroot=2, msub=2, msup=2, munder=2, mover=2, msubsup=3, mun
 SCRIPTED = {"msub", "msup", "msubsup", "munder", "mover", "munderover"}
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 ROWS = {"math", "mrow", "mtd", "msqrt", "mstyle", "mpadded", "mphantom"}
+TAG_COMMAND = re.compile(r"\\tag\s*\{([^}]*)\}")
 TAG = "\ue000"  # marks a \tag's text on its way through latex2mathml, where it is a text like any other
 
 # TeX's classes of atoms; an operator in none of them is a relation.
 KINDS = dict.fromkeys("([{⟨⌊⌈", "open") | dict.fromkeys(")]}⟩⌋⌉!", "close") | dict.fromkeys(",;", "punct")
 KINDS |= dict.fromkeys("+−±∓×÷·⋅∗*∘⊙⊗⊕⊖⊘∧∨∩∪∖⧵⋆•", "bin") | dict.fromkeys("∑∏∐⋃⋂⋁⋀⨁⨂⨆∫∬∭∮", "op")
-KINDS |= dict.fromkeys("…⋯⋱", "inner") | dict.fromkeys("|‖/.?⋮", "ord") | dict.fromkeys(":⟵⟶⟷⟸⟹⟺⟼⟂⪯⪰", "rel")
+KINDS |= dict.fromkeys("…⋯⋱", "inner") | dict.fromkeys("|‖/.?⋮", "ord") | dict.fromkeys(":∼⟵⟶⟷⟸⟹⟺⟼⟂⪯⪰", "rel")
 LETTERS = set("∞∂∇∅∀∃∄∁⊤⊥∠△")  # latex2mathml takes these for operators
-ACCENTS = dict.fromkeys("^~¯―´˘ˇ˙¨⃛`˚", "") | {"^": "\u02c6", "~": "\u02dc", "―": "\u00af"}
+ACCENTS = {mark: mark for mark in "¯´˘ˇ˙¨`˚"} | {"^": "\u02c6", "~": "\u02dc"}  # those that do not stretch
+WIDE_ACCENTS = {"^": "\u0302", "―": "\u203e", "→": "\u20d7"}
 SPACES = {"thin": "0.167em", "medium": "0.222em", "thick": "0.278em"}
 
 
@@ -64,7 +66,8 @@ def element(tex: str, *, display: bool = False, label: str = "equation") -> Elem
         _number(math, display)
     except Exception as error:  # latex2mathml raises anything from IndexError to StopIteration
         raise ValueError(f"bad TeX {tex!r}: {error or type(error).__name__}") from error
-    math.attrib = {"display": math.attrib["display"], "alttext": " ".join(tex.split())}
+    numbered = {"class": "numbered"} if TAG_COMMAND.search(tex) else {}
+    math.attrib = {"display": math.attrib["display"], "alttext": " ".join(tex.split())} | numbered
     if not display:
         return math
     box = Element("div", {"class": "math", "tabindex": "0", "role": "group", "aria-label": label})
@@ -93,6 +96,8 @@ def _check(tex: str) -> None:
             raise ValueError(rf"\end{{{name}}} does not match its \begin")
     if stack:
         raise ValueError(rf"\begin{{{stack[-1]}}} has no \end")
+    if match := re.search(r"\\operatorname\*?\s*\{(?!arg\\,|[a-zA-Z ]+\})[^}]*\}", tex):
+        raise ValueError(f"{match[0]}: an operator's name is made of letters")
     for name in re.findall(r"\\math[a-z]+", tex):
         if name not in commands.LOCAL_FONTS and name not in commands.CONVERSION_MAP:
             raise ValueError(f"unknown command {name}")
@@ -101,8 +106,9 @@ def _check(tex: str) -> None:
 def _prepared(tex: str) -> str:
     """The TeX, written so that latex2mathml reads it as TeX would."""
     tex = re.sub(r"\\(begin|end)\s*\{(?:aligned|split)\}", r"\\\1{align*}", tex)
+    tex = re.sub(r"\\operatorname\*?\{arg\\,(max|min)\}", r"\\arg\1", tex)
     tex = re.sub(r"\\(math[a-z]+)\{", r"\\\1 {", tex)  # without the space the font of a single letter is lost
-    return re.sub(r"\\tag\s*\{([^}]*)\}", rf"\\text{{{TAG}(\1)}}", tex)
+    return TAG_COMMAND.sub(rf"\\text{{{TAG}(\1)}}", tex)
 
 
 def _cure(node: Element, *, script: bool) -> None:
@@ -154,11 +160,15 @@ def _cure_token(node: Element) -> None:
         if not (symbol := convert_symbol(text)):
             raise ValueError(f"unknown command {text}")
         text = chr(int(symbol, 16))
+    elif node.tag == "mi" and text == "~":
+        text = "∼"  # what latex2mathml makes of \sim
     if variant := node.attrib.pop("mathvariant", None):
         if variant == "monospace":
             node.set("class", "tt")
         elif variant != "normal" and all(variant != style for style, _ in ALPHABETS):
             raise ValueError(f"no {variant} letters in the font")
+        if variant == "bold-italic" and unicodedata.category(text) == "Lu" and not text.isascii():
+            variant = "bold"  # as in TeX, where capital Greek letters are upright
         text = "".join(ALPHABETS.get((variant, letter), letter) for letter in text)
     if node.tag == "mi" and len(text) > 1 and raw.isascii() and text.isalpha():
         node.tag = "mo"  # log, exp: as an operator it can carry its own spaces
@@ -172,6 +182,8 @@ def _cure_token(node: Element) -> None:
             node.set("movablelimits", "true")
         if not text:  # \left. and \right.
             node.tag, node.attrib = "mspace", {"width": "0.12em"}
+    if text and text in "′″‴⁗":
+        node.set("class", "prime")
     if node.tag == "mi" and (variant == "normal" or text in set("∇ΓΔΘΛΞΠΣΥΦΨΩ")):
         node.set("mathvariant", "normal")
     node.text = AtomicString(text)
@@ -179,12 +191,13 @@ def _cure_token(node: Element) -> None:
 
 def _cure_accent(node: Element, mark: Element) -> None:
     """Set an accent close to its letter, and let only the wide ones stretch."""
-    text, stretchy = mark.text or "", mark.get("stretchy")
-    if text in ACCENTS or (text == "→" and stretchy == "true"):
-        wide = text == "―" or (text == "^" and "accent" not in node.attrib) or (text == "~" and stretchy is None)
-        mark.text = AtomicString(ACCENTS.get(text) or text)
-        mark.attrib = {"stretchy": "true" if wide else "false"}
-        node.attrib = {"accent" if node.tag == "mover" else "accentunder": "true"}
+    text, wide = mark.text or "", node.get("accent") is None and mark.get("stretchy") != "false"
+    if node.tag == "munder" and text == "―":
+        mark.text, mark.attrib, node.attrib = AtomicString("_"), {"stretchy": "true"}, {"accentunder": "true"}
+    elif node.tag == "mover" and (text in ACCENTS or text == "―" or (text == "→" and mark.get("stretchy"))):
+        wide = text in WIDE_ACCENTS and (wide or text == "―")
+        mark.text = AtomicString((WIDE_ACCENTS if wide else ACCENTS)[text])
+        mark.attrib, node.attrib = {"stretchy": "true" if wide else "false"}, {"accent": "true"}
 
 
 def _core(node: Element) -> Element:
@@ -202,7 +215,7 @@ def _kind(node: Element) -> str:
     if core.tag != "mo" or (core.get("lspace") == "0em" and core.get("movablelimits") is None):
         return "ord"
     text = core.text or ""
-    return {"prefix": "open", "postfix": "close"}.get(core.get("form", "")) or KINDS.get(text) or ("op" if len(text) > 1 else "rel")
+    return {"prefix": "open", "postfix": "close"}.get(core.get("form", "")) or KINDS.get(text) or ("op" if text[:1].isalpha() else "rel")
 
 
 def _space(row: Element, script: bool) -> None:
@@ -223,8 +236,9 @@ def _space(row: Element, script: bool) -> None:
             kinds[i] = kind = "ord"  # a sign
         if kind in ("open", "close") or core.text in ("|", "‖"):
             beside_table = any(near.tag == "mtable" for near in row[max(0, list(row).index(atom) - 1) :][:3])
-            if "stretchy" not in core.attrib and not beside_table:
-                core.set("stretchy", "false")
+            core.attrib.setdefault("stretchy", "true" if beside_table else "false")
+            if beside_table and (kind, after) == ("close", "open"):
+                core.set("rspace", "0.167em")
         thin_before = kind in ("op", "inner") and before in ("ord", "close", "fenced")
         thin_after = kind in ("op", "inner") and (after in ("ord", "op", "inner") or (kind == "inner" and after in ("open", "punct", "fenced")))
         if kind == "op" or (kind == "inner" and not script):

@@ -6,7 +6,6 @@ page and left to MkDocs' own: links, footnotes, references and math work across 
 
 from __future__ import annotations
 
-import html
 import os
 import re
 import sys
@@ -35,7 +34,11 @@ FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes
 SHOWN = (FIGURE, "text/markdown", "text/latex", "text/html", "text/plain")  # the first that an output has
 LARGEST = 1_000_000  # bytes of a downloadable notebook with outputs; a larger one goes without
 # Comments (claims among them) go; code, where `<!--` is text, stays.
-COMMENT = re.compile(r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2[`~]*[ ]*$|(?<!`)(`+)(?!`).+?(?<!`)\3(?!`))|<!--.*?-->", re.M | re.S)
+COMMENT = re.compile(
+    r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2[`~]*[ ]*$|(?<!`)(`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)\3(?!`))"
+    r"|^[ \t]*<!--(?:(?!-->).)*-->[ \t]*\n|<!--.*?-->",
+    re.M | re.S,
+)
 
 
 @dataclass
@@ -84,24 +87,18 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
             )
         return COMMENT.sub(r"\1", markdown)
     del page.render  # type: ignore[attr-defined]
+    starts, pieces = _pieces(path.read_text(encoding="utf-8"), cells)
     try:
         outputs = kernel.run(
             [cell.text for cell in cells], root, lambda s: log.info(f"{name}: {len(cells)} cells in {s:.1f} s")
         )
     except kernel.CellError as error:
-        cell = cells[error.cell]
-        first = cell.line if cell.text == "" else _first_line(path, cell)
-        raise PluginError(f"{name}:{first + error.line - 1}: a cell failed\n{error.traceback}") from None
+        raise PluginError(f"{name}:{starts[error.cell] + error.line}: a cell failed\n{error.traceback}") from None
     built[page.file.src_uri] = result = Built(nbformat.v4.new_notebook())
-    text, run = "", iter(outputs)
-    for block in source.blocks:
-        if block.kind == "cell":
-            given = next(run)
-            text += _cell(block, given, result, f"{name}:{block.line}") + "\n\n"
-            _append(result.notebook, block.text, given)
-        else:
-            text += COMMENT.sub(r"\1", block.source) + "\n\n"
-            _append(result.notebook, COMMENT.sub(r"\1", block.source))
+    text = _prose(pieces[0], result)
+    for cell, given, start, after in zip(cells, outputs, starts, pieces[1:], strict=True):
+        text += _cell(cell, given, result, f"{name}:{start}") + "\n\n" + _prose(after, result)
+        _append(result.notebook, cell.text, given)
     page.meta["downloads"] = [f"{path.stem}.ipynb", f"{path.stem}.py"]
     return text
 
@@ -120,6 +117,29 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
 def on_post_build(config: MkDocsConfig) -> None:
     """Throw away cached runs that nothing uses any more."""
     kernel.forget_unused(Path(config.config_file_path).resolve().parent)
+
+
+def _pieces(text: str, cells: list[Any]) -> tuple[list[int], list[str]]:
+    """The lines (from 1) on which the cells' fences open, and the Markdown before, between and after the cells."""
+    lines = text.split("\n")
+    at = lines.index("---", 1) + 1  # the front matter, which every notebook page has
+    starts, pieces = [], []
+    for cell in cells:
+        start = cell.line if lines[cell.line - 1].startswith("```") else cell.line - 1
+        fence = lines[start - 1]
+        marks = fence[: len(fence) - len(fence.lstrip("`"))]
+        starts.append(start)
+        pieces.append("\n".join(lines[at : start - 1]))
+        at = next(n for n in range(start, len(lines)) if lines[n].rstrip() == marks) + 1
+    return starts, [*pieces, "\n".join(lines[at:])]
+
+
+def _prose(text: str, result: Built) -> str:
+    """Markdown between cells, without its comments; the downloadable notebook gets it too."""
+    text = COMMENT.sub(r"\1", text)
+    if text.strip():
+        _append(result.notebook, text)
+    return text + "\n\n"
 
 
 def _cell(block: Any, outputs: kernel.Outputs, result: Built, where: str) -> str:
@@ -166,9 +186,10 @@ def _figure(figure: dict[str, str], result: Built) -> str:
         result.figures[-1] = f'<div class="plot">{"".join(drawings)}</div>'
     else:  # it scrolls on a small screen, so the keyboard must reach it
         result.figures[-1] = f'<div class="plot plot--scroll" tabindex="0">{drawings[0]}</div>'
+    caption = COMMENT.sub(r"\1", figure["caption"])
     return (
         f'<figure class="figure" id="figure-{number}" markdown="block">\n<div data-figure="{number}"></div>\n'
-        f'<figcaption markdown="span">{COMMENT.sub(r"\1", figure["caption"])}</figcaption>\n</figure>'
+        f'<figcaption markdown="span">{caption}</figcaption>\n</figure>'
     )
 
 
@@ -224,7 +245,7 @@ def _downloads(book: Any, page: Page, config: MkDocsConfig) -> tuple[str, str]:
     book.metadata.update(
         kernelspec={"name": "python3", "language": "python", "display_name": "Python 3"},
         language_info={"name": "python"},
-        title=html.unescape(str(page.title)),
+        title=str(page.title),
     )
     text = nbformat.writes(book) + "\n"
     if len(text.encode()) > LARGEST:

@@ -1,0 +1,121 @@
+"""A page: a Markdown file cut into prose, cells, examples and displayed blocks.
+
+- An unindented `python` fence is a *cell*: run when the site is built, and by the tests.
+- A `pycon` fence holds *examples*, `>>>` and output: tested as doctests among the cells, in order.
+- A fence of another language that is not run (`DISPLAYED`) is shown as it is.
+
+Any other fence is an error, so that no code on a page goes untested by accident.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+DISPLAYED = {"text", "bash", "console", "yaml", "toml", "bibtex"}
+KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
+
+_FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})(?P<info>[^`]*)$")
+
+
+class PageError(Exception):
+    """What is wrong on a page, each fault with its file and line."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a page; `text` starts at `line` (1-based) of the file, fences left out."""
+
+    kind: Literal["prose", "cell", "examples", "display"]
+    text: str
+    line: int
+    info: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page's path, front matter and blocks in order; every line of the body is in one block."""
+
+    path: Path
+    meta: dict[str, Any]
+    front: str
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Page:
+        """The page in the file `path`; raises PageError for a fence that nothing would run."""
+        return cls.parse(Path(path).read_text(encoding="utf-8"), Path(path))
+
+    @classmethod
+    def parse(cls, text: str, path: Path = Path("page.md")) -> Page:
+        """The page with this text."""
+        lines = text.splitlines()
+        start, front = 0, ""
+        if lines and lines[0] == "---" and "---" in lines[1:]:
+            start = lines.index("---", 1) + 1
+            front = "\n".join(lines[1:start - 1])
+        # Numbers among the constants keep the digits that the author wrote.
+        meta = yaml.load(front, Loader=yaml.BaseLoader) or {}
+        page = cls(path, meta, front, tuple(_blocks(lines, start, path)))
+        if any(b.kind == "cell" for b in page.blocks) and not page.executable:
+            raise PageError(f"{path}:1: this page has python cells, but its front matter names no kernel, so they would "
+                            f"not run: it needs `jupyter: {{kernelspec: {KERNEL}}}`")
+        return page
+
+    @property
+    def executable(self) -> bool:
+        """Whether the build runs the page's cells."""
+        jupyter = self.meta.get("jupyter")
+        spec = jupyter.get("kernelspec") if isinstance(jupyter, dict) else None
+        return isinstance(spec, dict) and spec.get("language") == "python"
+
+    @property
+    def cells(self) -> tuple[Block, ...]:
+        """The code that the build runs, in order."""
+        return tuple(b for b in self.blocks if b.kind == "cell")
+
+
+def _blocks(lines: list[str], start: int, path: Path) -> list[Block]:
+    blocks: list[Block] = []
+    prose_from = start
+
+    def end_prose(at: int) -> None:
+        if at > prose_from:
+            blocks.append(Block("prose", "\n".join(lines[prose_from:at]), prose_from + 1))
+
+    at = start
+    while at < len(lines):
+        opening = _FENCE.match(lines[at])
+        if not opening:
+            at += 1
+            continue
+        mark, info = opening["mark"], opening["info"].strip()
+        close = next((i for i in range(at + 1, len(lines)) if lines[i].rstrip() == opening["indent"] + mark), None)
+        if close is None:
+            raise PageError(f"{path}:{at + 1}: this {mark}{info} block is never closed")
+        end_prose(at)
+        text = textwrap.dedent("\n".join(lines[at + 1:close]))
+        blocks.append(Block(_kind(info, text, bool(opening["indent"]), f"{path}:{at + 1}"), text, at + 2, info))
+        at = prose_from = close + 1
+    end_prose(len(lines))
+    return blocks
+
+
+def _kind(info: str, text: str, indented: bool, where: str) -> Literal["cell", "examples", "display"]:
+    if info in ("python", "python fold"):
+        if indented:
+            raise PageError(f"{where}: an indented python block is not run: write a `pycon` block with `>>>` here")
+        return "cell"
+    if info == "pycon":
+        if ">>> " not in text:
+            raise PageError(f"{where}: this pycon block holds no `>>>` example")
+        return "examples"
+    if info in DISPLAYED:
+        return "display"
+    raise PageError(f"{where}: no test collects a block marked {info!r}: use `python` (a cell), `pycon` (examples), "
+                    f"or one of {', '.join(sorted(DISPLAYED))} for text that is only shown")

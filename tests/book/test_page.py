@@ -1,0 +1,120 @@
+"""The checker of pages: what it lets pass, and that it catches each kind of change."""
+
+import pytest
+from book import claims, run
+from book.page import Page, PageError
+
+GOOD = """---
+title: A page
+jupyter: {kernelspec: {name: python3, language: python, display_name: Python 3}}
+constants:
+  1964: year of Polyak's paper
+---
+# A page
+
+Polyak wrote in 1964.
+
+```python
+steps = 189
+rate = 0.98715
+small = 3.2e-7
+```
+
+It needs 189<!--= steps --> steps at the rate $\\rho = 0.987$<!--= rate -->, down to
+$3.2 \\times 10^{-7}$<!--= small -->, or 98.7 %<!--= 100 * rate --> of it; 1,890<!--= 10 * steps --> in all.
+
+```pycon
+>>> steps + 1
+190
+```
+
+??? success "Solution"
+
+    ```pycon
+    >>> print(steps - 1)
+    188
+    ```
+
+## References
+
+1. A book of 1987, section 3.
+"""
+
+
+def check(text: str) -> None:
+    run.check(Page.parse(text))
+
+
+def test_a_right_page_passes():
+    check(GOOD)
+
+
+@pytest.mark.parametrize(("old", "new", "line", "says"), [
+    ("needs 189<", "needs 198<", 17, "the prose says 198, but steps is 189"),
+    ("0.987$", "0.986$", 17, "the prose says 0.986"),
+    ("$3.2 ", "$3.1 ", 18, "the prose says 3.1"),
+    ("10^{-7}", "10^{-6}", 18, "the prose says 3.2"),
+    ("98.7 %", "98.8 %", 18, "the prose says 98.8"),
+    ("1,890", "1,980", 18, "the prose says 1,980"),
+    ("\n190\n", "\n191\n", 21, "the output is not what the page says"),
+    ("    188\n", "    187\n", 28, "the output is not what the page says"),
+    ("steps = 189", "steps = 188", 21, "the output is not what the page says"),
+    ("rate = 0.98715", "rate = 0.98", 17, "the prose says 0.987, but rate is 0.98"),
+    ("in 1964", "in 1965", 9, "the number 1965 is loose"),
+    ("189<!--= steps -->", "189", 17, "the number 189 is loose"),
+    ("<!--= steps -->", "<!--= 189 -->", 17, "is a literal"),
+    ("<!--= steps -->", "<!--= stepz -->", 17, "NameError"),
+    ("<!--= steps -->", "<!--= steps + -->", 17, "is no expression"),
+    ("189<!--= steps --> steps", "189 of these steps<!--= steps -->", 17, "does not stand behind"),
+    ("small = 3.2e-7", "small = 3.2e-7\nsteps = 189", 18, "binds more than once"),
+    ("  1964:", "  1986: another\n  1964:", 5, "the constant 1986 is used nowhere"),
+    ("steps = 189", "steps = 189 / 0", 12, "ZeroDivisionError"),
+    ("steps = 189", "steps = = 189", 12, "invalid syntax"),
+    ("steps = 189", "steps = 189; print('took 189 steps')", 12, "the text shows 189"),
+    ("title: A page", "title: 7 pages", 1, "the front matter shows 7"),
+    ("```pycon\n>>> steps + 1", "```py\n>>> steps + 1", 20, "no test collects a block marked 'py'"),
+    ("```pycon\n>>> steps + 1", "```\n>>> steps + 1", 20, "no test collects a block marked ''"),
+    ("```python\n", "```python title=\"x\"\n", 11, "no test collects"),
+    (">>> steps + 1\n", "steps + 1\n", 20, "holds no `>>>` example"),
+    ("    ```pycon\n    >>> print(steps - 1)", "    ```python\n    print(steps - 1)", 27, "an indented python block is not run"),
+    ("jupyter: ", "kernel: ", 1, "would not run"),
+    ("190\n```", "190\n", 19, "is never closed"),
+], ids=lambda value: str(value)[:24].strip())
+def test_a_wrong_page_fails_with_file_and_line(old, new, line, says):
+    assert old in GOOD
+    with pytest.raises(PageError) as caught:
+        check(GOOD.replace(old, new, 1))
+    assert f"page.md:{line}: " in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_every_fault_is_reported_at_once():
+    text = GOOD.replace("needs 189<", "needs 188<").replace("1,890<", "1,891<")
+    with pytest.raises(PageError) as caught:
+        check(text)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("at 0.5 and -3, then 1e-6", ["0.5", "-3", "1e-6"]),
+    ("a range of 3-5 and x-1", ["3", "5", "1"]),
+    ("10⁻⁶ and 2.5 × 10⁻³", ["10⁻⁶", "2.5 × 10⁻³"]),
+    ("$10^{-6}$, $w_{12}$, $x_3 = 7$, $\\tfrac{1}{2}\\kappa^2$", ["10^{-6}", "7"]),
+    ("`lr=0.1` and `float32`, H200, seed_4", ["0.1"]),
+    ("[a link](page-2.md#part-3), [x][a.b2], a note[^4]", []),
+    ("1. first\n2. second", []),
+    ("<span class='w3'>5</span> <!-- 6 -->", ["5"]),
+    ("12,000 or 12\u202f000", ["12,000", "12\u202f000"]),
+])
+def test_which_numbers_are_found(text, expected):
+    assert [n.text for n in claims.numbers(text) if not n.structural] == expected
+
+
+@pytest.mark.parametrize(("shown", "value", "agrees"), [
+    ("0.30", 0.3, True), ("0.30", 0.305001, False), ("3", 2.6, True), ("-0.5", -0.5, True), ("0.5", -0.5, False),
+    ("2.5e-3", 0.0025, True), ("2.5e-3", 0.0026, False), ("10^{-6}", 1e-6, True), ("10^{-6}", 2e-6, False), ("0", -0.0, True),
+    ("1", float("nan"), False), ("1", None, False),
+])
+def test_a_number_shows_a_value_at_its_decimals(shown, value, agrees):
+    (number,) = claims.numbers(f"${shown}$")
+    assert number.shows(value) is agrees
