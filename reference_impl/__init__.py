@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .networks.data import digits
+    from .networks.softmax import accuracy, softmax_regression
+    from .optimization.adam import Adam
     from .optimization.landscapes import (
         Landscape, bowl, double_well, noisy, quadratic, rosenbrock, saddle, taco_shell,
     )
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from .optimization.sgd import SGD, minibatches, train
 
 _HOME = {
+    "networks.data": "digits",
+    "networks.softmax": "accuracy softmax_regression",
+    "optimization.adam": "Adam",
     "optimization.landscapes": "Landscape bowl double_well noisy quadratic rosenbrock saddle taco_shell",
     "optimization.minimize": "Descent minimize",
     "optimization.momentum": "Momentum",

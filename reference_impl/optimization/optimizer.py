@@ -107,7 +107,7 @@ class Optimizer:
         [0.9 2.1]
         """
         rule = self._rule()
-        values = self.hyperparameters()
+        values = self.hyperparameters() | {"t": self.steps + 1}
         _check_arrays(params, grads, check_finite=self.check_finite)
         state = self._state_for(rule, params)
         for key, w in params.items():

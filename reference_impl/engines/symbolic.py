@@ -1,0 +1,128 @@
+"""The symbolic reading: the tape turned into SymPy, for the LaTeX and the algebra of the pages (extra `symbolic`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import sympy as sp
+
+from .tape import OPERATORS, Rule, Symbol, Tape, trace
+
+FUNCTIONS = OPERATORS | {np.sqrt: sp.sqrt, np.square: lambda x: x**2, np.reciprocal: lambda x: 1 / x,
+                         np.abs: sp.Abs, np.sign: sp.sign, np.maximum: sp.Max}
+
+# How the names of the hyperparameters are written in a formula.
+LETTERS = {"lr": r"\alpha", "rho": r"\rho", "beta1": r"\beta_1", "beta2": r"\beta_2", "decay": r"\beta",
+           "eps": r"\varepsilon", "weight_decay": r"\lambda"}
+
+
+class Formula(str):
+    """Display LaTeX; a notebook and a page typeset it.
+
+    >>> print(Formula("a = b"))
+    a = b
+    """
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self}\n$$"
+
+
+def expressions(rule: Rule, **values: Any) -> dict[str, Any]:
+    """What `rule` makes of `w` and each state, as SymPy expressions in the rule's own names.
+
+    `values` puts expressions in the place of names, for example `g=curvature * w`. Raises
+    TypeError for a value that is no argument of the rule.
+
+    >>> from reference_impl.optimization.momentum import momentum
+    >>> expressions(momentum, g=3 * sp.Symbol("w"))
+    {'w': -lr*(rho*v + 3*w) + w, 'v': rho*v + 3*w}
+    """
+    tape = trace(rule)
+    names = [s.name for s in (*tape.arrays, *tape.hyper)]
+    if unknown := set(values) - set(names):
+        raise TypeError(f"values must be arguments of {rule.__name__} {names}, got {sorted(unknown)}")
+    known = {s: sp.sympify(values.get(s.name, sp.Symbol(s.name))) for s in (*tape.arrays, *tape.hyper)}
+    return {a.name: _replay(tape, known, r) for a, r in zip(tape.written, tape.results)}
+
+
+def latex(rule: Rule) -> Formula:
+    r"""The rule as the paper prints it, one line for each array it changes, in the order it changes them.
+
+    >>> from reference_impl.optimization.momentum import momentum
+    >>> print(latex(momentum))
+    \begin{align*}
+    v_{t+1} &= \rho v_{t} + g_{t} \\
+    w_{t+1} &= w_{t} - \alpha v_{t+1}
+    \end{align*}
+    """
+    tape = trace(rule)
+    known: dict[Symbol, Any] = {a: sp.Symbol(f"{a.name}_t") for a in tape.arrays}
+    known |= {s: sp.Symbol(LETTERS.get(s.name, s.name)) for s in tape.hyper}
+    lines = []
+    for array, result in sorted(zip(tape.written, tape.results), key=lambda pair: _age(tape, pair[1])):
+        new = f"{array.name}_{{t+1}}"
+        with sp.evaluate(False):
+            lines.append(f"{new} &= {sp.latex(_replay(tape, known, result), order='none')}")
+        if isinstance(result, Symbol):
+            known[result] = sp.Symbol(new)
+    return Formula("\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}")
+
+
+class Derivation:
+    r"""A chain of equal expressions, each step proved by SymPy when it is written down.
+
+    `left` is the LaTeX of what is derived; each step is an expression and why it equals the one
+    before. Raises ValueError naming the first step that does not.
+
+    >>> a, b = sp.symbols("a b")
+    >>> print(Derivation("s", ((a + b) ** 2, "by definition"), (a**2 + 2*a*b + b**2, "expanded")).latex)
+    \begin{align*}
+    s &= \left(a + b\right)^{2} && \text{by definition} \\
+    &= a^{2} + 2 a b + b^{2} && \text{expanded}
+    \end{align*}
+    >>> Derivation("s", ((a + b) ** 2, "by definition"), (a**2 + b**2, "wrong"))
+    Traceback (most recent call last):
+        ...
+    ValueError: step 2 of 's' (wrong): a**2 + b**2 is not equal to (a + b)**2; the difference is -2*a*b
+    """
+
+    def __init__(self, left: str, *steps: tuple[Any, str]) -> None:
+        for number, ((before, _), (after, why)) in enumerate(zip(steps, steps[1:]), start=2):
+            difference = difference_of(after, before)
+            if difference != difference * 0:
+                raise ValueError(f"step {number} of {left!r} ({why}): {after} is not equal to {before}; "
+                                 f"the difference is {difference}")
+        self.left, self.steps = left, steps
+
+    @property
+    def result(self) -> Any:
+        """The last expression."""
+        return self.steps[-1][0]
+
+    @property
+    def latex(self) -> Formula:
+        """The chain, aligned at its equals signs, with the reasons beside it."""
+        lines = [f"{self.left if i == 0 else ''} &= {sp.latex(e)} && \\text{{{why}}}".strip()
+                 for i, (e, why) in enumerate(self.steps)]
+        return Formula("\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}")
+
+    def _repr_latex_(self) -> str:
+        return self.latex._repr_latex_()
+
+
+def difference_of(a: Any, b: Any) -> Any:
+    """a - b, simplified: 0 (or a zero matrix) when SymPy can prove them equal."""
+    return sp.simplify(sp.expand(sp.sympify(a).doit() - sp.sympify(b).doit()))
+
+
+def _replay(tape: Tape, known: dict[Symbol, Any], result: Any) -> Any:
+    values = dict(known)
+    for node in tape.nodes:
+        if node not in values:
+            values[node] = FUNCTIONS[node.ufunc](*(values[a] if isinstance(a, Symbol) else sp.nsimplify(a) for a in node.args))  # type: ignore[index]
+    return values[result] if isinstance(result, Symbol) else sp.nsimplify(result)
+
+
+def _age(tape: Tape, result: Any) -> int:
+    return tape.nodes.index(result) if result in tape.nodes else -1

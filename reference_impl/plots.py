@@ -1,0 +1,249 @@
+"""The figure helpers that the book's pages share: drawings that suit light and dark, wide and narrow screens.
+
+They need Matplotlib, an optional extra; nothing in the package but the pages' cells imports this module.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from typing import Any
+
+import matplotlib
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.contour import QuadContourSet
+from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+
+__all__ = ["COLORS", "Figure", "contours", "figure", "show", "trace"]
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+"""Okabe and Ito's colours that stand out on white and on slate, and from one another for colour-blind eyes."""
+
+INK = "#010203"  # text and axes are drawn in this colour, then take the page's: `currentColor`
+MIME = "application/vnd.descent.figure+json"  # what the site's hook looks for
+NARROW = 3.9  # inches: as wide as a phone is at the size of the text
+
+STYLE: dict[str, Any] = {
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10,
+    "axes.linewidth": 0.8,
+    "axes.prop_cycle": cycler(color=COLORS) + cycler(linestyle=["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))]),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "font.size": 10,
+    "grid.alpha": 0.13,
+    "grid.color": INK,
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "descent, derived",
+    "text.color": INK,
+    "xtick.color": INK,
+    "xtick.labelsize": 9.5,
+    "ytick.color": INK,
+    "ytick.labelsize": 9.5,
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A finished figure: its SVG, the SVG for narrow screens (empty if there is none), alternative text and caption.
+
+    Jupyter shows it as HTML; on the site the caption is Markdown of the page, with links and math.
+    """
+
+    svg: str
+    narrow: str
+    alt: str
+    caption: str
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        data = {"svg": self.svg, "narrow": self.narrow, "alt": self.alt, "caption": self.caption}
+        return {"text/plain": f"Figure: {self.alt}", "text/html": self._repr_html_(), MIME: data}
+
+    def _repr_html_(self) -> str:
+        return f"<figure>{self.svg}<figcaption>{escape(self.caption)}</figcaption></figure>"
+
+
+def figure(ncols: int = 1, *, width: float = 7.2, height: float = 3.2, sharey: bool = False) -> tuple[Drawing, Any]:
+    """A figure in the book's style, with one axes, or an array of `ncols` side by side.
+
+    `width` and `height` are in inches; at 7.2 inches the text comes out at the size of a caption. On a narrow screen the
+    axes are shown one below the other. Sets Matplotlib's `rcParams` to the book's style, for what is drawn next.
+
+    Raises `ValueError` unless `ncols` is at least 1 and both lengths are positive.
+
+    >>> fig, (left, right) = figure(2, sharey=True)
+    >>> left.get_facecolor() == right.get_facecolor()
+    True
+    """
+    if ncols < 1:
+        raise ValueError(f"ncols is {ncols}; expected at least 1")
+    if not (width > 0 and height > 0):
+        raise ValueError(f"width and height are {width} and {height}; expected positive lengths in inches")
+    matplotlib.rcParams.update(STYLE)
+    fig = Drawing(figsize=(width, height), layout="constrained")
+    return fig, fig.subplots(1, ncols, sharey=sharey)
+
+
+def show(fig: Drawing, *, alt: str, caption: str) -> Figure:
+    """The finished figure, for the last line of a cell; `fig` is closed.
+
+    `alt` says in a sentence what there is to see, for those who do not; `caption` is Markdown, its lead in bold.
+
+    Raises `ValueError` if either is empty, or if nothing is drawn.
+
+    >>> fig, ax = figure()
+    >>> lines = ax.plot([1.0, 0.5, 0.25])
+    >>> result = show(fig, alt="The loss halves with every step.", caption="**Halving.** The loss over three steps.")
+    >>> result.alt
+    'The loss halves with every step.'
+    """
+    for name, value in (("alt", alt), ("caption", caption)):
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{name} is {value!r}; expected a sentence")
+    if not fig.axes:
+        raise ValueError("fig has no axes; expected a figure with something drawn")
+    alt = " ".join(alt.split())
+    wide = _svg(fig, alt)
+    with _narrowed(fig) as possible:
+        narrow = _svg(fig, alt) if possible else ""
+    if fig.canvas.manager is not None:  # made by pyplot, which would keep it
+        from matplotlib import pyplot
+
+        pyplot.close(fig)
+    return Figure(wide, narrow, alt, caption.strip())
+
+
+def contours(
+    ax: Axes,
+    landscape: Callable[[np.ndarray], np.ndarray],
+    xlim: tuple[float, float],
+    ylim: tuple[float, float],
+    levels: int | Sequence[float] = 12,
+) -> QuadContourSet:
+    """Draw a landscape's level lines, in the colour of the page's text.
+
+    `landscape` takes points of shape (..., 2) and returns their losses, of shape (...). `levels` is the losses to draw, or
+    their number: those lie as far apart as the rings of a bowl with even steps.
+
+    Raises `ValueError` if a limit does not rise, the losses have another shape, or one is not finite.
+
+    >>> fig, ax = figure()
+    >>> lines = contours(ax, lambda w: (w**2).sum(axis=-1), (-1, 1), (-1, 1), levels=[0.25, 0.5])
+    >>> [float(level) for level in lines.levels]
+    [0.25, 0.5]
+    """
+    for name, (low, high) in (("xlim", xlim), ("ylim", ylim)):
+        if not low < high:
+            raise ValueError(f"{name} is {(low, high)}; expected it to rise")
+    x, y = np.meshgrid(np.linspace(*xlim, 121), np.linspace(*ylim, 121))
+    loss = np.asarray(landscape(np.stack([x, y], axis=-1)))
+    if loss.shape != x.shape:
+        raise ValueError(f"landscape returned shape {loss.shape} for points of shape {(*x.shape, 2)}; expected {x.shape}")
+    if not np.isfinite(loss).all():
+        raise ValueError("landscape is not finite everywhere within the limits; expected finite losses")
+    if isinstance(levels, int):
+        levels = list(loss.min() + (loss.max() - loss.min()) * (np.arange(1, levels + 1) / (levels + 1)) ** 2)
+    lines = ax.contour(x, y, loss, levels=levels, colors=[INK], alpha=0.3, linewidths=0.8, linestyles="solid")
+    ax.set(xlim=xlim, ylim=ylim)
+    ax.grid(visible=False)
+    return lines
+
+
+def trace(ax: Axes, path: np.ndarray, label: str, every: int = 1) -> Line2D:
+    """Draw an optimizer's path, of shape (steps + 1, 2), with a mark at every `every`-th step and a ring at its start.
+
+    Raises `ValueError` if the path has another shape or is not finite, the label is empty or `every` is below 1.
+
+    >>> fig, ax = figure()
+    >>> trace(ax, np.array([[1.0, 1.0], [0.5, 0.0]]), "descent").get_label()
+    'descent'
+    """
+    path = np.asarray(path)
+    if path.ndim != 2 or path.shape[1] != 2 or not len(path):
+        raise ValueError(f"path has shape {path.shape}; expected (steps + 1, 2)")
+    if not np.isfinite(path).all():
+        raise ValueError("path is not finite; expected a path that does not diverge")
+    if not label:
+        raise ValueError(f"label is {label!r}; expected the path's name")
+    if every < 1:
+        raise ValueError(f"every is {every}; expected at least 1")
+    (line,) = ax.plot(path[:, 0], path[:, 1], label=label, marker="o", markersize=3, markevery=every, linewidth=1.4)
+    ax.plot(*path[0], marker="o", markersize=7, markerfacecolor="none", color=line.get_color(), linestyle="none")
+    return line
+
+
+@contextmanager
+def _narrowed(fig: Drawing) -> Iterator[bool]:
+    """Lay the figure out for a phone: axes in one row become one column. False for a layout that it does not know."""
+    size, specs = fig.get_size_inches(), [ax.get_subplotspec() for ax in fig.axes]
+    rows = {spec.get_gridspec().get_geometry() if spec else None for spec in specs}
+    if rows != {(1, len(specs))}:  # a colour bar, a grid: it scrolls
+        yield False
+        return
+    count, height = len(specs), float(size[1])
+    hidden = [ax for ax in fig.axes if not ax.yaxis.get_tick_params()["labelleft"]]
+    fig.set_size_inches(NARROW, height * count if count > 1 else 0.85 * height)
+    for ax, spec in zip(fig.axes, fig.add_gridspec(count, 1), strict=True):
+        ax.set_subplotspec(spec)
+    for ax in hidden:  # a shared axis had its numbers on the left neighbour
+        ax.tick_params(labelleft=True)
+    try:
+        yield True
+    finally:
+        fig.set_size_inches(size)
+        for ax, old in zip(fig.axes, specs, strict=True):
+            ax.set_subplotspec(old)  # type: ignore[arg-type]
+        for ax in hidden:
+            ax.tick_params(labelleft=False)
+
+
+def _svg(fig: Drawing, alt: str) -> str:
+    """The drawing as an inline SVG: the page's colours and font, no size but its proportions, no id but those in use."""
+    text = StringIO()
+    with matplotlib.rc_context({name: value for name, value in STYLE.items() if name.startswith("svg.")}):
+        fig.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = text.getvalue()
+    svg = re.sub(r"[ \n]+", " ", svg[svg.index("<svg") :].replace(INK, "currentColor"))
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    for pattern, by in (
+        (r"<metadata>.*?</metadata>|<!--.*?-->", ""),
+        (r"<style.*?</style>", ""),  # inline, it would style every drawing of the page
+        (r'<path d="[^"]*" style="fill: none" ?/>', ""),  # the transparent backgrounds
+        (r' transform="rotate\(-0 [^"]*"', ""),
+        (r"font-family: [^;\"]*; ?", ""),  # the page's font
+        (r" (?=/>)|(?<=>) (?=<)", ""),
+        (r"<(defs|g)></\1>", ""),
+    ):
+        svg = re.sub(pattern, by, svg)
+    svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
+    svg = re.sub(r"(?<![#\w.])-?\d+\.\d{3,}(?!\w)", lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), svg)
+    # Math is set letter by letter for Matplotlib's own font; words and numbers in it flow in the page's.
+    letters = re.compile(r'(<tspan x="[^"]*"( y="[^"]*" style="[^"]*">)[\w.,\xa0]+)</tspan><tspan x="[^"]*"\2([\w.,\xa0])')
+    while (merged := letters.sub(r"\1\3", svg)) != svg:
+        svg = merged
+    box = re.search(r'viewBox="([^"]+)"', svg)
+    assert box is not None
+    opening = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} role="img" '
+        f'aria-label="{escape(alt)}" style="stroke-linejoin: round; stroke-linecap: butt; fill: currentColor">'
+    )
+    return opening + svg[svg.index(">") + 1 :].replace("fill: currentColor;", "").replace('; fill: currentColor"', '"')
