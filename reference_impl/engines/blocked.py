@@ -44,7 +44,8 @@ def blocks(arrays: Sequence[np.ndarray], size: int, read: int = 1) -> Iterator[t
         access = [["readonly"] if i == read else ["readwrite"] for i in range(len(arrays))]
         with np.nditer(list(arrays), ["external_loop", "buffered", "zerosize_ok"], access,  # type: ignore[arg-type]
                        buffersize=size) as pieces:
-            yield from pieces
+            for piece in pieces:
+                yield piece if isinstance(piece, tuple) else (piece,)
     elif views[0].size <= size:
         yield tuple(views)
     else:
@@ -88,8 +89,9 @@ class Plan:
             out = memory[place] if isinstance(place, Symbol) else scratch[place]
             node.ufunc(*[values[a] if a in values else scalars[a] for a in node.args], out)  # type: ignore[misc]
             values[node] = out
-        for array, result in self.copies:
-            np.copyto(memory[array], values[result] if result in values else scalars[result])
+        sources = [np.copy(values[r]) if r in values else scalars[r] for _, r in self.copies]
+        for (array, _), source in zip(self.copies, sources):
+            np.copyto(memory[array], source)
 
 
 @lru_cache(maxsize=None)

@@ -78,7 +78,7 @@ def test_a_right_page_passes():
     (">>> steps + 1\n", "steps + 1\n", 20, "holds no `>>>` example"),
     ("    ```pycon\n    >>> print(steps - 1)", "    ```python\n    print(steps - 1)", 27, "an indented python block is not run"),
     ("jupyter: ", "kernel: ", 1, "would not run"),
-    ("190\n```", "190\n", 19, "is never closed"),
+    ("190\n```", "190\n", 20, "is never closed"),
 ], ids=lambda value: str(value)[:24].strip())
 def test_a_wrong_page_fails_with_file_and_line(old, new, line, says):
     assert old in GOOD

@@ -1,0 +1,169 @@
+"""The readings of a rule agree: blocked and compiled with the plain rule, bit for bit; symbolic in its formulas."""
+
+import re
+import tracemalloc
+
+import numpy as np
+import pytest
+import sympy as sp
+from rules import RULES
+
+from reference_impl import engines
+from reference_impl.engines import blocked, compiled, symbolic
+from reference_impl.engines.tape import trace
+
+BLOCK = blocked.BLOCK_BYTES // 4
+
+
+def arrays_for(rule, shape, dtype, order="C"):
+    rng = np.random.default_rng(0)
+    count = len(trace(rule).arrays)
+    return [np.asarray(np.abs(rng.normal(size=shape)).astype(dtype), order=order) for _ in range(count)]
+
+
+def plainly(rule, arrays, values):
+    results = rule(*[a.copy() for a in arrays], **values)
+    return results if isinstance(results, tuple) else (results,)
+
+
+def assert_same(arrays, expected):
+    for got, want in zip([arrays[0], *arrays[2:]], expected, strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (3, 5), (BLOCK,), (BLOCK + 1,), (3 * BLOCK - 1,)], ids=str)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_blocked_is_the_plain_rule_bit_for_bit(rule, shape, dtype):
+    arrays = arrays_for(rule, shape, dtype)
+    expected = plainly(rule, arrays, RULES[rule])
+    blocked.step(rule, arrays, RULES[rule])
+    assert_same(arrays, expected)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("size", [0, 1, 7, 1001])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_compiled_is_the_plain_rule_to_rounding(rule, size, dtype):
+    arrays = arrays_for(rule, size, dtype)
+    expected = plainly(rule, arrays, RULES[rule])
+    compiled.step(rule, arrays, RULES[rule])
+    for got, want in zip([arrays[0], *arrays[2:]], expected, strict=True):
+        np.testing.assert_allclose(got, want, rtol=4 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
+
+
+def test_compiled_refuses_mixed_layouts():
+    with pytest.raises(ValueError, match="contiguous in one order"):
+        compiled.step(next(iter(RULES)), [np.zeros((2, 3)), np.zeros((2, 3), order="F")], {"lr": 0.1})
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_any_layout_gives_the_same_numbers(rule):
+    base = arrays_for(rule, (40, 30), "f4")
+    expected = plainly(rule, base, RULES[rule])
+    fortran = [np.asfortranarray(a) for a in base]
+    mixed = [np.asfortranarray(a) if i % 2 else a.copy() for i, a in enumerate(base)]
+    strided = [np.zeros((80, 60), "f4")[::2, ::-2] for _ in base]
+    for a, b in zip(strided, base):
+        a[...] = b
+    for arrays in (fortran, mixed, strided):
+        blocked.step(rule, arrays, RULES[rule])
+        assert_same(arrays, expected)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_a_step_allocates_no_array_of_the_parameters_size(rule):
+    arrays = arrays_for(rule, 2_000_000, "f4")
+    for reading in (blocked, engines):
+        reading.step(rule, arrays, RULES[rule])
+        tracemalloc.start()
+        reading.step(rule, arrays, RULES[rule])
+        assert engines.finite(arrays[1])
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < arrays[0].nbytes / 50
+
+
+def test_a_result_that_is_no_fresh_array_is_copied_where_it_belongs():
+    def swap(w, g, v, *, lr):
+        return v, w
+
+    arrays = [np.array([1.0]), np.array([2.0]), np.array([3.0])]
+    blocked.step(swap, arrays, {"lr": 1.0})
+    assert [a.item() for a in arrays] == [3.0, 2.0, 1.0]
+
+
+def test_an_old_value_that_is_needed_later_survives():
+    def late(w, g, v, *, lr):
+        new_w = w - lr * g
+        new_v = w + v  # the old w
+        return new_w, new_v
+
+    arrays = [np.array([1.0]), np.array([2.0]), np.array([3.0])]
+    blocked.step(late, arrays, {"lr": 0.5})
+    assert [a.item() for a in arrays] == [0.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(("rule", "says"), [
+    (lambda w, *, lr: w, "must take"),
+    (lambda w, g, *rest: w, "must take"),
+    (lambda w, g, v: w, "must return the new w and its 1 state"),
+    (lambda w, g: w if w > 0 else g, "must not branch"),
+    (lambda w, g: np.add.reduce(w), "plain ufuncs"),
+    (lambda w, g: np.divmod(w, g)[0], "plain ufuncs"),
+], ids=["no g", "varargs", "state not returned", "branch", "reduction", "two results"])
+def test_what_is_no_rule_is_refused(rule, says):
+    with pytest.raises(TypeError, match=re.escape(says)):
+        trace(rule)
+
+
+def test_scalars_are_computed_in_python_floats():
+    def rule(w, g, *, lr, t):
+        return w - lr * (1 - 0.1**t) ** 0.5 * g
+
+    values = trace(rule).scalars({"lr": 0.3, "t": 2})
+    assert 0.3 * (1 - 0.1**2) ** 0.5 in values.values()
+    assert all(type(v) in (int, float) for v in values.values())
+    w, g = np.float32([1.0]), np.float32([2.0])
+    expected = rule(w, g, lr=0.3, t=2)
+    blocked.step(rule, [w, g], {"lr": 0.3, "t": 2})
+    np.testing.assert_array_equal(w, expected)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_finite(bad, dtype):
+    a = np.ones((5, 7), dtype)
+    huge = np.full(10, np.finfo(dtype).max)
+    assert engines.finite(a) and engines.finite(huge) and engines.finite(a[::2, ::3]) and engines.finite(np.zeros(0, dtype))
+    a[2, 3] = bad
+    assert not engines.finite(a) and not engines.finite(a[::2, ::3]) and not engines.finite(a.T)
+    assert not engines.finite(np.concatenate([huge, a.ravel()]))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_symbolic_reading_computes_what_the_rule_computes(rule):
+    names = [s.name for s in (*trace(rule).arrays, *trace(rule).hyper)]
+    values = dict(zip(names, [1.5, 0.7, 0.4, 0.3])) | RULES[rule]
+    expected = plainly(rule, [np.float64(values[a.name]) for a in trace(rule).arrays], RULES[rule])
+    got = [float(e.subs(values)) for e in symbolic.expressions(rule).values()]
+    np.testing.assert_allclose(got, expected, rtol=1e-14)
+
+
+def test_latex_keeps_the_authors_order():
+    from reference_impl.optimization.adam import adam
+
+    assert r"m_{t+1} &= \beta_{1} m_{t} + \left(1 - \beta_{1}\right) g_{t}" in symbolic.latex(adam)
+
+
+def test_a_derivation_proves_each_step():
+    x, y = sp.symbols("x y")
+    chain = symbolic.Derivation("f", (sp.sin(x) ** 2 + sp.cos(x) ** 2, "start"), (sp.Integer(1), "Pythagoras"))
+    assert chain.result == 1 and r"\text{Pythagoras}" in chain.latex
+    matrix = sp.Matrix([[x, y], [y, x]])
+    symbolic.Derivation("M", (matrix**2, "square"), (sp.Matrix([[x**2 + y**2, 2 * x * y], [2 * x * y, x**2 + y**2]]), "by hand"))
+    with pytest.raises(ValueError, match="step 2"):
+        symbolic.Derivation("M", (matrix, "start"), (matrix.T * 2, "wrong"))
+    with pytest.raises(TypeError, match="speed"):
+        symbolic.expressions(next(iter(RULES)), speed=1)

@@ -1,0 +1,251 @@
+"""`update` in place: what it refuses, that a refusal changes nothing, and that a resumed run is the same run."""
+
+import copy
+import io
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from rules import OPTIMIZERS
+
+from reference_impl import SGD, Adam, Momentum
+from reference_impl.optimization.optimizer import Optimizer, hyper
+
+
+def problem(dtype="f8"):
+    rng = np.random.default_rng(1)
+    return ({"W": rng.normal(size=(3, 4)).astype(dtype), "b": rng.normal(size=4).astype(dtype)},
+            {"W": rng.normal(size=(3, 4)).astype(dtype), "b": rng.normal(size=4).astype(dtype)})
+
+
+def snapshot(optimizer, params, grads):
+    return copy.deepcopy((optimizer.state_dict(), {k: np.array(v) for k, v in params.items()},
+                          {k: np.array(v) for k, v in grads.items()}))
+
+
+def with_item(d, key, value):
+    return {**d, key: value}
+
+
+def read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+def poisoned(a, value):
+    a = a.copy()
+    a.flat[a.size // 2] = value
+    return a
+
+
+shared = np.zeros(20)
+WRONG = {
+    "missing gradient": (lambda p, g: (p, {"W": g["W"]}), ValueError, "grads must have the keys of params ['W', 'b'], got ['W']"),
+    "extra gradient": (lambda p, g: (p, with_item(g, "c", g["b"])), ValueError, "got ['W', 'b', 'c']"),
+    "other parameters": (lambda p, g: ({"W": p["W"]}, {"W": g["W"]}), ValueError, "params must keep the keys"),
+    "keys that are no strings": (lambda p, g: (with_item(p, 3, p["b"]), g), TypeError, "strings as keys, got 3"),
+    "params is a list": (lambda p, g: ([p["W"]], g), TypeError, "params must be a dict of arrays, got list"),
+    "grads is an array": (lambda p, g: (p, g["W"]), TypeError, "grads must be a dict of arrays, got ndarray"),
+    "a list for an array": (lambda p, g: (with_item(p, "b", [1.0] * 4), g), TypeError, "params['b'] must be a NumPy array, got list"),
+    "a number for a gradient": (lambda p, g: (p, with_item(g, "b", 1.0)), TypeError, "grads['b'] must be a NumPy array, got float"),
+    "a NumPy scalar": (lambda p, g: (with_item(p, "b", np.float64(1)), g), TypeError, "params['b'] must be a NumPy array, got float64"),
+    "None": (lambda p, g: (p, with_item(g, "b", None)), TypeError, "grads['b'] must be a NumPy array, got NoneType"),
+    "wrong shape": (lambda p, g: (p, with_item(g, "b", g["b"][:3])), ValueError, "grads['b'] must have the shape (4,) of its parameter, got (3,)"),
+    "a shape that broadcasts": (lambda p, g: (p, with_item(g, "b", g["b"][:1])), ValueError, "got (1,)"),
+    "wrong dtype": (lambda p, g: (p, with_item(g, "b", g["b"].astype("f4"))), TypeError, "grads['b'] must have the dtype float64 of its parameter, got float32"),
+    "integers": (lambda p, g: (with_item(p, "b", np.arange(4)), g), TypeError, "params['b'] must have a floating-point dtype, got int64"),
+    "complex": (lambda p, g: (with_item(p, "b", np.zeros(4, complex)), g), TypeError, "floating-point dtype, got complex128"),
+    "objects": (lambda p, g: (with_item(p, "b", np.array([1, None], object)), g), TypeError, "floating-point dtype, got object"),
+    "foreign byte order": (lambda p, g: (with_item(p, "b", p["b"].astype(">f8")), g), TypeError, "floating-point dtype, got >f8"),
+    "NaN": (lambda p, g: (p, with_item(g, "W", poisoned(g["W"], np.nan))), ValueError, "grads['W'] must be finite, got nan at index (1, 2)"),
+    "infinity": (lambda p, g: (p, with_item(g, "b", poisoned(g["b"], -np.inf))), ValueError, "grads['b'] must be finite, got -inf at index (2,)"),
+    "read-only": (lambda p, g: (with_item(p, "b", read_only(p["b"])), g), ValueError, "params['b'] must be writeable"),
+    "parameter is its gradient": (lambda p, g: (p, with_item(g, "b", p["b"])), ValueError, "must not share memory"),
+    "gradient is a view of another parameter": (lambda p, g: (p, with_item(g, "b", p["W"][0])), ValueError, "must not share memory"),
+    "two parameters are one array": (lambda p, g: (with_item(p, "b", p["W"][1]), g), ValueError, "must not share memory"),
+    "two parameters overlap": (lambda p, g: ({"W": shared[:12].reshape(3, 4), "b": shared[10:14]}, g), ValueError, "must not share memory"),
+    "a parameter overlaps itself": (lambda p, g: (with_item(p, "W", np.lib.stride_tricks.as_strided(shared, (3, 4), (8, 8))), g),
+                                    ValueError, "params['W'] must not overlap itself"),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_input_is_refused_and_changes_nothing(case, kind):
+    spoil, error, says = WRONG[case]
+    optimizer = OPTIMIZERS[kind]()
+    params, grads = problem()
+    optimizer.update(params, grads)
+    bad_params, bad_grads = spoil(params, grads)
+    if case == "other parameters" and not optimizer.state:  # nothing ties SGD to the parameters it saw before
+        optimizer.update(bad_params, bad_grads)
+        return
+    before = snapshot(optimizer, params, grads)
+    with pytest.raises(error, match=re.escape(says)):
+        optimizer.update(bad_params, bad_grads)
+    np.testing.assert_equal(snapshot(optimizer, params, grads), before)
+
+
+HYPER = [
+    (lambda: SGD(lr=0), ValueError, "lr must lie in (0, inf), got 0"),
+    (lambda: SGD(lr=-1e-3), ValueError, "lr must lie in (0, inf), got -0.001"),
+    (lambda: SGD(lr=math.nan), ValueError, "lr must lie in (0, inf), got nan"),
+    (lambda: SGD(lr=math.inf), ValueError, "lr must lie in (0, inf), got inf"),
+    (lambda: SGD(lr="0.1"), TypeError, "lr must be a number in (0, inf) or a schedule, got '0.1'"),
+    (lambda: SGD(lr=True), TypeError, "lr must be a number"),
+    (lambda: SGD(lr=None), TypeError, "lr must be a number"),
+    (lambda: SGD(lr=np.array([0.1])), TypeError, "lr must be a number"),
+    (lambda: Momentum(rho=1), ValueError, "rho must lie in [0, 1), got 1"),
+    (lambda: Momentum(rho=-0.1), ValueError, "rho must lie in [0, 1), got -0.1"),
+    (lambda: Momentum(rho=math.nan), ValueError, "rho must lie in [0, 1), got nan"),
+    (lambda: Adam(beta2=1.0), ValueError, "beta2 must lie in [0, 1), got 1.0"),
+    (lambda: Adam(eps=-1e-8), ValueError, "eps must lie in [0, inf), got -1e-08"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "says"), HYPER, ids=[says for *_, says in HYPER])
+def test_bad_hyperparameters_are_refused(make, error, says):
+    with pytest.raises(error, match=re.escape(says)):
+        make()
+
+
+@pytest.mark.parametrize(("name", "value", "error", "says"), [
+    ("lr", -1.0, ValueError, "lr must lie in (0, inf), got -1.0"),
+    ("lr", lambda step: 0.1 - step, ValueError, "lr(1) must lie in (0, inf), got -0.9"),
+    ("rho", lambda step: step, ValueError, "rho(1) must lie in [0, 1), got 1"),
+    ("rho", lambda step: None, TypeError, "rho(1) must be a number in [0, 1)"),
+])
+def test_a_hyperparameter_that_turns_bad_is_refused_and_changes_nothing(name, value, error, says):
+    optimizer = Momentum(lr=0.1)
+    params, grads = problem()
+    optimizer.update(params, grads)
+    setattr(optimizer, name, value)
+    before = snapshot(optimizer, params, grads)
+    with pytest.raises(error, match=re.escape(says)):
+        optimizer.update(params, grads)
+    np.testing.assert_equal(snapshot(optimizer, params, grads), before)
+
+
+def test_numpy_numbers_are_numbers():
+    assert SGD(lr=np.float32(0.5)).hyperparameters() == {"lr": 0.5}
+    assert SGD(lr=1).hyperparameters() == {"lr": 1.0}
+
+
+def test_the_check_of_gradients_is_an_option():
+    params, grads = {"w": np.ones(2)}, {"w": np.array([np.nan, 1.0])}
+    SGD(lr=0.5, check_finite=False).update(params, grads)
+    np.testing.assert_array_equal(params["w"], [np.nan, 0.5])
+
+
+def test_parameters_that_only_interleave_are_fine():
+    both = np.zeros(10)
+    SGD(lr=1.0).update({"even": both[::2], "odd": both[1::2]}, {"even": np.ones(5), "odd": np.full(5, 2.0)})
+    np.testing.assert_array_equal(both, [-1, -2] * 5)
+
+
+def test_gradients_may_share_memory_among_themselves():
+    g = np.ones(3)
+    params = {"a": np.zeros(3), "b": np.zeros(3)}
+    SGD(lr=1.0).update(params, {"a": g, "b": np.broadcast_to(1.0, 3)})
+    np.testing.assert_array_equal(params["a"], params["b"])
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_any_layout_and_dtype_takes_the_same_path(kind, dtype):
+    rng = np.random.default_rng(2)
+    start, pull = rng.normal(size=(5, 6)).astype(dtype), rng.normal(size=(5, 6)).astype(dtype)
+    layouts = {
+        "plain": start.copy(), "fortran": np.asfortranarray(start), "0-d": np.array(start[2, 3]), "empty": np.zeros((0, 3), dtype),
+        "strided": np.zeros((10, 12), dtype)[::-2, ::2],
+    }
+    layouts["strided"][...] = start
+    optimizer = OPTIMIZERS[kind]()
+    identity = {k: id(a) for k, a in layouts.items()}
+    for _ in range(3):
+        grads = {k: (a * a.dtype.type(0.5) + (pull if a.shape == pull.shape else a.dtype.type(pull[2, 3]))) for k, a in layouts.items()}
+        optimizer.update(layouts, {k: np.asarray(g, dtype) for k, g in grads.items()})
+    assert {k: id(a) for k, a in layouts.items()} == identity
+    np.testing.assert_array_equal(layouts["plain"], layouts["fortran"])
+    np.testing.assert_array_equal(layouts["plain"], layouts["strided"])
+    assert layouts["0-d"] == layouts["plain"][2, 3] and layouts["0-d"].dtype == dtype
+
+
+@pytest.mark.parametrize("stored", ["dict", "npz"])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_resumed_run_is_the_same_run_bit_for_bit(kind, stored):
+    params, _ = problem("f4")
+    rng = np.random.default_rng(3)
+    all_grads = [{k: rng.normal(size=w.shape).astype("f4") for k, w in params.items()} for _ in range(20)]
+    whole, half = copy.deepcopy(params), copy.deepcopy(params)
+    uninterrupted, first, second = (OPTIMIZERS[kind]() for _ in range(3))
+    for grads in all_grads:
+        uninterrupted.update(whole, grads)
+    for grads in all_grads[:10]:
+        first.update(half, grads)
+    saved = first.state_dict()
+    first.update(copy.deepcopy(half), all_grads[10])  # must not reach into what was saved
+    if stored == "npz":
+        np.savez(file := io.BytesIO(), **saved)
+        file.seek(0)
+        saved = np.load(file)
+    second.load_state_dict(saved)
+    for grads in all_grads[10:]:
+        second.update(half, grads)
+    np.testing.assert_equal(half, whole)
+    np.testing.assert_equal(second.state_dict(), uninterrupted.state_dict())
+
+
+def test_a_fresh_state_can_be_saved_and_loaded():
+    optimizer = Momentum()
+    optimizer.load_state_dict(Momentum().state_dict())
+    optimizer.update(*problem())
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (lambda s: {k: v for k, v in s.items() if k != "steps"}, "got none for ['steps']"),
+    (lambda s: s | {"rule": "adam"}, "saved must come from the rule 'momentum', got 'adam'"),
+    (lambda s: s | {"steps": -1}, "saved['steps'] must be a count of steps, got -1"),
+    (lambda s: s | {"steps": 1.5}, "saved['steps'] must be a count of steps, got 1.5"),
+    (lambda s: s | {"m/W": s["v/W"]}, "got 'm/W'"),
+    (lambda s: {"rule": "momentum", "steps": 3}, "every state array"),
+], ids=["no steps", "other rule", "negative steps", "half a step", "unknown state", "no arrays"])
+def test_a_state_that_does_not_fit_is_refused(change, says):
+    optimizer = Momentum()
+    params, grads = problem()
+    optimizer.update(params, grads)
+    before = snapshot(optimizer, params, grads)
+    with pytest.raises(ValueError, match=re.escape(says)):
+        optimizer.load_state_dict(change(optimizer.state_dict()))
+    np.testing.assert_equal(snapshot(optimizer, params, grads), before)
+
+
+def test_a_loaded_state_must_fit_the_parameters():
+    optimizer = Momentum()
+    optimizer.update({"w": np.zeros(3)}, {"w": np.ones(3)})
+    for wrong in (np.zeros(4), np.zeros(3, "f4")):
+        with pytest.raises(ValueError, match=re.escape("params['w'] must keep the shape (3,) and dtype float64")):
+            optimizer.update({"w": wrong}, {"w": np.ones_like(wrong)})
+    assert optimizer.steps == 1
+
+
+def test_schedules_are_asked_for_the_number_of_finished_steps():
+    asked = []
+    optimizer = SGD(lr=lambda step: asked.append(step) or 0.1)
+    for _ in range(3):
+        optimizer.update({"w": np.zeros(1)}, {"w": np.ones(1)})
+    assert asked == [0, 1, 2]
+
+
+def test_an_optimizer_is_a_rule_and_its_fields():
+    @dataclass
+    class SignDescent(Optimizer):
+        rule = staticmethod(lambda w, g, *, lr: w - lr * np.sign(g))
+        lr: float = hyper(0.1, 0, open_low=True)
+
+    params = {"w": np.array([1.0, 1.0])}
+    SignDescent().update(params, {"w": np.array([5.0, -0.1])})
+    np.testing.assert_allclose(params["w"], [0.9, 1.1])
