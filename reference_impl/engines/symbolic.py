@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import sympy as sp
+from sympy.printing.latex import LatexPrinter
 
 from .tape import OPERATORS, Rule, Symbol, Tape, trace
 
@@ -26,6 +27,23 @@ class Formula(str):
 
     def _repr_latex_(self) -> str:
         return f"$$\n{self}\n$$"
+
+
+class _PlusFirst(LatexPrinter):
+    """Sums begin with a term that has no minus, as one writes them by hand."""
+
+    def _as_ordered_terms(self, expr: Any, order: str | None = None) -> list[Any]:
+        return sorted(super()._as_ordered_terms(expr, order), key=lambda term: term.could_extract_minus_sign())
+
+
+def tex(expression: Any) -> Formula:
+    r"""An expression as display LaTeX.
+
+    >>> a, b = sp.symbols("alpha lambda")
+    >>> print(tex(1 - a * b))
+    1 - \alpha \lambda
+    """
+    return Formula(_PlusFirst({"mat_str": "pmatrix", "mat_delim": ""}).doprint(expression))
 
 
 def expressions(rule: Rule, **values: Any) -> dict[str, Any]:
@@ -103,7 +121,7 @@ class Derivation:
     @property
     def latex(self) -> Formula:
         """The chain, aligned at its equals signs, with the reasons beside it."""
-        lines = [f"{self.left if i == 0 else ''} &= {sp.latex(e)} && \\text{{{why}}}".strip()
+        lines = [f"{self.left if i == 0 else ''} &= {tex(e)} && \\text{{{why}}}".strip()
                  for i, (e, why) in enumerate(self.steps)]
         return Formula("\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}")
 

@@ -64,6 +64,13 @@ class Momentum(Optimizer):
         return momentum_lr_inside if self.lr_inside else momentum
 
 
+class Tuning(NamedTuple):
+    """A learning rate and a momentum."""
+
+    lr: float
+    rho: float
+
+
 def iteration_matrix(curvature: Any, lr: Any, rho: Any, rule: Rule = momentum) -> list[list[Any]]:
     """The matrix that takes (w, v) to the next (w, v) on the quadratic ½λw², entry by entry.
 
@@ -75,6 +82,26 @@ def iteration_matrix(curvature: Any, lr: Any, rho: Any, rule: Rule = momentum) -
     """
     columns = [rule(w, curvature * w, v, lr=lr, rho=rho) for w, v in ((1, 0), (0, 1))]
     return [[column[row] for column in columns] for row in (0, 1)]
+
+
+def from_physics(mass: Any, friction: Any, time_step: Any) -> Tuning:
+    """The `lr` and `rho` of a ball of `mass` m with `friction` c, followed in time steps h: α = h²/m, ρ = 1 - ch/m.
+
+    Source: Qian 1999, section 2. Numbers or SymPy symbols.
+
+    >>> from_physics(mass=1.0, friction=0.5, time_step=0.25)
+    Tuning(lr=0.0625, rho=0.875)
+    """
+    return Tuning(time_step**2 / mass, 1 - friction * time_step / mass)
+
+
+def critical_rho(lr: Any, curvature: Any) -> Any:
+    """The ρ between creeping and swinging on ½λw², (1 - √(αλ))²: the fastest for this α and λ.
+
+    >>> round(critical_rho(0.01, 1.0), 6)
+    0.81
+    """
+    return (1 - (lr * curvature) ** 0.5) ** 2
 
 
 def convergence_rate(lr: float, rho: float, curvatures: Any) -> float:
@@ -89,13 +116,6 @@ def convergence_rate(lr: float, rho: float, curvatures: Any) -> float:
     return max(float(np.abs(np.linalg.eigvals(iteration_matrix(c, lr, rho))).max()) for c in curvatures)
 
 
-class Tuning(NamedTuple):
-    """A learning rate and a momentum."""
-
-    lr: float
-    rho: float
-
-
 def best_tuning(curvatures: Any) -> Tuning:
     """The `lr` and `rho` that make [`convergence_rate`][reference_impl.optimization.momentum.convergence_rate] smallest.
 
@@ -108,6 +128,20 @@ def best_tuning(curvatures: Any) -> Tuning:
     roots = np.sqrt(np.asarray(curvatures, dtype=float))
     low, high = float(roots.min()), float(roots.max())
     return Tuning((2 / (high + low)) ** 2, ((high - low) / (high + low)) ** 2)
+
+
+def energy(losses: np.ndarray, path: np.ndarray, lr: float, rho: float) -> np.ndarray:
+    """Height plus motion at each point of a path: f(wₜ) + ρ/(2α)·‖wₜ - wₜ₋₁‖², shape (steps + 1,).
+
+    `losses` (steps + 1,) and `path` (steps + 1, n) are a [`Descent`][reference_impl.Descent] that
+    starts at rest. Where no curvature exceeds L and αL ≤ 2(1 - ρ), it never grows.
+    Source: Zavriev & Kostyuk 1993, section 2.
+
+    >>> print(energy(np.array([2.0, 0.5]), np.array([[2.0], [1.0]]), lr=0.5, rho=0.5))
+    [2. 1.]
+    """
+    moved = np.diff(path, axis=0, prepend=path[:1])
+    return losses + rho / (2 * lr) * (moved**2).sum(axis=1)
 
 
 def stationary_variance(lr: float, rho: float, curvature: float, sigma: float) -> float:

@@ -7,6 +7,7 @@ limits, accents, `aligned`, `\tag`, and errors (it lets unknown commands and unb
 import re
 import unicodedata
 from html import unescape
+from itertools import pairwise
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -19,7 +20,7 @@ from markdown.util import AtomicString
 from pymdownx import arithmatex
 from pymdownx.util import escape_chars
 
-ENVIRONMENTS = set("align* aligned split cases matrix pmatrix bmatrix Bmatrix vmatrix Vmatrix smallmatrix array".split())
+ENVIRONMENTS = {"align*", "aligned", "split", "cases", "array", "smallmatrix"} | {f"{kind}matrix" for kind in ["", *"pbBvV"]}
 ARITY = dict(mfrac=2, mroot=2, msub=2, msup=2, munder=2, mover=2, msubsup=3, munderover=3)
 SCRIPTED = {"msub", "msup", "msubsup", "munder", "mover", "munderover"}
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
@@ -65,7 +66,7 @@ def element(tex: str, *, display: bool = False, label: str = "equation") -> Elem
         _cure(math, script=False)
         _number(math, display)
     except Exception as error:  # latex2mathml raises anything from IndexError to StopIteration
-        raise ValueError(f"bad TeX {tex!r}: {error or type(error).__name__}") from error
+        raise ValueError(f"bad TeX {tex!r}: {str(error) or type(error).__name__}") from error
     numbered = {"class": "numbered"} if TAG_COMMAND.search(tex) else {}
     math.attrib = {"display": math.attrib["display"], "alttext": " ".join(tex.split())} | numbered
     if not display:
@@ -119,12 +120,21 @@ def _cure(node: Element, *, script: bool) -> None:
         if child.tag == "mstyle" and not len(child):  # in a table cell a style is cut off from what it governs
             child.extend(node[position + 1 :])
             del node[position + 1 :]
+        if [near.tag for near in node[position : position + 3]] == ["mo", "mtable", "mo"] and not child.attrib:
+            fenced = Element("mrow")  # a matrix of its own, or its brackets would grow with its neighbours
+            fenced.extend(node[position : position + 3])
+            fenced[0].attrib, fenced[2].attrib = {"form": "prefix", "stretchy": "true"}, {"form": "postfix", "stretchy": "true"}
+            node[position : position + 3] = [fenced]
     for position, child in enumerate(node):
         _cure(child, script=script or (position > 0 and node.tag in SCRIPTED))
         if child.tag == "mrow" and len(child) == 1 and not child.attrib:
             node[position] = only = child[0]
             if only.tag == "mo" and _kind(only) in ("bin", "rel", "punct"):  # TeX: {=} is no relation
                 only.attrib |= {"lspace": "0em", "rspace": "0em"}
+    if node.tag in SCRIPTED and "minsize" in node[0].attrib:  # \bigr)^2: only in a row does a bracket grow
+        base = Element("mrow")
+        base.append(node[0])
+        node[0] = base
     if node.tag in ("mi", "mn", "mo", "mtext"):
         _cure_token(node)
     elif node.tag == "mspace":
@@ -182,8 +192,6 @@ def _cure_token(node: Element) -> None:
             node.set("movablelimits", "true")
         if not text:  # \left. and \right.
             node.tag, node.attrib = "mspace", {"width": "0.12em"}
-    if text and text in "′″‴⁗":
-        node.set("class", "prime")
     if node.tag == "mi" and (variant == "normal" or text in set("∇ΓΔΘΛΞΠΣΥΦΨΩ")):
         node.set("mathvariant", "normal")
     node.text = AtomicString(text)
@@ -220,7 +228,7 @@ def _kind(node: Element) -> str:
 
 def _space(row: Element, script: bool) -> None:
     """Space a row by TeX's rules (The TeXbook, appendix G), of which a browser knows only the defaults."""
-    for left, right in reversed(list(zip(row, row[1:]))):  # V a r, each upright, is one name
+    for left, right in reversed(list(pairwise(row))):  # V a r, each upright, is one name
         if all(mi.tag == "mi" and mi.get("mathvariant") and (mi.text or "").isascii() for mi in (left, right)):
             left.text = AtomicString(f"{left.text}{right.text}")
             row.remove(right)
@@ -230,15 +238,14 @@ def _space(row: Element, script: bool) -> None:
         before = kinds[i - 1] if i else None
         after = kinds[i + 1] if i + 1 < len(kinds) else None
         core = _core(atom)
+        if kind == before == "fenced":
+            atoms[i - 1][-1].set("rspace", "0.167em")
         if core.tag != "mo":
             continue
         if kind == "bin" and (before in (None, "bin", "op", "rel", "open", "punct") or after in (None, "rel", "close", "punct")):
             kinds[i] = kind = "ord"  # a sign
-        if kind in ("open", "close") or core.text in ("|", "‖"):
-            beside_table = any(near.tag == "mtable" for near in row[max(0, list(row).index(atom) - 1) :][:3])
-            core.attrib.setdefault("stretchy", "true" if beside_table else "false")
-            if beside_table and (kind, after) == ("close", "open"):
-                core.set("rspace", "0.167em")
+        if (kind in ("open", "close") or core.text in ("|", "‖")) and "minsize" not in core.attrib:
+            core.attrib.setdefault("stretchy", "false")
         thin_before = kind in ("op", "inner") and before in ("ord", "close", "fenced")
         thin_after = kind in ("op", "inner") and (after in ("ord", "op", "inner") or (kind == "inner" and after in ("open", "punct", "fenced")))
         if kind == "op" or (kind == "inner" and not script):
@@ -285,7 +292,7 @@ def plain(node: Element) -> str:
     parts = [plain(child) for child in node]
     if node.tag in ("msub", "munder", "msup", "mover", "msubsup", "munderover"):
         if node.get("accent") or node.get("accentunder"):
-            return parts[0] + {"\u02c6": "\u0302", "\u02dc": "\u0303", "\u00af": "\u0304", "˙": "\u0307"}.get(parts[1], "")
+            return parts[0] + {"\u02c6": "\u0302", "\u02dc": "\u0303", "\u00af": "\u0304", "˙": "\u0307"}.get(parts[1].strip(), "")
         marks = ["^"] if node.tag in ("msup", "mover") else ["_", "^"]
         scripts = [part if part in "′″‴" else mark + _grouped(part) for mark, part in zip(marks, parts[1:])]
         return parts[0] + "".join(scripts)
@@ -300,6 +307,7 @@ def plain(node: Element) -> str:
 
 
 def _grouped(text: str) -> str:
+    """Text in parentheses, unless it needs none."""
     return text if len(text) == 1 or text.isalnum() else f"({text})"
 
 
@@ -331,6 +339,7 @@ class _Headings(Treeprocessor):
 
 
 def _heading(node: Element) -> str:
+    """A heading's text with its math made plain."""
     if node.tag == "math":
         return " ".join(plain(node).split())
     return (node.text or "") + "".join(_heading(child) + (child.tail or "") for child in node)
@@ -347,6 +356,7 @@ class MathMLExtension(Extension):
         """Find math as pymdownx.arithmatex does, with its patterns and at its priorities."""
         md.registerExtension(self)
         escape_chars(md, ["$"])
+        md.block_level_elements.remove("math")  # or Markdown puts a line break, that is a space, behind it
         settings = {"generic": True, "tex_inline_wrap": ["", ""]}
         inline = f"(?:{arithmatex.RE_SMART_DOLLAR_INLINE}|{arithmatex.RE_BRACKET_INLINE})"
         md.inlinePatterns.register(_Inline(inline, settings), "math-inline", 189.9)

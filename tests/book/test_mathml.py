@@ -150,6 +150,10 @@ def test_matrices_and_brackets_stretch_by_themselves():
     assert stretchy == {"(": "false", ")": "false", "|": "false"}
 
 
+def test_no_space_slips_in_behind_a_formula():
+    assert "</math></strong>," in html("So **$x$**, then.")
+
+
 def test_code_is_left_alone():
     assert "<math" not in html("Write `$x$` and `\\(x\\)`.\n\n    $y$\n")
     assert "<math" not in html("```\n$$\nx\n$$\n```", "pymdownx.superfences")
@@ -188,7 +192,7 @@ def test_headings_read_well_in_the_table_of_contents():
     md = markdown.Markdown(extensions=[mathml.makeExtension(), "toc"])
     page = md.convert("## Why $\\beta_1^t$ & *not* $\\frac{1}{1 - \\rho}$\n\n## $\\sqrt{\\hat{v}_t} \\le 2$\n")
     assert [token["name"] for token in md.toc_tokens] == ["Why β_1^t &amp; not 1/(1 − ρ)", "√(v\u0302_t) ≤ 2"]
-    assert page.count("<math") == 2
+    assert page.count("<math") == 3
 
 
 def test_output_is_deterministic_and_keeps_the_source():
