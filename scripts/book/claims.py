@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"""
     (?!\w)
     """, re.X)
 _CLAIM = re.compile(r"<!--=(?P<code>.*?)-->", re.S)
-_MATH = re.compile(r"(?<![\\$])(\${1,2})(?!\s*\d+(?:\.\d+)?\s)(?P<tex>[^$]+?)(?<!\\)\1", re.S)
+_MATH = re.compile(r"(?<![\\$])(?:\$\$[^$]+\$\$|\$(?! )[^$]+?(?<![\\ ])\$(?!\d))", re.S)
 _MASKED = [
     re.compile(r"<!--(?!=).*?-->", re.S),                    # comments that are no claims
     re.compile(r"<(?!!--)[^<>\n]+>"),                        # HTML tags
@@ -41,6 +41,7 @@ _MASKED = [
     re.compile(r"\{\s*[:.#][^{}]*\}"),                       # attribute lists
     re.compile(r"^\s*\d+\.(?=\s)", re.M),                    # numbers of a list
     re.compile(r"^::: .*$", re.M),                           # API directives
+    re.compile(r"(?<=[ (])00\d\b"),                         # names of the lecture notes
 ]
 _SUBSCRIPT = re.compile(r"_(?:\{[^{}]*\}|\d)")
 _REFERENCES = re.compile(r"^#+ References\b.*", re.M | re.S)
@@ -73,7 +74,7 @@ def numbers(text: str) -> Iterator[Number]:
     masked = _REFERENCES.sub(_blank, text)
     for pattern in (*_MASKED, _CLAIM):
         masked = pattern.sub(_blank, masked)
-    formulas = [m.span("tex") for m in _MATH.finditer(masked)]
+    formulas = [m.span() for m in _MATH.finditer(masked)]
     for start, end in formulas:
         masked = masked[:start] + _SUBSCRIPT.sub(_blank, masked[start:end]) + masked[end:]
     for m in _NUMBER.finditer(masked):
