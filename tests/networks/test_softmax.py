@@ -1,0 +1,54 @@
+"""Softmax regression: its gradient against complex steps, no overflow, and the digits it is trained on."""
+
+import numpy as np
+import pytest
+
+from reference_impl import accuracy, digits, softmax_regression
+from reference_impl.networks.softmax import log_softmax
+
+
+def test_the_gradient_is_the_derivative():
+    rng = np.random.default_rng(0)
+    params = {"W": rng.normal(size=(5, 4)), "b": rng.normal(size=4)}
+    x, y = rng.normal(size=(7, 5)), rng.integers(0, 4, 7)
+    _, grads = softmax_regression(params, x, y)
+
+    def loss(params):
+        scores = x @ params["W"] + params["b"]
+        return (np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(7), y]).mean()
+
+    for name, w in params.items():
+        for i in np.ndindex(w.shape):
+            nudged = {k: a.astype(complex) for k, a in params.items()}
+            nudged[name][i] += 1e-20j
+            assert grads[name][i] == pytest.approx(loss(nudged).imag / 1e-20, rel=1e-10, abs=1e-14)
+    assert softmax_regression(params, x, y)[0] == pytest.approx(loss(params), rel=1e-14)
+
+
+def test_no_overflow_and_no_change_of_dtype():
+    params = {"W": np.full((2, 3), 1e4, "f4"), "b": np.array([0, 1e4, -1e4], "f4")}
+    loss, grads = softmax_regression(params, np.ones((2, 2), "f4"), np.array([2, 1]))
+    assert np.isfinite(loss) and all(np.isfinite(g).all() and g.dtype == np.float32 for g in grads.values())
+    np.testing.assert_allclose(np.exp(log_softmax(np.array([[-1e9, 0.0]]))), [[0, 1]])
+
+
+def test_the_digits_are_all_there_and_split_once():
+    data = digits(seed=3)
+    assert data.inputs.shape == (1348, 64) and data.test_inputs.shape == (449, 64)
+    assert data.inputs.min() == 0 and data.inputs.max() == 1
+    again, other = digits(seed=3), digits(seed=4)
+    np.testing.assert_array_equal(data.inputs, again.inputs)
+    assert not np.array_equal(data.labels, other.labels)
+    everything = np.sort(np.concatenate([data.labels, data.test_labels]))
+    np.testing.assert_array_equal(everything, np.sort(np.concatenate([other.labels, other.test_labels])))
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])
+def test_a_bad_split_is_refused(fraction):
+    with pytest.raises(ValueError, match="test_fraction must lie in"):
+        digits(test_fraction=fraction)
+
+
+def test_accuracy():
+    params = {"W": np.eye(3), "b": np.zeros(3)}
+    assert accuracy(params, np.eye(3), np.array([0, 1, 1])) == pytest.approx(2 / 3)

@@ -1,0 +1,87 @@
+"""Each landscape's gradient and Hessian against finite differences, its minima, and what it refuses."""
+
+import re
+
+import numpy as np
+import pytest
+
+from reference_impl import bowl, double_well, noisy, quadratic, rosenbrock, saddle, taco_shell
+
+LANDSCAPES = [bowl(), bowl(5), taco_shell(3.0), taco_shell(1e4), saddle(), double_well(), double_well(-0.3), double_well(2.0), rosenbrock(),
+              rosenbrock(7), quadratic([0.5, -2.0, 3.0])]
+NAMES = [f"{f.name} {f.n} {i}" for i, f in enumerate(LANDSCAPES)]
+
+
+@pytest.mark.parametrize("f", LANDSCAPES, ids=NAMES)
+def test_gradient_and_hessian_are_the_derivatives(f):
+    rng = np.random.default_rng(0)
+    for w in rng.normal(size=(20, f.n)):
+        h = 1e-5 * np.eye(f.n)
+        slope = (f(w + h) - f(w - h)) / 2e-5
+        np.testing.assert_allclose(f.grad(w), slope, rtol=1e-6, atol=1e-6 * max(1, np.abs(slope).max()))
+        curve = (f.grad(w + h) - f.grad(w - h)) / 2e-5
+        np.testing.assert_allclose(f.hess(w), curve, rtol=1e-6, atol=1e-6 * max(1, np.abs(curve).max()))
+        np.testing.assert_array_equal(f.hess(w), f.hess(w).T)
+
+
+@pytest.mark.parametrize("f", LANDSCAPES, ids=NAMES)
+def test_a_grid_of_points_is_one_call(f):
+    w = np.random.default_rng(1).normal(size=(3, 4, f.n))
+    assert f(w).shape == (3, 4) and f.grad(w).shape == (3, 4, f.n) and f.hess(w).shape == (3, 4, f.n, f.n)
+    np.testing.assert_allclose(f(w)[1, 2], f(w[1, 2]))
+    np.testing.assert_allclose(f.grad(w)[1, 2], f.grad(w[1, 2]))
+    np.testing.assert_allclose(f.hess(w)[1, 2], f.hess(w[1, 2]))
+
+
+@pytest.mark.parametrize("f", LANDSCAPES, ids=NAMES)
+def test_minima_are_flat_and_curve_up(f):
+    for w in f.minima:
+        np.testing.assert_allclose(f.grad(w), 0, atol=1e-12)
+        assert np.linalg.eigvalsh(f.hess(w)).min() > 0
+
+
+def test_how_many_minima():
+    assert [len(f.minima) for f in (bowl(), saddle(), double_well(), double_well(0.38), double_well(0.39), rosenbrock())] == [1, 0, 2, 2, 1, 1]
+
+
+def test_rosenbrock_is_scipys():
+    optimize = pytest.importorskip("scipy.optimize")
+    w = np.random.default_rng(2).normal(size=6)
+    f = rosenbrock(6)
+    np.testing.assert_allclose([f(w), *f.grad(w), *f.hess(w).ravel()],
+                               [optimize.rosen(w), *optimize.rosen_der(w), *optimize.rosen_hess(w).ravel()])
+
+
+def test_condition_of_the_taco_shell():
+    assert np.linalg.cond(taco_shell(1e6).hess(np.zeros(2))) == pytest.approx(1e6)
+
+
+def test_noise_is_fresh_has_the_asked_spread_and_follows_rng():
+    def gradients(seed):
+        f = noisy(taco_shell(10), 0.5, np.random.default_rng(seed))
+        return np.array([f.grad(np.array([1.0, 2.0])) for _ in range(4000)])
+
+    a = gradients(0)
+    np.testing.assert_array_equal(a, gradients(0))
+    assert not np.array_equal(a, gradients(1))
+    np.testing.assert_allclose(a.mean(axis=0), [1, 20], atol=4 * 0.5 / np.sqrt(4000))
+    np.testing.assert_allclose(a.std(axis=0), 0.5, rtol=0.05)
+    f = noisy(bowl(), 0.5, np.random.default_rng(0))
+    assert f([3.0, 4.0]) == 12.5 and f.name == "noisy bowl"
+
+
+@pytest.mark.parametrize(("make", "says"), [
+    (lambda: quadratic([]), "curvatures must be a non-empty vector"),
+    (lambda: quadratic([[1.0]]), "curvatures must be a non-empty vector"),
+    (lambda: quadratic([1.0, np.nan]), "finite numbers, got [1.0, nan]"),
+    (lambda: taco_shell(0.5), "condition must be 1 or more, got 0.5"),
+    (lambda: taco_shell(np.nan), "condition must be 1 or more, got nan"),
+    (lambda: rosenbrock(1), "n must be 2 or more, got 1"),
+    (lambda: double_well(np.inf), "tilt must be finite, got inf"),
+    (lambda: noisy(bowl(), -1.0, np.random.default_rng(0)), "sigma must be finite and 0 or more, got -1.0"),
+    (lambda: bowl()([1.0, 2.0, 3.0]), "w must have shape (..., 2), got (3,)"),
+    (lambda: bowl()(1.0), "w must have shape (..., 2), got ()"),
+])
+def test_bad_input_is_refused(make, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        make()

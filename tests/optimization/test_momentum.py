@@ -1,0 +1,155 @@
+"""Momentum: equal to its peers, and what the chapter proves about it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from peers import problem, recorded, torch_path
+
+from reference_impl import SGD, Momentum, bowl, double_well, minimize, quadratic
+from reference_impl.engines import blocked
+from reference_impl.optimization.momentum import (
+    best_tuning,
+    convergence_rate,
+    critical_rho,
+    energy,
+    from_physics,
+    iteration_matrix,
+    momentum,
+    momentum_lr_inside,
+    stationary_variance,
+)
+
+CONFORMANCE = json.loads((Path(__file__).parents[1] / "conformance" / "cs231n_optim.json").read_text())
+
+
+def our_path(optimizer, steps=100):
+    w, gradient = problem()
+    params, path = {"w": w.copy()}, [w.copy()]
+    for _ in range(steps):
+        optimizer.update(params, {"w": gradient(params["w"])})
+        path.append(params["w"].copy())
+    return np.array(path)
+
+
+@pytest.mark.parametrize("lr_inside", [False, True])
+def test_the_path_is_torchs_as_recorded(lr_inside):
+    path = our_path(Momentum(lr=0.02, rho=0.9, lr_inside=lr_inside))
+    for step, w in recorded["momentum"].items():
+        np.testing.assert_allclose(path[int(step)], w, rtol=0, atol=1e-12)
+
+
+@pytest.mark.peers
+def test_the_path_is_torchs():
+    theirs = torch_path(lambda torch, p: torch.optim.SGD(p, lr=0.02, momentum=0.9))
+    np.testing.assert_allclose(our_path(Momentum(lr=0.02, rho=0.9)), theirs, rtol=0, atol=1e-12)
+
+
+def test_one_step_is_cs231ns():
+    case = CONFORMANCE["sgd_momentum"]
+    w, dw, v = (np.linspace(*case[name]["linspace"], case[name]["num"]).reshape(case[name]["shape"]) for name in ("w", "dw", "velocity"))
+    optimizer = Momentum(lr=case["learning_rate"], rho=case["momentum"], lr_inside=True)
+    optimizer.load_state_dict({"rule": "momentum_lr_inside", "steps": 1, "v/w": v})
+    optimizer.update({"w": w}, {"w": dw})
+    for got, expected in ((w, case["next_w"]), (optimizer.state["v"]["w"], case["next_velocity"])):
+        expected = np.array(expected)
+        assert (np.abs(got - expected) / np.maximum(1e-8, np.abs(got) + np.abs(expected))).max() < case["tol"]
+
+
+def test_rho_zero_is_gradient_descent():
+    np.testing.assert_array_equal(our_path(Momentum(lr=0.02, rho=0)), our_path(SGD(lr=0.02)))
+
+
+def test_the_two_conventions_are_one_path_while_lr_is_constant_and_part_when_it_changes():
+    outside, inside = (our_path(Momentum(lr=0.02, rho=0.9, lr_inside=where)) for where in (False, True))
+    np.testing.assert_allclose(outside, inside, rtol=0, atol=1e-13)
+    outside, inside = (our_path(Momentum(lr=lambda step: 0.02 if step < 50 else 0.002, rho=0.9, lr_inside=where)) for where in (False, True))
+    np.testing.assert_allclose(outside[:51], inside[:51], rtol=0, atol=1e-13)
+    assert np.abs(outside[52] - inside[52]).max() > 1e-4
+
+
+def test_the_matrix_is_the_rule():
+    matrix = np.array(iteration_matrix(3.0, 0.1, 0.8))
+    w, v = 0.7, -0.4
+    np.testing.assert_allclose(matrix @ [w, v], momentum(w, 3.0 * w, v, lr=0.1, rho=0.8))
+    inside = np.array(iteration_matrix(3.0, 0.1, 0.8, rule=momentum_lr_inside))
+    np.testing.assert_allclose(np.sort_complex(np.linalg.eigvals(inside)), np.sort_complex(np.linalg.eigvals(matrix)))
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3, 0.9, 0.99])
+def test_the_edge_of_stability(rho):
+    edge = 2 + 2 * rho
+    assert convergence_rate(edge * (1 - 1e-6), rho, [1.0]) < 1 < convergence_rate(edge * (1 + 1e-6), rho, [1.0])
+
+
+def test_the_modulus_is_root_rho_when_the_ball_swings():
+    rng = np.random.default_rng(0)
+    for lr, rho in rng.uniform([0.01, 0.0], [3.9, 1.0], (200, 2)):
+        if (1 - lr**0.5) ** 2 < rho * (1 - 1e-9):
+            assert convergence_rate(lr, rho, [1.0]) == pytest.approx(rho**0.5, rel=1e-6)
+        else:
+            assert convergence_rate(lr, rho, [1.0]) > rho**0.5
+
+
+def test_critical_damping_is_fastest():
+    for lr in (0.01, 0.3, 1.7):
+        at = critical_rho(lr, 2.0)
+        rates = [convergence_rate(lr, rho, [2.0]) for rho in (at, at + 1e-3, at - 1e-3)]
+        assert rates[0] == min(rates)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 2.0, 10.0, 1e4])
+def test_the_best_tuning_is_best_of_all(kappa):
+    curvatures = [1.0, kappa]
+    lr, rho = best_tuning(curvatures)
+    rate = convergence_rate(lr, rho, curvatures)
+    assert rate == pytest.approx((kappa**0.5 - 1) / (kappa**0.5 + 1), abs=1e-6)  # a double root: rounding enters as its square root
+    rng = np.random.default_rng(1)
+    for stretch, other in zip(rng.uniform(0.5, 1.5, 300), rng.uniform(0, 1, 300)):
+        assert convergence_rate(lr * stretch, other, curvatures) > rate - 1e-6
+
+
+def test_a_ball_with_mass_and_friction_is_momentum():
+    mass, friction, h = 2.0, 0.7, 0.05
+    lr, rho = from_physics(mass, friction, h)
+    path, _ = minimize(bowl(1), [1.0], Momentum(lr=lr, rho=rho), 400)
+    time = h * np.arange(401)  # the exact solution of m x'' = -x - c x', at rest at 1
+    a = friction / (2 * mass)
+    swing = np.sqrt(1 / mass - a**2)
+    exact = np.exp(-a * time) * (np.cos(swing * time) + a / swing * np.sin(swing * time))
+    assert np.abs(path[:, 0] - exact).max() < 0.03
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 0.99])
+def test_energy_never_grows_where_the_step_is_short_enough(rho):
+    wells = double_well(-0.1)
+    lr = 2 * (1 - rho) / 12  # no curvature above 12 for |w| <= 2.08
+    path, losses = minimize(wells, [-2.0], Momentum(lr=lr, rho=rho), 500)
+    assert np.abs(path).max() <= 2.08
+    assert np.diff(energy(losses, path, lr, rho)).max() <= 1e-12
+
+
+@pytest.mark.parametrize(("lr", "rho", "curvature"), [(0.1, 0.0, 1.0), (0.1, 0.9, 1.0), (0.5, 0.5, 3.0), (1.9, 0.9, 1.0)])
+def test_the_stationary_variance_against_simulation(lr, rho, curvature):
+    rng, chains = np.random.default_rng(0), 20_000
+    w, v = np.zeros((2, chains))
+    for _ in range(400):
+        arrays = [w, curvature * w + rng.standard_normal(chains), v]
+        blocked.step(momentum, arrays, {"lr": lr, "rho": rho})
+    assert w.var() == pytest.approx(stationary_variance(lr, rho, curvature, 1.0), rel=5 * np.sqrt(2 / chains))
+
+
+def test_the_stationary_variance_ends_where_stability_does():
+    with pytest.raises(ValueError, match=r"lr \* curvature must lie in \(0, 3.8\) for rho = 0.9, got 3.9"):
+        stationary_variance(3.9, 0.9, 1.0, 1.0)
+
+
+def test_iterations_grow_with_the_root_of_the_condition_number():
+    def steps(kappa):
+        lr, rho = best_tuning([1, kappa])
+        path, _ = minimize(quadratic([1, kappa]), [1, 1], Momentum(lr=lr, rho=rho), int(40 * kappa**0.5))
+        away = np.linalg.norm(path, axis=1)
+        return np.flatnonzero(away > 1e-6 * away[0])[-1] + 1
+
+    assert steps(10_000) / steps(100) == pytest.approx(10, rel=0.2)

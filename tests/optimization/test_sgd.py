@@ -1,0 +1,286 @@
+"""Gradient descent against closed forms, PyTorch's recorded path, quadrature and enumeration."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from reference_impl import SGD, Momentum, bowl, digits, minibatches, minimize, quadratic, softmax_regression, train
+from reference_impl.optimization.sgd import (
+    best_learning_rate,
+    convergence_rate,
+    goe,
+    minibatch_variance,
+    positive_definite_probability,
+    semicircle_index,
+    sgd,
+    steps_to,
+)
+
+# ---- the rule ----
+
+
+def test_the_rule_moves_against_the_gradient():
+    assert sgd(3.0, 2.0, lr=0.25) == 2.5
+
+
+@pytest.mark.parametrize("alpha_lambda", [0.1, 1.0, 1.7, 2.0, 2.2])
+def test_the_path_on_a_quadratic_is_the_closed_form(alpha_lambda):
+    curvatures, w0 = np.array([0.25, 1.0, 4.0]), np.array([2.0, -1.0, 0.5])
+    lr = alpha_lambda / 4
+    path, losses = minimize(quadratic(curvatures), w0, SGD(lr=lr), steps=40)
+    exact = (1 - lr * curvatures) ** np.arange(41)[:, None] * w0
+    np.testing.assert_allclose(path, exact, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(losses, exact**2 @ curvatures / 2, rtol=1e-12)
+
+
+# A least-squares problem whose path PyTorch took too.
+ROWS, COLUMNS = np.arange(8.0)[:, None], np.arange(3.0)
+INPUTS = np.sin(1 + 3 * ROWS + COLUMNS * (ROWS + 1))
+TARGETS = np.cos(np.arange(8.0))
+START = np.array([1.0, -2.0, 0.5])
+# torch 2.13, float64: torch.optim.SGD(lr=0.1) on ((INPUTS @ w - TARGETS)**2).mean(), after 1, 10 and 100 steps
+TORCH = {
+    1: [0.9521199357312726, -1.7698464332899895, 0.5361392020916808],
+    10: [0.6520897956323731, -0.5494111763895894, 0.7394370834563322],
+    100: [0.3039981826925986, 0.12281697350423118, 0.8657482354139108],
+}
+
+
+def gradient(w):
+    return 2 * INPUTS.T @ (INPUTS @ w - TARGETS) / len(TARGETS)
+
+
+def our_path(steps):
+    return minimize(lambda w: np.mean((INPUTS @ w - TARGETS) ** 2), START, SGD(lr=0.1), steps, grad=gradient).path
+
+
+def test_a_hundred_steps_are_those_recorded_from_torch():
+    path = our_path(100)
+    for step, recorded in TORCH.items():
+        np.testing.assert_allclose(path[step], recorded, rtol=0, atol=1e-12)
+
+
+@pytest.mark.peers
+def test_a_hundred_steps_are_those_of_torch():
+    torch = pytest.importorskip("torch")
+    w = torch.tensor(START, requires_grad=True)
+    x, y = torch.tensor(INPUTS), torch.tensor(TARGETS)
+    optimizer = torch.optim.SGD([w], lr=0.1)
+    path = [w.detach().numpy().copy()]
+    for _ in range(100):
+        optimizer.zero_grad()
+        ((x @ w - y) ** 2).mean().backward()
+        optimizer.step()
+        path.append(w.detach().numpy().copy())
+    np.testing.assert_allclose(our_path(100), path, rtol=0, atol=1e-12)
+    for step, recorded in TORCH.items():
+        np.testing.assert_allclose(path[step], recorded, rtol=0, atol=1e-13)
+
+
+# ---- its rate ----
+
+
+@pytest.mark.parametrize("lr", [0.02, 0.1, 0.18, 0.199, 0.21])
+def test_convergence_rate_is_the_decay_that_a_run_shows(lr):
+    curvatures = [0.5, 3.0, 10.0]
+    path, _ = minimize(quadratic(curvatures), np.ones(3), SGD(lr=lr), steps=400)
+    size = np.linalg.norm(path, axis=1)
+    assert (size[400] / size[300]) ** 0.01 == pytest.approx(convergence_rate(lr, curvatures), rel=1e-6)
+
+
+def test_best_learning_rate_is_a_minimum_and_its_rate_is_the_formula():
+    curvatures = [0.5, 3.0, 10.0]
+    best, kappa = best_learning_rate(curvatures), 20
+    assert best == pytest.approx(2 / 10.5)
+    assert convergence_rate(best, curvatures) == pytest.approx((kappa - 1) / (kappa + 1))
+    others = best * np.array([0.5, 0.9, 0.999, 1.001, 1.04])
+    assert all(convergence_rate(lr, curvatures) > convergence_rate(best, curvatures) for lr in others)
+
+
+def test_the_stable_range_ends_at_two_over_the_largest_curvature():
+    curvatures = [1.0, 8.0]
+    assert convergence_rate(0.25, curvatures) == 1
+    assert convergence_rate(np.nextafter(0.25, 0), curvatures) < 1 < convergence_rate(np.nextafter(0.25, 1), curvatures)
+    path, _ = minimize(quadratic(curvatures), [0.0, 1.0], SGD(lr=0.25), steps=5)
+    assert path[:, 1].tolist() == [1, -1, 1, -1, 1, -1]  # bounces for ever
+
+
+@pytest.mark.parametrize(("factor", "rate"), [(1e-6, 0.9), (0.5, 0.5), (1e-6, 0.999), (1e6, 1.01), (10.0, 3.0), (0.1, 0.0)])
+def test_steps_to_is_the_first_step_beyond(factor, rate):
+    steps = steps_to(factor, rate)
+    beyond = rate**steps <= factor if factor < 1 else rate**steps >= factor
+    before = rate ** (steps - 1) > factor if factor < 1 else rate ** (steps - 1) < factor
+    assert beyond and before
+
+
+@pytest.mark.parametrize(("factor", "rate"), [(1e-6, 1.0), (1e-6, 1.1), (1e6, 0.9), (1e6, 1.0), (0.0, 0.5), (1.0, 0.5), (0.5, -0.5),
+                                              (math.inf, 2.0), (math.nan, 0.5), (0.5, math.nan)])
+def test_steps_to_refuses_what_is_never_reached(factor, rate):
+    with pytest.raises(ValueError, match=r"same side of 1.*got"):
+        steps_to(factor, rate)
+
+
+# ---- random saddles ----
+
+
+def test_goe_is_symmetric_with_the_variances_it_states():
+    h = goe(4, np.random.default_rng(0), samples=20_000)
+    assert (h == h.transpose(0, 2, 1)).all()
+    se = math.sqrt(2 / 20_000)
+    variance = (h**2).mean(axis=0)
+    assert np.abs(np.diag(variance) - 1).max() < 4 * se
+    assert np.abs(variance[~np.eye(4, dtype=bool)] - 0.5).max() < 4 * se / 2
+    with pytest.raises(ValueError, match="n must be 1 or more, got 0"):
+        goe(0, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("n", "closed"), [(1, 1 / 2), (2, (2 - math.sqrt(2)) / 4), (3, (math.pi - 2 * math.sqrt(2)) / (4 * math.pi))])
+def test_positive_definite_probability_is_the_closed_form(n, closed):
+    assert positive_definite_probability(n) == pytest.approx(closed, rel=1e-13)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_positive_definite_probability_is_the_integral_of_the_joint_density(n):
+    points = 40
+
+    t, w = np.polynomial.legendre.leggauss(points)
+
+    def total(low, high):
+        # substitute from the smallest eigenvalue up: each lies between the one before and `high`
+        lam = (low + (high - low) * (t + 1) / 2)[None]
+        weight = (w * (high - low) / 2)
+        for _ in range(n - 1):
+            width = high - lam[-1]
+            new = lam[-1][:, None] + width[:, None] * (t + 1) / 2
+            weight = (weight[:, None] * w * width[:, None] / 2).ravel()
+            lam = np.concatenate([np.repeat(lam, points, axis=1), new.reshape(1, -1)])
+        vandermonde = np.prod([lam[j] - lam[i] for i, j in itertools.combinations(range(n), 2)], axis=0)
+        return weight @ (vandermonde * np.exp(-(lam**2).sum(axis=0) / 2))
+
+    assert positive_definite_probability(n) == pytest.approx(total(0, 8) / total(-8, 8), rel=1e-5)
+
+
+# The same Pfaffians with 40 digits.
+@pytest.mark.parametrize(("n", "precise"), [(4, 0.00245670925978622), (6, 4.62018747754899e-6), (9, 6.166501765956e-12), (10, 2.26565315810842e-14)])
+def test_positive_definite_probability_keeps_its_digits(n, precise):
+    assert positive_definite_probability(n) == pytest.approx(precise, rel=1e-7)
+
+
+@pytest.mark.parametrize("n", [0, 11])
+def test_positive_definite_probability_refuses_other_sizes(n):
+    with pytest.raises(ValueError, match=rf"n must lie in \[1, 10\], got {n}"):
+        positive_definite_probability(n)
+
+
+@pytest.mark.parametrize("shift", [-2.0, -0.9, -0.3, 0.0, 0.4, 0.8, 1.5])
+def test_semicircle_index_is_the_integral_of_the_semicircle(shift):
+    x = np.linspace(-1, 1, 200_001)
+    density = 2 / math.pi * np.sqrt(1 - x**2)
+    assert semicircle_index(shift) == pytest.approx(np.sum(density[x + shift < 0]) * (x[1] - x[0]), abs=1e-5)
+
+
+def test_semicircle_index_is_that_of_large_random_matrices():
+    eigenvalues = np.linalg.eigvalsh(goe(200, np.random.default_rng(1))[0]) / math.sqrt(400)
+    for shift in (-0.7, 0.0, 0.5):
+        assert np.mean(eigenvalues + shift < 0) == pytest.approx(semicircle_index(shift), abs=0.02)
+
+
+# ---- minibatches ----
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 6])
+def test_minibatch_variance_is_the_enumerated_one(size):
+    values = np.array([3.0, -1.0, 4.0, 1.5, -9.0, 2.0])[:size]
+    for batch_size in range(1, size + 1):
+        means = [np.mean(batch) for batch in itertools.combinations(values, batch_size)]
+        assert np.mean(means) == pytest.approx(values.mean())
+        assert minibatch_variance(values.var(), size, batch_size) == pytest.approx(np.var(means))
+
+
+@pytest.mark.parametrize("batch_size", [0, 7])
+def test_batch_sizes_out_of_range_are_refused(batch_size):
+    with pytest.raises(ValueError, match=rf"batch_size must lie in \[1, 6\], got {batch_size}"):
+        minibatch_variance(1.0, 6, batch_size)
+    with pytest.raises(ValueError, match=rf"batch_size must lie in \[1, 6\], got {batch_size}"):
+        next(minibatches(np.random.default_rng(0), 6, batch_size))
+
+
+@pytest.mark.parametrize(("size", "batch_size", "sizes"), [(6, 2, [2, 2, 2]), (7, 3, [3, 3, 1]), (5, 5, [5]), (3, 1, [1, 1, 1])])
+def test_an_epoch_takes_every_example_once(size, batch_size, sizes):
+    batches = list(minibatches(np.random.default_rng(3), size, batch_size))
+    assert [len(batch) for batch in batches] == sizes
+    assert sorted(np.concatenate(batches)) == list(range(size))
+
+
+def test_epochs_differ_in_their_order():
+    rng = np.random.default_rng(0)
+    first, second = (np.concatenate(list(minibatches(rng, 50, 10))) for _ in range(2))
+    assert (first != second).any()
+
+
+# ---- the loop ----
+
+
+def run(optimizer, seed=0):
+    data = digits()
+    params = {"W": np.zeros((64, 10)), "b": np.zeros(10)}
+    losses = train(softmax_regression, params, data.inputs[:300], data.labels[:300], optimizer, epochs=3, batch_size=32,
+                   rng=np.random.default_rng(seed))
+    return losses, params
+
+
+@pytest.mark.parametrize("optimizer", [SGD(lr=0.3), Momentum(lr=0.1)], ids=lambda o: type(o).__name__)
+def test_train_lowers_the_loss_with_any_optimizer(optimizer):
+    losses, _ = run(optimizer)
+    assert len(losses) == 3 * 10 == optimizer.steps
+    assert losses[0] == pytest.approx(math.log(10))
+    assert np.mean(losses[-10:]) < 0.7 * losses[0]
+
+
+def test_train_is_the_loop_written_out():
+    losses, params = run(SGD(lr=0.3))
+    data, rng = digits(), np.random.default_rng(0)
+    w, b, expected = np.zeros((64, 10)), np.zeros(10), []
+    for _ in range(3):
+        order = rng.permutation(300)
+        for start in range(0, 300, 32):
+            batch = order[start:start + 32]
+            value, grads = softmax_regression({"W": w, "b": b}, data.inputs[batch], data.labels[batch])
+            w, b = w - 0.3 * grads["W"], b - 0.3 * grads["b"]
+            expected.append(value)
+    assert losses == expected
+    np.testing.assert_array_equal(params["W"], w)
+    np.testing.assert_array_equal(params["b"], b)
+
+
+def test_the_seed_alone_decides_the_path():
+    (first, p), (second, q), (other, _) = run(SGD(lr=0.3)), run(SGD(lr=0.3)), run(SGD(lr=0.3), seed=1)
+    assert first == second != other
+    np.testing.assert_array_equal(p["W"], q["W"])
+
+
+def test_swapping_the_optimizer_changes_the_path_and_nothing_else():
+    (plain, _), (heavy, _) = run(SGD(lr=0.1)), run(Momentum(lr=0.1))
+    assert plain[0] == heavy[0]
+    assert heavy[-1] < plain[-1]
+
+
+def test_without_momentum_the_swap_changes_nothing_at_all():
+    (plain, _), (weightless, _) = run(SGD(lr=0.1)), run(Momentum(lr=0.1, rho=0))
+    assert plain == weightless
+
+
+# ---- what is refused ----
+
+
+@pytest.mark.parametrize("lr", [0, -0.1, math.nan, math.inf])
+def test_a_learning_rate_that_is_not_positive_and_finite_is_refused(lr):
+    with pytest.raises(ValueError, match=r"lr must lie in \(0, inf\)"):
+        SGD(lr=lr)
+
+
+def test_a_diverging_run_stops_at_the_first_gradient_that_is_not_finite():
+    with pytest.raises(ValueError, match=r"grads\['w'\] must be finite"), np.errstate(over="ignore"):
+        minimize(bowl(1), [1.0], SGD(lr=1e200), steps=5)

@@ -1,0 +1,80 @@
+"""The figures' SVG: what the site relies on, and that bad input is refused."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from reference_impl.plots import INK, MIME, Figure, contours, figure, show, trace
+
+
+def drawn() -> Figure:
+    fig, (left, right) = figure(2, sharey=True)
+    contours(left, lambda w: w[..., 0] ** 2 + 9 * w[..., 1] ** 2, (-1, 1), (-1, 1))
+    trace(left, np.array([[1.0, 0.5], [0.2, -0.1], [0.0, 0.0]]), "path")
+    right.plot([1, 2], label=r"step $\rho = 0.9$ a b")
+    right.legend()
+    return show(fig, alt='Two "panels" & more', caption="**Lead.** Text.")
+
+
+def test_svg_is_inline_themed_and_named():
+    result = drawn()
+    for svg in (result.svg, result.narrow):
+        root = ElementTree.fromstring(svg)
+        assert root.get("role") == "img" and root.get("aria-label") == 'Two "panels" & more'
+        assert root.get("viewBox") and root.get("width") is None
+        assert "currentColor" in svg and INK not in svg
+        assert "font-family" not in svg and "<style" not in svg and "Matplotlib" not in svg
+        ids, used = re.findall(r' id="([^"]+)"', svg), set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+        assert set(ids) == used and len(ids) == len(used)
+        assert "step" in svg  # words stay words
+
+
+def test_same_bytes_every_time():
+    assert drawn() == drawn()
+
+
+def test_narrow_is_stacked_and_leaves_the_figure_as_it_was():
+    fig, axes = figure(2, sharey=True)
+    for ax in axes:
+        ax.plot([1, 2])
+    result = show(fig, alt="a", caption="c")
+    width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', result.narrow).groups())
+    assert width < 300 and height > 400
+    assert tuple(fig.get_size_inches()) == (7.2, 3.2)
+    assert axes[1].get_subplotspec().colspan.start == 1
+    assert not axes[1].yaxis.get_tick_params()["labelleft"]
+
+
+def test_a_layout_it_does_not_know_has_no_narrow_form():
+    fig, ax = figure()
+    fig.colorbar(ax.imshow(np.eye(2)))
+    assert show(fig, alt="a", caption="c").narrow == ""
+
+
+def test_mime_bundle():
+    data = drawn()._repr_mimebundle_()
+    assert data[MIME]["caption"] == "**Lead.** Text." and data[MIME]["svg"] in data["text/html"]
+    from book import notebooks
+
+    assert notebooks.FIGURE == MIME
+
+
+@pytest.mark.parametrize(("call", "said"), [
+    (lambda fig, ax: figure(0), "ncols is 0"),
+    (lambda fig, ax: figure(height=-1), "positive"),
+    (lambda fig, ax: show(fig, alt=" ", caption="c"), "alt is ' '"),
+    (lambda fig, ax: show(fig, alt="a", caption=""), "caption is ''"),
+    (lambda fig, ax: show(type(fig)(), alt="a", caption="c"), "no axes"),
+    (lambda fig, ax: contours(ax, lambda w: w, (-1, 1), (-1, 1)), "shape"),
+    (lambda fig, ax: contours(ax, lambda w: w[..., 0], (1, -1), (-1, 1)), "xlim is (1, -1)"),
+    (lambda fig, ax: contours(ax, lambda w: w[..., 0] * np.nan, (-1, 1), (-1, 1)), "not finite"),
+    (lambda fig, ax: trace(ax, np.zeros(3), "p"), "shape (3,)"),
+    (lambda fig, ax: trace(ax, np.full((3, 2), np.inf), "p"), "not finite"),
+    (lambda fig, ax: trace(ax, np.zeros((3, 2)), ""), "label"),
+    (lambda fig, ax: trace(ax, np.zeros((3, 2)), "p", every=0), "every is 0"),
+])  # fmt: skip
+def test_bad_input_is_refused(call, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        call(*figure())
