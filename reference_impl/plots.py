@@ -30,7 +30,7 @@ INK = "#010203"  # text and axes are drawn in this colour, then take the page's:
 MIME = "application/vnd.descent.figure+json"  # what the site's hook looks for
 NARROW = 3.9  # inches: as wide as a phone is at the size of the text
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # for Matplotlib's stubs every key is a type of its own
     "axes.edgecolor": INK,
     "axes.grid": True,
     "axes.labelcolor": INK,
@@ -194,22 +194,23 @@ def trace(ax: Axes, path: np.ndarray, label: str, every: int = 1) -> Line2D:
 @contextmanager
 def _narrowed(fig: Drawing) -> Iterator[bool]:
     """Lay the figure out for a phone: axes in one row become one column. False for a layout that it does not know."""
-    size, specs = fig.get_size_inches(), [ax.get_subplotspec() for ax in fig.axes]
+    (width, height), specs = map(float, fig.get_size_inches()), [ax.get_subplotspec() for ax in fig.axes]
     rows = {spec.get_gridspec().get_geometry() if spec else None for spec in specs}
     if rows != {(1, len(specs))}:  # a colour bar, a grid: it scrolls
         yield False
         return
-    count, height = len(specs), float(size[1])
+    count = len(specs)
     hidden = [ax for ax in fig.axes if not ax.yaxis.get_tick_params()["labelleft"]]
     fig.set_size_inches(NARROW, height * count if count > 1 else 0.85 * height)
-    for ax, spec in zip(fig.axes, fig.add_gridspec(count, 1), strict=True):
-        ax.set_subplotspec(spec)
+    column = fig.add_gridspec(count, 1, hspace=0.12)
+    for row, ax in enumerate(fig.axes):
+        ax.set_subplotspec(column[row, 0])
     for ax in hidden:  # a shared axis had its numbers on the left neighbour
         ax.tick_params(labelleft=True)
     try:
         yield True
     finally:
-        fig.set_size_inches(size)
+        fig.set_size_inches(width, height)
         for ax, old in zip(fig.axes, specs, strict=True):
             ax.set_subplotspec(old)  # type: ignore[arg-type]
         for ax in hidden:

@@ -54,44 +54,47 @@ def blocks(arrays: Sequence[np.ndarray], size: int, read: int = 1) -> Iterator[t
 
 
 class Plan:
-    """Where each node of a tape writes: into an array itself once nobody needs its old value."""
+    """A tape as calls `ufunc(*in, out)` on numbered slots: the arrays, the scalars, rows of scratch.
+
+    A call writes into an array itself once nobody needs its old value.
+    """
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         work = [node for node in tape.nodes if not node.scalar]
+        used = dict.fromkeys(a for node in work for a in node.args) | dict.fromkeys(tape.results)
+        self.scalars = [a for a in used if not isinstance(a, Symbol) or a.scalar]
+        slot: dict[Any, int] = {a: i for i, a in enumerate((*tape.arrays, *self.scalars))}
+        first_row = len(slot)
+
         born = {node: time for time, node in enumerate(work)}
-        dies = {a: time for time, node in enumerate(work) for a in node.args if isinstance(a, Symbol)}
-        dies |= {r: len(work) for r in tape.results if isinstance(r, Symbol)}
+        dies = {a: time for time, node in enumerate(work) for a in node.args} | {r: len(work) for r in tape.results}
         becomes = {a: r for a, r in zip(tape.written, tape.results) if r in born}
-
-        self.place: dict[Symbol, Symbol | int] = {}  # a scratch row, or the array whose memory it takes
         free: list[int] = []
-        rows = 0
+        self.rows, self.calls = 0, []
         for time, node in enumerate(work):
-            used = [a for a in dict.fromkeys(node.args) if isinstance(a, Symbol) and dies[a] == time]
-            free += [row for a in used if isinstance(row := self.place.get(a), int)]
+            done = [a for a in dict.fromkeys(node.args) if isinstance(a, Symbol) and dies[a] == time]
             homes = [a for a, r in becomes.items() if r is node and dies.get(a, -1) <= time]
-            homes += [a for a in used if a in becomes and dies[node] <= born[becomes[a]]]
+            homes += [a for a in done if a in becomes and dies[node] <= born[becomes[a]]]
+            free += [slot[a] for a in done if slot[a] >= first_row]
             if homes:
-                self.place[node] = homes[0]
+                slot[node] = slot[homes[0]]
+            elif free:
+                slot[node] = free.pop()
             else:
-                rows += not free
-                self.place[node] = free.pop() if free else rows - 1
-        self.work, self.rows = work, rows
-        self.copies = [(a, r) for a, r in zip(tape.written, tape.results) if self.place.get(r, r) is not a]
+                slot[node] = first_row + self.rows
+                self.rows += 1
+            self.calls.append((node.ufunc, [slot[a] for a in node.args], slot[node]))
+        self.copies = [(slot[a], slot[r]) for a, r in zip(tape.written, tape.results) if slot[a] != slot[r]]
 
-    def run(self, piece: Sequence[np.ndarray], scalars: Mapping[Symbol, Any], scratch: Sequence[np.ndarray]) -> None:
+    def run(self, slots: Sequence[np.ndarray]) -> None:
         """Replay the tape on one block."""
-        values: dict[Any, Any] = dict(zip(self.tape.arrays, piece))
-        memory = values.copy()
-        for node in self.work:
-            place = self.place[node]
-            out = memory[place] if isinstance(place, Symbol) else scratch[place]
-            node.ufunc(*[values[a] if a in values else scalars[a] for a in node.args], out)  # type: ignore[misc]
-            values[node] = out
-        sources = [np.copy(values[r]) if r in values else scalars[r] for _, r in self.copies]
-        for (array, _), source in zip(self.copies, sources):
-            np.copyto(memory[array], source)
+        for ufunc, args, out in self.calls:
+            ufunc(*[slots[i] for i in args], slots[out])  # type: ignore[misc]
+        if self.copies:
+            sources = [slots[source].copy() for _, source in self.copies]
+            for (target, _), source in zip(self.copies, sources):
+                np.copyto(slots[target], source)
 
 
 @lru_cache(maxsize=None)
@@ -119,12 +122,11 @@ def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -
     [0. 0.]
     """
     plan, dtype = _plan(rule), arrays[0].dtype
-    constants = {a: a for node in plan.work for a in node.args if not isinstance(a, Symbol)}
-    constants |= {r: r for r in plan.tape.results if not isinstance(r, Symbol)}
-    # A 0-d array of the arrays' own dtype: NumPy neither promotes nor converts it in every block.
-    scalars = {s: np.asarray(value, dtype) for s, value in (plan.tape.scalars(hyper) | constants).items()}
+    values = plan.tape.scalars(hyper)
+    # 0-d arrays of the arrays' own dtype: NumPy neither promotes nor converts them in every block.
+    scalars = [np.asarray(values.get(s, s), dtype) for s in plan.scalars]
     size = min(arrays[0].size, BLOCK_BYTES // dtype.itemsize)
     scratch = _rows(plan.rows, size, dtype)
     for piece in blocks(arrays, size):
         short = len(piece[0]) < size
-        plan.run(piece, scalars, [row[:len(piece[0])] for row in scratch] if short else scratch)
+        plan.run([*piece, *scalars, *([row[:len(piece[0])] for row in scratch] if short else scratch)])

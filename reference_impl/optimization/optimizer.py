@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,8 +33,7 @@ class Interval(NamedTuple):
     open_low: bool = False
 
     def __contains__(self, value: object) -> bool:
-        return isinstance(value, numbers.Real) and self.low <= value < self.high and not (  # type: ignore[operator]
-            self.open_low and value == self.low)
+        return self.low <= value < self.high and not (self.open_low and value == self.low)  # type: ignore[operator]
 
     def __str__(self) -> str:
         return f"{'(' if self.open_low else '['}{self.low:g}, {self.high:g})"
@@ -59,13 +59,10 @@ class Optimizer:
     state: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name, within in self._within.items():
+        for name, within in _intervals(type(self)).items():
             if not callable(value := getattr(self, name)):
                 _checked(name, value, within)
 
-    @property
-    def _within(self) -> dict[str, Interval]:
-        return {f.name: f.metadata["within"] for f in fields(self) if "within" in f.metadata}
 
     def _rule(self) -> Rule:
         """The rule that the options choose."""
@@ -81,12 +78,10 @@ class Optimizer:
         {'lr': 0.1}
         """
         values = {}
-        for name, within in self._within.items():
+        for name, within in _intervals(type(self)).items():
             value = getattr(self, name)
-            if callable(value):
-                values[name] = _checked(f"{name}({self.steps})", value(self.steps), within)
-            else:
-                values[name] = _checked(name, value, within)
+            scheduled = callable(value)
+            values[name] = _checked(f"{name}({self.steps})" if scheduled else name, value(self.steps) if scheduled else value, within)
         return values
 
     def update(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
@@ -167,8 +162,13 @@ class Optimizer:
         self.steps, self.state = steps, state if steps else {}
 
 
+@cache
+def _intervals(optimizer: type[Optimizer]) -> dict[str, Interval]:
+    return {f.name: f.metadata["within"] for f in fields(optimizer) if "within" in f.metadata}
+
+
 def _checked(name: str, value: Any, within: Interval) -> float:
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if type(value) is not float and (not isinstance(value, numbers.Real) or isinstance(value, bool)):
         raise TypeError(f"{name} must be a number in {within} or a schedule, got {value!r}")
     if value not in within:
         raise ValueError(f"{name} must lie in {within}, got {value!r}")
@@ -210,8 +210,7 @@ def _check_memory(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarr
     for name, given in (("params", params), ("grads", grads)):
         for key, array in given.items():
             if array.size:
-                low, high = np.lib.array_utils.byte_bounds(array)
-                spans.append((low, high, f"{name}[{key!r}]", array))
+                spans.append((*_bounds(array), f"{name}[{key!r}]", array))
                 if name == "params" and _overlaps_itself(array):
                     raise ValueError(f"params[{key!r}] must not overlap itself, got strides {array.strides} "
                                      f"for the shape {array.shape}")
@@ -224,6 +223,13 @@ def _check_memory(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarr
             if written and _share_memory(array, before):
                 raise ValueError(f"{name} and {other} must not share memory, got arrays that overlap")
         open_spans.append((low, high, name, array))
+
+
+def _bounds(array: np.ndarray) -> tuple[int, int]:
+    if array.flags.c_contiguous:
+        start = array.__array_interface__["data"][0]
+        return start, start + array.nbytes
+    return np.lib.array_utils.byte_bounds(array)
 
 
 def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:

@@ -17,9 +17,9 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Any
 
-import nbformat.v4 as notebook
-from jupyter_client import AsyncKernelManager
+import nbformat.v4
 from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -27,6 +27,7 @@ Outputs = list[dict[str, Any]]
 
 TIMEOUT = 600  # seconds a cell may run
 UNUSED = 30 * 24 * 3600  # seconds after which an entry that no build has read is removed
+v4: Any = nbformat.v4  # which has no types
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 # What a page depends on is watched from the kernel's first moment: every import it tries and every file it opens.
@@ -59,8 +60,6 @@ class CellError(Exception):
 
 class Kernel(AsyncKernelManager):
     """The running interpreter as a kernel: whatever kernels this user or machine has installed play no part."""
-
-    transport = "ipc"  # no port to listen on, none to collide with
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -122,10 +121,12 @@ def _write(path: Path, text: str) -> None:
 
 def _execute(cells: Sequence[str], root: Path) -> tuple[list[Outputs], dict[str, Any]]:
     """Run the cells; the outputs, and what the kernel imported and opened."""
-    book = notebook.new_notebook(cells=[notebook.new_code_cell(text) for text in (*cells, END)])
-    client = NotebookClient(book, timeout=TIMEOUT, kernel_manager_class=Kernel, kernel_name="python3")
+    book = v4.new_notebook(cells=[v4.new_code_cell(text) for text in (*cells, END)])
     with tempfile.TemporaryDirectory() as nowhere:  # a page that needs a file of the repository would not run elsewhere
-        with client.setup_kernel(cwd=nowhere, env=_environment(root, nowhere)):
+        # Sockets in a folder of its own: no port to listen on, none to collide with.
+        manager = Kernel(transport="ipc", ip=f"{nowhere}/kernel", connection_file=f"{nowhere}/kernel.json")
+        client = NotebookClient(book, km=manager, timeout=TIMEOUT)
+        with client.setup_kernel(cleanup_kc=True, cwd=nowhere, env=_environment(root, nowhere)):
             for index, cell in enumerate(book.cells):
                 try:
                     client.execute_cell(cell, index)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jupytext
+import jupytext  # type: ignore[import-untyped]
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
-from mkdocs.plugins import event_priority, get_plugin_logger
+from mkdocs.plugins import CombinedEvent, event_priority, get_plugin_logger
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
@@ -26,12 +27,17 @@ if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
 from book import kernel  # noqa: E402
+from book.page import Block, PageError  # noqa: E402
 from book.page import Page as Source  # noqa: E402
 
 log = get_plugin_logger("book")
+notebooks: Any = nbformat  # which has no types
+v4: Any = nbformat.v4
 
 FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
 SHOWN = (FIGURE, "text/markdown", "text/latex", "text/html", "text/plain")  # the first that an output has
+ADDRESS = " at 0x[0-9a-f]{6,}"  # in an object's plain repr
+PRINTED = "{ .text .output .no-copy }"
 LARGEST = 1_000_000  # bytes of a downloadable notebook with outputs; a larger one goes without
 # Comments (claims among them) go; code, where `<!--` is text, stays.
 COMMENT = re.compile(
@@ -50,6 +56,7 @@ class Built:
 
 
 built: dict[str, Built] = {}
+contents: dict[str, str] = {}
 
 
 @event_priority(100)  # before mkdocstrings takes the list of extensions for docstrings
@@ -77,34 +84,57 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     root = Path(config.config_file_path).resolve().parent
     path = Path(page.file.abs_src_path)
     name = os.path.relpath(path.resolve(), root)
-    source = Source.read(path)
-    cells = [block for block in source.blocks if block.kind == "cell"]
+    try:
+        source = Source.parse(path.read_text(encoding="utf-8"), Path(name))
+    except PageError as error:
+        raise PluginError(str(error)) from None
+    cells = source.cells
     if "render" not in vars(page):  # mkdocs-jupyter sets it on the pages that it takes for notebooks
         if cells:
             raise PluginError(
-                f"{name}:{cells[0].line}: this Python cell would not run: the front matter needs "
-                "'jupyter: {kernelspec: {name: python3, language: python, display_name: Python 3}}'"
+                f"{name}:{cells[0].line}: this cell would not run, as mkdocs-jupyter takes the page for no notebook: the "
+                "front matter needs a line 'jupyter:' and under it, indented, "
+                "'kernelspec: {name: python3, language: python, display_name: Python 3}'"
             )
         return COMMENT.sub(r"\1", markdown)
-    del page.render  # type: ignore[attr-defined]
-    starts, pieces = _pieces(path.read_text(encoding="utf-8"), cells)
+    del page.render
     try:
         outputs = kernel.run(
             [cell.text for cell in cells], root, lambda s: log.info(f"{name}: {len(cells)} cells in {s:.1f} s")
         )
     except kernel.CellError as error:
-        raise PluginError(f"{name}:{starts[error.cell] + error.line}: a cell failed\n{error.traceback}") from None
-    built[page.file.src_uri] = result = Built(nbformat.v4.new_notebook())
-    text = _prose(pieces[0], result)
-    for cell, given, start, after in zip(cells, outputs, starts, pieces[1:], strict=True):
-        text += _cell(cell, given, result, f"{name}:{start}") + "\n\n" + _prose(after, result)
+        line = cells[error.cell].line + error.line - 1
+        raise PluginError(f"{name}:{line}: a cell failed\n{error.traceback}") from None
+    built[page.file.src_uri] = result = Built(v4.new_notebook())
+    first, *others = _pieces(path.read_text(encoding="utf-8"), cells)
+    text = _prose(first, result)
+    for cell, given, after in zip(cells, outputs, others, strict=True):
         _append(result.notebook, cell.text, given)
+        text += _cell(cell, given, result, f"{name}:{cell.line}") + "\n\n" + _prose(after, result)
+    if found := re.search(rf"{re.escape(str(root))}|{ADDRESS}", text):
+        log.warning(f"{name}: the page shows {found[0].strip()!r}, which is another in every build")
     page.meta["downloads"] = [f"{path.stem}.ipynb", f"{path.stem}.py"]
     return text
 
 
+@event_priority(100)
+def _show_tex(context: Any, *, page: Page, config: MkDocsConfig, nav: Any) -> None:
+    """While the page is being indexed, formulas are their TeX: readers search for "theta"."""
+    contents[page.file.src_uri] = page.content or ""
+    page.content = re.sub(r'<math [^>]*?alttext="([^"]*)".*?</math>', r"\1", page.content or "", flags=re.S)
+
+
+@event_priority(-100)
+def _show_math(context: Any, *, page: Page, config: MkDocsConfig, nav: Any) -> None:
+    page.content = contents.pop(page.file.src_uri)
+
+
+on_page_context = CombinedEvent(_show_tex, _show_math)
+
+
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     """Put the figures in, so late that no plugin takes their labels for the page's text, and write the downloads."""
+    output = re.sub(r'<span id="__span-[\d-]+">', "<span>", output)  # lines' ids; mkdocstrings gives some of them twice
     if (result := built.get(page.file.src_uri)) is None:
         return output
     folder = Path(page.file.abs_dest_path).parent
@@ -119,19 +149,17 @@ def on_post_build(config: MkDocsConfig) -> None:
     kernel.forget_unused(Path(config.config_file_path).resolve().parent)
 
 
-def _pieces(text: str, cells: list[Any]) -> tuple[list[int], list[str]]:
-    """The lines (from 1) on which the cells' fences open, and the Markdown before, between and after the cells."""
-    lines = text.split("\n")
-    at = lines.index("---", 1) + 1  # the front matter, which every notebook page has
-    starts, pieces = [], []
+def _pieces(text: str, cells: Sequence[Block]) -> list[str]:
+    """The Markdown before, between and after the cells, each cell with its fences taken out."""
+    lines = text.splitlines()
+    at = lines.index("---", 1) + 1  # behind the front matter, which every notebook page has
+    pieces = []
     for cell in cells:
-        start = cell.line if lines[cell.line - 1].startswith("```") else cell.line - 1
-        fence = lines[start - 1]
-        marks = fence[: len(fence) - len(fence.lstrip("`"))]
-        starts.append(start)
-        pieces.append("\n".join(lines[at : start - 1]))
-        at = next(n for n in range(start, len(lines)) if lines[n].rstrip() == marks) + 1
-    return starts, [*pieces, "\n".join(lines[at:])]
+        pieces.append("\n".join(lines[at : cell.line - 2]))
+        marks = re.match("[`~]+", lines[cell.line - 2])
+        assert marks is not None
+        at = next(n for n in range(cell.line - 1, len(lines)) if lines[n].rstrip() == marks[0]) + 1
+    return [*pieces, "\n".join(lines[at:])]
 
 
 def _prose(text: str, result: Built) -> str:
@@ -142,15 +170,15 @@ def _prose(text: str, result: Built) -> str:
     return text + "\n\n"
 
 
-def _cell(block: Any, outputs: kernel.Outputs, result: Built, where: str) -> str:
+def _cell(block: Block, outputs: kernel.Outputs, result: Built, where: str) -> str:
     """A cell as Markdown: its code, then what it printed; where it drew a figure, that first and the code folded."""
-    words = block.info.split()
-    code = _fence(" ".join(word for word in words if word != "fold"), block.text)
+    code = _fence("python", block.text)
     before = len(result.figures)
     shown = "\n\n".join(_output(output, result, where) for output in _joined(outputs))
+    shown = shown.replace(f"\n```\n\n``` {PRINTED}\n", "\n")  # what is printed and what is returned: one block
     if len(result.figures) > before:
         return f"{shown}\n\n{_folded('Code for this figure', code)}"
-    return f"{_folded('Code', code) if 'fold' in words else code}\n\n{shown}"
+    return f"{_folded('Code', code) if 'fold' in block.info.split() else code}\n\n{shown}"
 
 
 def _output(output: dict[str, Any], result: Built, where: str) -> str:
@@ -158,7 +186,7 @@ def _output(output: dict[str, Any], result: Built, where: str) -> str:
     if output["output_type"] == "stream":
         if output["name"] == "stderr":
             log.warning(f"{where}: the cell wrote to stderr:\n{output['text']}")
-        return _fence("{ .text .output .no-copy }", kernel.ANSI.sub("", output["text"]).rstrip())
+        return _fence(PRINTED, kernel.ANSI.sub("", output["text"]).rstrip())
     data = output["data"]
     if FIGURE in data:
         return _figure(data[FIGURE], result)
@@ -167,7 +195,7 @@ def _output(output: dict[str, Any], result: Built, where: str) -> str:
     kind = next((kind for kind in SHOWN if kind in data), "text/plain")
     text = data.get(kind, "")
     if kind == "text/plain":
-        return _fence("{ .text .output .no-copy }", text)
+        return _fence(PRINTED, text)
     if kind == "text/latex":  # SymPy's is one formula, meant to stand alone
         return re.sub(r"^\$(?:\\displaystyle\s)?([^$]*)\$$", r"$$\n\1\n$$", text.strip())
     if kind == "text/html":
@@ -201,7 +229,7 @@ def _own_ids(svg: str, prefix: str, name: str) -> str:
 
 def _fence(info: str, text: str) -> str:
     """A fenced block whose fence is longer than any in the text."""
-    marks = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", text)), 3)
+    marks = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return f"{marks}{' ' if info.startswith('{') else ''}{info}\n{text.expandtabs()}\n{marks}"
 
 
@@ -225,33 +253,36 @@ def _append(book: Any, text: str, outputs: kernel.Outputs | None = None) -> None
     name = f"cell-{len(book.cells) + 1}"
     if outputs is None:
         plain = re.sub(r"\[([^\]]+)\]\[[\w.]*\]", r"\1", text)  # a reference leads nowhere outside the site
-        book.cells.append(nbformat.v4.new_markdown_cell(plain.strip(), id=name))
+        book.cells.append(v4.new_markdown_cell(plain.strip(), id=name))
         return
     count = 1 + sum(cell.cell_type == "code" for cell in book.cells)
-    kept = [nbformat.from_dict(output) for output in _joined(outputs)]
+    kept = [notebooks.from_dict(output) for output in _joined(outputs)]
     for output in kept:
         output.pop("execution_count", None)
-        output.get("data", {}).pop(FIGURE, None)
+        if data := output.get("data"):
+            data.pop(FIGURE, None)
+            data["text/plain"] = re.sub(ADDRESS, "", data.get("text/plain", ""))
         if output.output_type == "execute_result":
             output.execution_count = count
-    book.cells.append(nbformat.v4.new_code_cell(text, id=name, outputs=kept, execution_count=count))
+    book.cells.append(v4.new_code_cell(text, id=name, outputs=kept, execution_count=count))
 
 
 def _downloads(book: Any, page: Page, config: MkDocsConfig) -> tuple[str, str]:
     """The page as a notebook and as a script."""
     install = config.extra.get("install")
     note = f"*From {config.site_name}.*" + (f" To run it: `{install}`." if install else "")
-    book.cells.insert(0, nbformat.v4.new_markdown_cell(note, id="cell-0"))
+    book.cells.insert(0, v4.new_markdown_cell(note, id="cell-0"))
     book.metadata.update(
         kernelspec={"name": "python3", "language": "python", "display_name": "Python 3"},
         language_info={"name": "python"},
         title=str(page.title),
     )
-    text = nbformat.writes(book) + "\n"
+    text = notebooks.writes(book) + "\n"
     if len(text.encode()) > LARGEST:
         for cell in book.cells:
             if cell.cell_type == "code":
                 cell.outputs = []
-        text = nbformat.writes(book) + "\n"
+        book.metadata["outputs"] = "left out for their size"
+        text = notebooks.writes(book) + "\n"
     script = jupytext.writes(book, fmt={"extension": ".py", "format_name": "percent", "notebook_metadata_filter": "-all"})
     return text, script
