@@ -37,7 +37,9 @@ def finite(array: np.ndarray) -> bool:
     (True, False)
     """
     views = blocked.flat([array])
-    if views is not None and array.dtype != np.float16 and math.isfinite(np.dot(views[0], views[0])):
-        return True  # else a square may just have overflowed: look at each element
+    if views is not None and array.dtype != np.float16:
+        with np.errstate(all="ignore"):
+            if math.isfinite(np.dot(views[0], views[0])):
+                return True  # else a square may just have overflowed: look at each element
     size = blocked.BLOCK_BYTES // array.dtype.itemsize
     return all(np.isfinite(piece).all() for (piece,) in blocked.blocks([array], size, read=0))

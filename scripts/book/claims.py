@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from doctest import DocTestParser
 from typing import Any
 
-from .page import Page
+from .page import Block, Page
 
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _NUMBER = re.compile(r"""
@@ -90,7 +90,7 @@ def faults(page: Page, namespace: Mapping[str, Any]) -> list[str]:
     """What the numbers of `page` have wrong, given the namespace its run left; each with file and line."""
     constants = page.meta.get("constants") or {}
     unused = set(constants)
-    bound = _bindings(page)
+    bound = Counter(name for block in page.blocks for name in names_bound(block))
     found: list[str] = []
 
     def declared(number: Number) -> bool:
@@ -161,19 +161,15 @@ def _expressions(code: str) -> list[str]:
     return [ast.unparse(e) for e in tree.elts] if isinstance(tree, ast.Tuple) else [code]
 
 
-def _bindings(page: Page) -> Counter[str]:
-    """How often the page binds each name at top level; a loop's name counts as many times."""
-    count: Counter[str] = Counter()
-    for block in page.blocks:
-        if block.kind == "cell":
-            trees = [ast.parse(block.text)]
-        elif block.kind == "examples":
-            trees = [ast.parse(example.source) for example in DocTestParser().get_examples(block.text)]
-        else:
-            continue
-        for statement in (s for tree in trees for s in tree.body):
-            count.update(_names_bound(statement))
-    return count
+def names_bound(block: Block) -> Iterator[str]:
+    """The names that a cell or examples bind at top level; one that a loop binds comes twice."""
+    if block.kind == "cell":
+        sources = [block.text]
+    else:
+        sources = [e.source for e in DocTestParser().get_examples(block.text)] if block.kind == "examples" else []
+    for source in sources:
+        for statement in ast.parse(source).body:
+            yield from _names_bound(statement)
 
 
 def _names_bound(node: ast.AST, times: int = 1) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 
 DISPLAYED = {"text", "bash", "console", "yaml", "toml", "bibtex"}
-KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
+KERNEL_LINE = "{name: python3, language: python, display_name: Python 3}"
 
 _FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<mark>`{3,}|~{3,})(?P<info>[^`]*)$")
 
@@ -64,13 +64,15 @@ class Page:
         page = cls(path, meta, front, tuple(_blocks(lines, start, path)))
         if any(b.kind == "cell" for b in page.blocks) and not page.executable:
             raise PageError(f"{path}:1: this page has python cells, but its front matter names no kernel, so they would "
-                            f"not run: it needs `jupyter: {{kernelspec: {KERNEL}}}`")
+                            f"not run: it needs a line `jupyter:` and below it `  kernelspec: {KERNEL_LINE}`")
         return page
 
     @property
     def executable(self) -> bool:
         """Whether the build runs the page's cells."""
-        jupyter = self.meta.get("jupyter")
+        if not re.search(r"^jupyter:\s*$", self.front, re.M):  # Jupytext sees no other form
+            return False
+        jupyter = self.meta["jupyter"]
         spec = jupyter.get("kernelspec") if isinstance(jupyter, dict) else None
         return isinstance(spec, dict) and spec.get("language") == "python"
 

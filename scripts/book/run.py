@@ -19,7 +19,7 @@ from .page import Block, Page, PageError
 def check(page: Page) -> None:
     """Run `page` and hold it to its word; raises PageError naming file and line of each fault."""
     namespace = run(page)
-    if found := claims.faults(page, namespace):
+    if found := [*_borrowed(page), *claims.faults(page, namespace)]:
         raise PageError("\n".join(found))
 
 
@@ -40,6 +40,23 @@ def run(page: Page) -> dict[str, Any]:
     finally:
         del sys.modules["__page__"]
     return namespace
+
+
+def _borrowed(page: Page) -> list[str]:
+    """Cells that use a name which only the examples bind: the build runs the cells alone."""
+    by_examples: set[str] = set()
+    by_cells: set[str] = set()
+    found = []
+    for block in page.blocks:
+        if block.kind == "examples":
+            by_examples |= set(claims.names_bound(block))
+        elif block.kind == "cell":
+            tree = ast.parse(block.text)
+            by_cells |= {*claims.names_bound(block), *(n.arg for n in ast.walk(tree) if isinstance(n, ast.arg))}
+            used = {n.id: n.lineno for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+            found += [f"{page.path}:{block.line + line - 1}: this cell uses {name}, which only the examples bind; the build runs cells alone"
+                      for name, line in used.items() if name in by_examples - by_cells]
+    return found
 
 
 def _run_cell(cell: Block, page: Page, namespace: dict[str, Any]) -> None:

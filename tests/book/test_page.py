@@ -6,7 +6,8 @@ from book.page import Page, PageError
 
 GOOD = """---
 title: A page
-jupyter: {kernelspec: {name: python3, language: python, display_name: Python 3}}
+jupyter:
+  kernelspec: {name: python3, language: python, display_name: Python 3}
 constants:
   1964: year of Polyak's paper
 ---
@@ -50,35 +51,38 @@ def test_a_right_page_passes():
 
 
 @pytest.mark.parametrize(("old", "new", "line", "says"), [
-    ("needs 189<", "needs 198<", 17, "the prose says 198, but steps is 189"),
-    ("0.987$", "0.986$", 17, "the prose says 0.986"),
-    ("$3.2 ", "$3.1 ", 18, "the prose says 3.1"),
-    ("10^{-7}", "10^{-6}", 18, "the prose says 3.2"),
-    ("98.7 %", "98.8 %", 18, "the prose says 98.8"),
-    ("1,890", "1,980", 18, "the prose says 1,980"),
-    ("\n190\n", "\n191\n", 21, "the output is not what the page says"),
-    ("    188\n", "    187\n", 28, "the output is not what the page says"),
-    ("steps = 189", "steps = 188", 21, "the output is not what the page says"),
-    ("rate = 0.98715", "rate = 0.98", 17, "the prose says 0.987, but rate is 0.98"),
-    ("in 1964", "in 1965", 9, "the number 1965 is loose"),
-    ("189<!--= steps -->", "189", 17, "the number 189 is loose"),
-    ("<!--= steps -->", "<!--= 189 -->", 17, "is a literal"),
-    ("<!--= steps -->", "<!--= stepz -->", 17, "NameError"),
-    ("<!--= steps -->", "<!--= steps + -->", 17, "is no expression"),
-    ("189<!--= steps --> steps", "189 of these steps<!--= steps -->", 17, "does not stand behind"),
-    ("small = 3.2e-7", "small = 3.2e-7\nsteps = 189", 18, "binds more than once"),
-    ("  1964:", "  1986: another\n  1964:", 5, "the constant 1986 is used nowhere"),
-    ("steps = 189", "steps = 189 / 0", 12, "ZeroDivisionError"),
-    ("steps = 189", "steps = = 189", 12, "invalid syntax"),
-    ("steps = 189", "steps = 189; print('took 189 steps')", 12, "the text shows 189"),
+    ("needs 189<", "needs 198<", 18, "the prose says 198, but steps is 189"),
+    ("0.987$", "0.986$", 18, "the prose says 0.986"),
+    ("$3.2 ", "$3.1 ", 19, "the prose says 3.1"),
+    ("10^{-7}", "10^{-6}", 19, "the prose says 3.2"),
+    ("98.7 %", "98.8 %", 19, "the prose says 98.8"),
+    ("1,890", "1,980", 19, "the prose says 1,980"),
+    ("\n190\n", "\n191\n", 22, "the output is not what the page says"),
+    ("    188\n", "    187\n", 29, "the output is not what the page says"),
+    ("steps = 189", "steps = 188", 22, "the output is not what the page says"),
+    ("rate = 0.98715", "rate = 0.98", 18, "the prose says 0.987, but rate is 0.98"),
+    ("in 1964", "in 1965", 10, "the number 1965 is loose"),
+    ("189<!--= steps -->", "189", 18, "the number 189 is loose"),
+    ("<!--= steps -->", "<!--= 189 -->", 18, "is a literal"),
+    ("<!--= steps -->", "<!--= stepz -->", 18, "NameError"),
+    ("<!--= steps -->", "<!--= steps + -->", 18, "is no expression"),
+    ("189<!--= steps --> steps", "189 of these steps<!--= steps -->", 18, "does not stand behind"),
+    ("small = 3.2e-7", "small = 3.2e-7\nsteps = 189", 19, "binds more than once"),
+    ("  1964:", "  1986: another\n  1964:", 6, "the constant 1986 is used nowhere"),
+    ("steps = 189", "steps = 189 / 0", 13, "ZeroDivisionError"),
+    ("steps = 189", "steps = = 189", 13, "invalid syntax"),
+    ("steps = 189", "steps = 189; print('took 189 steps')", 13, "the text shows 189"),
     ("title: A page", "title: 7 pages", 1, "the front matter shows 7"),
-    ("```pycon\n>>> steps + 1", "```py\n>>> steps + 1", 20, "no test collects a block marked 'py'"),
-    ("```pycon\n>>> steps + 1", "```\n>>> steps + 1", 20, "no test collects a block marked ''"),
-    ("```python\n", "```python title=\"x\"\n", 11, "no test collects"),
-    (">>> steps + 1\n", "steps + 1\n", 20, "holds no `>>>` example"),
-    ("    ```pycon\n    >>> print(steps - 1)", "    ```python\n    print(steps - 1)", 27, "an indented python block is not run"),
-    ("jupyter: ", "kernel: ", 1, "would not run"),
-    ("190\n```", "190\n", 20, "is never closed"),
+    ("```pycon\n>>> steps + 1", "```py\n>>> steps + 1", 21, "no test collects a block marked 'py'"),
+    ("```pycon\n>>> steps + 1", "```\n>>> steps + 1", 21, "no test collects a block marked ''"),
+    ("```python\n", "```python title=\"x\"\n", 12, "no test collects"),
+    (">>> steps + 1\n", "steps + 1\n", 21, "holds no `>>>` example"),
+    ("    ```pycon\n    >>> print(steps - 1)", "    ```python\n    print(steps - 1)", 28, "an indented python block is not run"),
+    ("jupyter:\n  ", "", 1, "would not run"),
+    ("jupyter:\n  kernelspec: {name: python3, language: python, display_name: Python 3}", "jupyter: {kernelspec: {language: python}}", 1, "would not run"),
+    ("```pycon\n>>> steps + 1", "```pycon\n>>> more = 1\n>>> steps + 1\n190\n```\n\n```python\nless = more\n```\n\n```pycon\n>>> steps + 1", 28,
+     "this cell uses more, which only the examples bind"),
+    ("190\n```", "190\n", 21, "is never closed"),
 ], ids=lambda value: str(value)[:24].strip())
 def test_a_wrong_page_fails_with_file_and_line(old, new, line, says):
     assert old in GOOD

@@ -143,7 +143,7 @@ def test_positive_definite_probability_is_the_closed_form(n, closed):
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_positive_definite_probability_is_the_integral_of_the_joint_density(n):
-    points = 40
+    points = {2: 40, 3: 40, 4: 28}[n]
 
     t, w = np.polynomial.legendre.leggauss(points)
 
@@ -159,7 +159,7 @@ def test_positive_definite_probability_is_the_integral_of_the_joint_density(n):
         vandermonde = np.prod([lam[j] - lam[i] for i, j in itertools.combinations(range(n), 2)], axis=0)
         return weight @ (vandermonde * np.exp(-(lam**2).sum(axis=0) / 2))
 
-    assert positive_definite_probability(n) == pytest.approx(total(0, 8) / total(-8, 8), rel=1e-5)
+    assert positive_definite_probability(n) == pytest.approx(total(0, 7) / total(-7, 7), rel=1e-5)
 
 
 # The same Pfaffians with 40 digits.
