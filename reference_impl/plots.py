@@ -21,7 +21,7 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure as Drawing
 from matplotlib.lines import Line2D
 
-__all__ = ["COLORS", "Figure", "contours", "figure", "show", "trace"]
+__all__ = ["COLORS", "Figure", "contours", "figure", "legend", "show", "trace"]
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """Okabe and Ito's colours that stand out on white and on slate, and from one another for colour-blind eyes."""
@@ -101,6 +101,19 @@ def figure(ncols: int = 1, *, width: float = 7.2, height: float = 3.2, sharey: b
     matplotlib.rcParams.update(STYLE)
     fig = Drawing(figsize=(width, height), layout="constrained")
     return fig, fig.subplots(1, ncols, sharey=sharey)
+
+
+def legend(ax: Axes, **options: Any) -> None:
+    """The legend in one line above the axes, where it covers nothing.
+
+    >>> fig, ax = figure()
+    >>> _ = ax.plot([0, 1], label="momentum")
+    >>> legend(ax)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['momentum']
+    """
+    count = len(ax.get_legend_handles_labels()[1])
+    ax.legend(**{"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": count, "borderpad": 0.1, "columnspacing": 1.4} | options)
 
 
 def show(fig: Drawing, *, alt: str, caption: str) -> Figure:

@@ -13,6 +13,8 @@ from .tape import OPERATORS, Rule, Symbol, Tape, trace
 FUNCTIONS = OPERATORS | {np.sqrt: sp.sqrt, np.square: lambda x: x**2, np.reciprocal: lambda x: 1 / x,
                          np.abs: sp.Abs, np.sign: sp.sign, np.maximum: sp.Max}
 
+MIME = "application/vnd.descent.derivation+json"  # what the site's hook looks for
+
 # How the names of the hyperparameters are written in a formula.
 LETTERS = {"lr": r"\alpha", "rho": r"\rho", "beta1": r"\beta_1", "beta2": r"\beta_2", "decay": r"\beta",
            "eps": r"\varepsilon", "weight_decay": r"\lambda"}
@@ -90,8 +92,9 @@ def latex(rule: Rule) -> Formula:
 class Derivation:
     r"""A chain of equal expressions, each step proved by SymPy when it is written down.
 
-    `left` is the LaTeX of what is derived; each step is an expression and why it equals the one
-    before. Raises ValueError naming the first step that does not.
+    `left` is the LaTeX of what is derived, `relation` stands between it and the first expression;
+    each step is an expression and why it equals the one before. Raises ValueError naming the first
+    step that does not.
 
     >>> a, b = sp.symbols("a b")
     >>> print(Derivation("s", ((a + b) ** 2, "by definition"), (a**2 + 2*a*b + b**2, "expanded")).latex)
@@ -105,13 +108,13 @@ class Derivation:
     ValueError: step 2 of 's' (wrong): a**2 + b**2 is not equal to (a + b)**2; the difference is -2*a*b
     """
 
-    def __init__(self, left: str, *steps: tuple[Any, str]) -> None:
+    def __init__(self, left: str, *steps: tuple[Any, str], relation: str = "=") -> None:
         for number, ((before, _), (after, why)) in enumerate(zip(steps, steps[1:]), start=2):
             difference = difference_of(after, before)
             if difference != difference * 0:
                 raise ValueError(f"step {number} of {left!r} ({why}): {after} is not equal to {before}; "
                                  f"the difference is {difference}")
-        self.left, self.steps = left, steps
+        self.left, self.steps, self.relation = left, steps, relation
 
     @property
     def result(self) -> Any:
@@ -121,12 +124,14 @@ class Derivation:
     @property
     def latex(self) -> Formula:
         """The chain, aligned at its equals signs, with the reasons beside it."""
-        lines = [f"{self.left if i == 0 else ''} &= {tex(e)} && \\text{{{why}}}".strip()
-                 for i, (e, why) in enumerate(self.steps)]
+        lines = [f"{left} &{sign} {expression} && \\text{{{why}}}".strip() for left, sign, expression, why in self._rows()]
         return Formula("\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}")
 
-    def _repr_latex_(self) -> str:
-        return self.latex._repr_latex_()
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        return [("" if i else self.left, "=" if i else self.relation, str(tex(e)), why) for i, (e, why) in enumerate(self.steps)]
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return {"text/plain": str(self.latex), "text/latex": self.latex._repr_latex_(), MIME: self._rows()}
 
 
 def difference_of(a: Any, b: Any) -> Any:

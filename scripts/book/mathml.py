@@ -157,6 +157,8 @@ def _cure(node: Element, *, script: bool) -> None:
         node.tag = LIMITS[node.tag]
     if node.tag in ROWS:
         _space(node, script)
+    if node.tag == "msqrt":  # a browser hangs the sign below a low radicand; TeX raises it, as this strut does
+        SubElement(node, "mspace", {"height": "0.72em"})
 
 
 def _cure_token(node: Element) -> None:

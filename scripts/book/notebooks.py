@@ -35,6 +35,7 @@ notebooks: Any = nbformat  # which has no types
 v4: Any = nbformat.v4
 
 FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
+DERIVATION = "application/vnd.descent.derivation+json"  # as reference_impl.engines.symbolic writes it
 SHOWN = (FIGURE, "text/markdown", "text/latex", "text/html", "text/plain")  # the first that an output has
 ADDRESS = " at 0x[0-9a-f]{6,}"  # in an object's plain repr
 PRINTED = "{ .text .output .no-copy }"
@@ -171,14 +172,16 @@ def _prose(text: str, result: Built) -> str:
 
 
 def _cell(block: Block, outputs: kernel.Outputs, result: Built, where: str) -> str:
-    """A cell as Markdown: its code, then what it printed; where it drew a figure, that first and the code folded."""
+    """A cell as Markdown: its code, then what it printed; where it drew a figure or says `fold`, the code last and folded."""
     code = _fence("python", block.text)
     before = len(result.figures)
     shown = "\n\n".join(_output(output, result, where) for output in _joined(outputs))
     shown = shown.replace(f"\n```\n\n``` {PRINTED}\n", "\n")  # what is printed and what is returned: one block
     if len(result.figures) > before:
         return f"{shown}\n\n{_folded('Code for this figure', code)}"
-    return f"{_folded('Code', code) if 'fold' in block.info.split() else code}\n\n{shown}"
+    if "fold" in block.info.split():
+        return f"{shown}\n\n{_folded('Code', code)}"
+    return f"{code}\n\n{shown}"
 
 
 def _output(output: dict[str, Any], result: Built, where: str) -> str:
@@ -190,6 +193,8 @@ def _output(output: dict[str, Any], result: Built, where: str) -> str:
     data = output["data"]
     if FIGURE in data:
         return _figure(data[FIGURE], result)
+    if DERIVATION in data:
+        return _derivation(data[DERIVATION])
     if any(kind.startswith("image/") for kind in data):
         raise PluginError(f"{where}: a picture without a description; show figures with reference_impl.plots.show")
     kind = next((kind for kind in SHOWN if kind in data), "text/plain")
@@ -219,6 +224,14 @@ def _figure(figure: dict[str, str], result: Built) -> str:
         f'<figure class="figure" id="figure-{number}" markdown="block">\n<div data-figure="{number}"></div>\n'
         f'<figcaption markdown="span">{caption}</figcaption>\n</figure>'
     )
+
+
+def _derivation(rows: list[list[str]]) -> str:
+    """A derivation as Markdown: a grid, so that on a phone the reasons can stand below the expressions."""
+    cells = [f'<div markdown="span">{cell}</div>' for left, sign, expression, why in rows
+             for cell in (f"$\\displaystyle {left}$" if left else "", f"$\\displaystyle {{}}{sign} {expression}$", why)]
+    opening = '<div class="derivation" tabindex="0" role="group" aria-label="derivation" markdown="block">'
+    return "\n".join([opening, *cells, "</div>"])
 
 
 def _own_ids(svg: str, prefix: str, name: str) -> str:
@@ -261,6 +274,7 @@ def _append(book: Any, text: str, outputs: kernel.Outputs | None = None) -> None
         output.pop("execution_count", None)
         if data := output.get("data"):
             data.pop(FIGURE, None)
+            data.pop(DERIVATION, None)
             data["text/plain"] = re.sub(ADDRESS, "", data.get("text/plain", ""))
         if output.output_type == "execute_result":
             output.execution_count = count

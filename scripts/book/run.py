@@ -52,8 +52,10 @@ def _borrowed(page: Page) -> list[str]:
             by_examples |= set(claims.names_bound(block))
         elif block.kind == "cell":
             tree = ast.parse(block.text)
-            by_cells |= {*claims.names_bound(block), *(n.arg for n in ast.walk(tree) if isinstance(n, ast.arg))}
-            used = {n.id: n.lineno for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+            names = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
+            by_cells |= {*claims.names_bound(block), *(n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)),
+                         *(n.id for n in names if isinstance(n.ctx, ast.Store))}
+            used = {n.id: n.lineno for n in names if isinstance(n.ctx, ast.Load)}
             found += [f"{page.path}:{block.line + line - 1}: this cell uses {name}, which only the examples bind; the build runs cells alone"
                       for name, line in used.items() if name in by_examples - by_cells]
     return found
