@@ -108,7 +108,7 @@ def double_well(tilt: float = 0.0) -> Landscape:
     roots = np.roots([1.0, 0.0, -1.0, tilt])
     flat = np.sort(roots.real[np.abs(roots.imag) < 1e-9])
     return Landscape("double well", 1, lambda w: ((w**2 - 1) ** 2 / 4 + tilt * w).sum(-1),
-                     lambda w: w**3 - w + tilt, lambda w: (3 * w**2 - 1)[..., None],
+                     lambda w: w * (w**2 - 1) + tilt, lambda w: (3 * w**2 - 1)[..., None],
                      flat[3 * flat**2 > 1][:, None])
 
 

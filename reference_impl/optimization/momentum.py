@@ -1,4 +1,7 @@
-"""Momentum (heavy ball): the rule, its two conventions, and what theory says of it on a quadratic."""
+"""Momentum (heavy ball): the rule, its two conventions, and what theory says of it on a quadratic.
+
+Derived in the chapter on [momentum][momentum].
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Gradient descent, plain and stochastic: the rule, its rate, random saddles, the minibatch loop."""
+"""Gradient descent, plain and stochastic: the rule, its rate, random saddles, the minibatch loop.
+
+Derived in the chapter on [gradient descent][gradient-descent-and-what-goes-wrong].
+"""
 
 from __future__ import annotations
 

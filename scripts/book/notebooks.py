@@ -10,9 +10,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import jupytext  # type: ignore[import-untyped]
 import nbformat
@@ -67,12 +70,28 @@ def on_config(config: MkDocsConfig) -> None:
         sys.path.insert(0, SCRIPTS)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "315532800")  # 1980, as in a zip file without dates
     config.markdown_extensions.append("book.mathml")
+    if "mkdocstrings" in config.plugins:
+        with ThreadPoolExecutor() as pool:
+            wanted = config.extra.get("inventories", [])
+            found = [url for url, there in zip(wanted, pool.map(_reachable, wanted), strict=True) if there]
+        config.plugins["mkdocstrings"].config.handlers.setdefault("python", {})["inventories"] = found
     built.clear()
+
+
+@cache
+def _reachable(url: str) -> bool:
+    """Whether another project's inventory answers at once: a build without a network does without."""
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=2):
+            return True
+    except OSError:
+        log.info(f"{url} cannot be reached: fewer links lead there")
+        return False
 
 
 @event_priority(50)  # before autorefs resolves references
 def on_env(env: Any, config: MkDocsConfig, files: Files) -> None:
-    """Tell autorefs of the names of other projects; a table here, as fetched inventories differ from day to day."""
+    """Tell autorefs of the names of other projects that a build without their inventories links to all the same."""
     if "autorefs" in config.plugins:
         for name, url in config.extra.get("elsewhere", {}).items():
             config.plugins["autorefs"].register_url(name, url)  # type: ignore[attr-defined]
