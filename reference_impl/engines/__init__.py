@@ -22,12 +22,12 @@ def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -
     """Apply `rule` in place to `arrays` = (w, g, *state) by the fastest reading at hand.
 
     Large contiguous arrays go to `compiled` where Numba is installed, everything else to
-    `blocked`. The two agree to the last bit, so the choice shows in time alone.
+    `blocked`. The two agree to rounding.
     """
-    w = arrays[0]
-    large = w.size >= COMPILED_FROM and w.dtype.itemsize in (4, 8)
-    chosen = compiled if large and compiled.available() and blocked.flat(arrays) is not None else blocked
-    chosen.step(rule, arrays, hyper)
+    if _compiles(arrays[0]) and (views := blocked.flat(arrays)) is not None:
+        compiled.step(rule, views, hyper)
+    else:
+        blocked.step(rule, arrays, hyper)
 
 
 def finite(array: np.ndarray) -> bool:
@@ -37,9 +37,15 @@ def finite(array: np.ndarray) -> bool:
     (True, False)
     """
     views = blocked.flat([array])
+    if views is not None and _compiles(array):
+        return compiled.finite(views[0])
     if views is not None and array.dtype != np.float16:
         with np.errstate(all="ignore"):
             if math.isfinite(np.dot(views[0], views[0])):
                 return True  # else a square may just have overflowed: look at each element
     size = blocked.BLOCK_BYTES // array.dtype.itemsize
     return all(np.isfinite(piece).all() for (piece,) in blocked.blocks([array], size, read=0))
+
+
+def _compiles(array: np.ndarray) -> bool:
+    return array.size >= COMPILED_FROM and array.dtype.itemsize in (4, 8) and compiled.available()

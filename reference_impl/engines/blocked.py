@@ -30,9 +30,9 @@ def flat(arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
     >>> flat([a, np.zeros((2, 3))]) is None
     True
     """
-    if all(a.flags.c_contiguous for a in arrays):
+    if all([a.flags.c_contiguous for a in arrays]):
         return [a.reshape(-1) for a in arrays]
-    if all(a.flags.f_contiguous for a in arrays):
+    if all([a.flags.f_contiguous for a in arrays]):
         return [a.T.reshape(-1) for a in arrays]
     return None
 

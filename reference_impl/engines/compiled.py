@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .blocked import flat
 from .tape import Rule, Symbol, trace
 
 SIGNS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
@@ -69,13 +68,26 @@ def _loop(rule: Rule) -> Callable[..., None]:
 
 
 def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
-    """Apply `rule` in place to `arrays` = (w, g, *state): one dtype, one shape, contiguous alike.
+    """Apply `rule` in place to `arrays` = (w, g, *state): one dtype, one length, one-dimensional."""
+    _, wanted = source(rule)
+    values, cast = trace(rule).scalars(hyper), arrays[0].dtype.type
+    _loop(rule)(*arrays, *[cast(values[s] if isinstance(s, Symbol) else s) for s in wanted])
 
-    Raises ValueError when the arrays are not contiguous in one order.
-    """
-    views = flat(arrays)
-    if views is None:
-        raise ValueError("the compiled engine takes arrays that are contiguous in one order")
-    tape, (_, wanted) = trace(rule), source(rule)
-    values, cast = tape.scalars(hyper), arrays[0].dtype.type
-    _loop(rule)(*views, *(cast(values[s] if isinstance(s, Symbol) else s) for s in wanted))
+
+@lru_cache(maxsize=None)
+def _all_finite() -> Callable[[np.ndarray], bool]:
+    import numba
+
+    def loop(view):  # type: ignore[no-untyped-def]
+        zero = view.dtype.type(0)
+        total = zero
+        for i in numba.prange(view.size):
+            total += zero * view[i]  # 0 for a finite number, NaN for any other
+        return total == zero
+
+    return numba.njit(parallel=True, fastmath={"reassoc"})(loop)  # type: ignore[no-any-return]
+
+
+def finite(view: np.ndarray) -> bool:
+    """Whether every element of a one-dimensional view is a finite number."""
+    return bool(_all_finite()(view))

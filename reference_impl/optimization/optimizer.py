@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -58,6 +59,12 @@ class Optimizer:
     steps: int = field(default=0, init=False, compare=False)
     state: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    # The arrays of the last step: of the same ones it is known that they do not overlap.
+    _apart: list[weakref.ref[np.ndarray]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_apart": []}  # weak references cannot be pickled
+
     def __post_init__(self) -> None:
         for name, within in _intervals(type(self)).items():
             if not callable(value := getattr(self, name)):
@@ -103,12 +110,21 @@ class Optimizer:
         """
         rule = self._rule()
         values = self.hyperparameters() | {"t": self.steps + 1}
-        _check_arrays(params, grads, check_finite=self.check_finite)
+        _check_arrays(params, grads)
+        self._check_apart(params, grads)
+        if self.check_finite:
+            _check_finite(grads)
         state = self._state_for(rule, params)
         for key, w in params.items():
             engines.step(rule, [w, grads[key], *(of[key] for of in state.values())], values)
         self.state = state
         self.steps += 1
+
+    def _check_apart(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+        arrays = [*params.values(), *grads.values()]
+        if len(arrays) != len(self._apart) or any([ref() is not a for ref, a in zip(self._apart, arrays)]):
+            _check_memory(params, grads)
+            self._apart = [weakref.ref(a) for a in arrays]
 
     def _state_for(self, rule: Rule, params: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
         """The state arrays that fit `params`: those at hand, or zeros before the first step."""
@@ -175,7 +191,7 @@ def _checked(name: str, value: Any, within: Interval) -> float:
     return float(value)
 
 
-def _check_arrays(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray], *, check_finite: bool) -> None:
+def _check_arrays(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
     for name, given in (("params", params), ("grads", grads)):
         if not isinstance(given, Mapping):
             raise TypeError(f"{name} must be a dict of arrays, got {type(given).__name__}")
@@ -196,37 +212,36 @@ def _check_arrays(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarr
             raise ValueError(f"grads[{key!r}] must have the shape {w.shape} of its parameter, got {g.shape}")
         if not w.flags.writeable:
             raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
-    _check_memory(params, grads)
-    if check_finite:
-        for key, g in grads.items():
-            if not engines.finite(g):
-                where = tuple(int(i) for i in np.argwhere(~np.isfinite(g))[0])
-                raise ValueError(f"grads[{key!r}] must be finite, got {g[where]} at index {where}")
+
+
+def _check_finite(grads: Mapping[str, np.ndarray]) -> None:
+    for key, g in grads.items():
+        if not engines.finite(g):
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(g))[0])
+            raise ValueError(f"grads[{key!r}] must be finite, got {g[where]} at index {where}")
 
 
 def _check_memory(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
     """Refuse a parameter that shares memory with itself, another parameter or a gradient."""
-    spans = []
-    for name, given in (("params", params), ("grads", grads)):
-        for key, array in given.items():
-            if array.size:
-                spans.append((*_bounds(array), f"{name}[{key!r}]", array))
-                if name == "params" and _overlaps_itself(array):
-                    raise ValueError(f"params[{key!r}] must not overlap itself, got strides {array.strides} "
-                                     f"for the shape {array.shape}")
-    spans.sort(key=lambda span: span[:2])
-    open_spans: list[tuple[int, int, str, np.ndarray]] = []
-    for low, high, name, array in spans:
-        open_spans = [span for span in open_spans if span[1] > low]
-        for *_, other, before in open_spans:
-            written = name.startswith("params") or other.startswith("params")
-            if written and _share_memory(array, before):
-                raise ValueError(f"{name} and {other} must not share memory, got arrays that overlap")
-        open_spans.append((low, high, name, array))
+    for key, w in params.items():
+        if not (w.flags.forc or w.size == 0) and _overlaps_itself(w):
+            raise ValueError(f"params[{key!r}] must not overlap itself, got strides {w.strides} for the shape {w.shape}")
+    spans = sorted((*_bounds(a), name == "params", key, name) for name, given in (("params", params), ("grads", grads))
+                   for key, a in given.items() if a.size)
+    reach: list[tuple[int, int, bool, str, str]] = []  # spans that may still overlap the next
+    for span in spans:
+        low, _, written, key, name = span
+        reach = [before for before in reach if before[1] > low]
+        for *_, other_written, other_key, other_name in reach:
+            a, b = (params if name == "params" else grads)[key], (params if other_name == "params" else grads)[other_key]
+            if (written or other_written) and _share_memory(a, b):
+                raise ValueError(f"{name}[{key!r}] and {other_name}[{other_key!r}] must not share memory, got arrays that overlap")
+        reach.append(span)
 
 
 def _bounds(array: np.ndarray) -> tuple[int, int]:
-    if array.flags.c_contiguous:
+    """The addresses between which an array's elements lie."""
+    if array.flags.forc:
         start = array.__array_interface__["data"][0]
         return start, start + array.nbytes
     return np.lib.array_utils.byte_bounds(array)
@@ -241,8 +256,6 @@ def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _overlaps_itself(array: np.ndarray) -> bool:
     """Whether two elements may share memory: an axis steps less far than the finer axes reach."""
-    if array.flags.c_contiguous or array.flags.f_contiguous:
-        return False
     reach = array.itemsize
     for stride, count in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
         if stride < reach:
