@@ -6,10 +6,10 @@ import pytest
 from book import run
 from book.page import Page
 
-DOCS = Path(__file__).parents[1] / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md"))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(DOCS).as_posix())
+@pytest.mark.parametrize("path", PAGES, ids=Path.as_posix)
 def test_page(path: Path) -> None:
-    run.check(Page.read(path))
+    run.check(Page.parse((ROOT / path).read_text(encoding="utf-8"), path))

@@ -305,7 +305,7 @@ def plain(node: Element) -> str:
     text = (node.text or "") + "".join(parts)
     if node.tag == "mo" and _kind(node) in ("bin", "rel", "op") and node.get("lspace") != "0em":
         return f" {text} "
-    return text if node.tag != "mspace" else " "
+    return " " if node.tag == "mspace" and node.get("width") else text
 
 
 def _grouped(text: str) -> str:

@@ -217,6 +217,16 @@ def test_figures_outputs_and_downloads(site):
     assert "# %%" in script and "<!--=" not in script
 
 
+def test_a_derivation_is_a_grid_of_math_with_its_code_below(site):
+    cell = "import sympy as sp\nx = sp.Symbol('x')\nDerivation('y', (x * (x + 1), 'a $z$'), (x**2 + x, 'b'), relation=r'\\le')"
+    site.page("one.md", FRONT.format("one") + "```python fold\nfrom reference_impl.engines.symbolic import Derivation\n" + cell + "\n```\n")
+    site.build()
+    html = site.html("one")
+    grid = html[html.index('class="derivation"'):html.index("<summary>")]
+    assert grid.count("<math") == 4 and "≤" in grid and "$" not in grid
+    assert html.index('class="derivation"') < html.index("<summary>Code</summary>")
+
+
 def test_bare_doctests_in_docstrings_are_fenced():
     text = "Adds.\n\n>>> 1 + 1\n2\n>>> 3\n3\n\nMore.\n\n```pycon\n>>> 4\n4\n```"
     assert docstrings.fence(text) == "Adds.\n\n```pycon\n>>> 1 + 1\n2\n>>> 3\n3\n```\n\nMore.\n\n```pycon\n>>> 4\n4\n```"
