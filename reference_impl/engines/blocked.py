@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,14 +90,14 @@ class Plan:
     def run(self, slots: Sequence[np.ndarray]) -> None:
         """Replay the tape on one block."""
         for ufunc, args, out in self.calls:
-            ufunc(*[slots[i] for i in args], slots[out])  # type: ignore[misc]
+            ufunc(*[slots[i] for i in args], slots[out])
         if self.copies:
             sources = [slots[source].copy() for _, source in self.copies]
             for (target, _), source in zip(self.copies, sources):
                 np.copyto(slots[target], source)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plan(rule: Rule) -> Plan:
     return Plan(trace(rule))
 

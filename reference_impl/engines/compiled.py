@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,13 @@ from .tape import Rule, Symbol, trace
 SIGNS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
 
 
-@lru_cache(maxsize=None)
+@cache
 def available() -> bool:
     """Whether Numba is installed."""
     return importlib.util.find_spec("numba") is not None
 
 
-@lru_cache(maxsize=None)
+@cache
 def source(rule: Rule) -> tuple[str, tuple[Any, ...]]:
     """The loop's Python source, and the scalars that it takes after the arrays, in order.
 
@@ -50,21 +50,21 @@ def source(rule: Rule) -> tuple[str, tuple[Any, ...]]:
 
     for node in (n for n in tape.nodes if not n.scalar):
         args = [name(a) for a in node.args]
-        call = f" {SIGNS[node.ufunc]} ".join(args) if node.ufunc in SIGNS else f"np.{node.ufunc.__name__}({', '.join(args)})"  # type: ignore[index, union-attr]
+        call = f" {SIGNS[node.ufunc]} ".join(args) if node.ufunc in SIGNS else f"np.{node.ufunc.__name__}({', '.join(args)})"
         names[node] = f"t{len(lines)}"
         lines.append(f"{names[node]} = {call}")
-    lines += [f"{names[a]} = {name(r)}" for a, r in zip(tape.written, tape.results)]
+    lines.append(f"{', '.join(names[a] for a in tape.written)} = {', '.join(name(r) for r in tape.results)}")
     head = ", ".join([*(a.name for a in tape.arrays), *(f"s{i}" for i in range(len(scalars)))])
     return "\n        ".join([f"def loop({head}):\n    for i in prange(w.size):", *lines]), tuple(scalars)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _loop(rule: Rule) -> Callable[..., None]:
     import numba
 
-    namespace = {"np": np, "prange": numba.prange}
+    namespace: dict[str, Any] = {"np": np, "prange": numba.prange}
     exec(source(rule)[0], namespace)
-    return numba.njit(parallel=True, error_model="numpy")(namespace["loop"])  # type: ignore[no-any-return]
+    return numba.njit(parallel=True, error_model="numpy")(namespace["loop"])
 
 
 def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
@@ -74,7 +74,7 @@ def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -
     _loop(rule)(*arrays, *[cast(values[s] if isinstance(s, Symbol) else s) for s in wanted])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _all_finite() -> Callable[[np.ndarray], bool]:
     import numba
 
@@ -85,7 +85,7 @@ def _all_finite() -> Callable[[np.ndarray], bool]:
             total += zero * view[i]  # 0 for a finite number, NaN for any other
         return total == zero
 
-    return numba.njit(parallel=True, fastmath={"reassoc"})(loop)  # type: ignore[no-any-return]
+    return numba.njit(parallel=True, fastmath={"reassoc"})(loop)
 
 
 def finite(view: np.ndarray) -> bool:

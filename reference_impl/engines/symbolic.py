@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class Formula(str):
         return f"$$\n{self}\n$$"
 
 
-class _PlusFirst(LatexPrinter):
+class _PlusFirst(LatexPrinter):  # type: ignore[misc]
     """Sums begin with a term that has no minus, as one writes them by hand."""
 
     def _as_ordered_terms(self, expr: Any, order: str | None = None) -> list[Any]:
@@ -109,7 +110,7 @@ class Derivation:
     """
 
     def __init__(self, left: str, *steps: tuple[Any, str], relation: str = "=") -> None:
-        for number, ((before, _), (after, why)) in enumerate(zip(steps, steps[1:]), start=2):
+        for number, ((before, _), (after, why)) in enumerate(pairwise(steps), start=2):
             difference = difference_of(after, before)
             if difference != difference * 0:
                 raise ValueError(f"step {number} of {left!r} ({why}): {after} is not equal to {before}; "
@@ -143,7 +144,7 @@ def _replay(tape: Tape, known: dict[Symbol, Any], result: Any) -> Any:
     values = dict(known)
     for node in tape.nodes:
         if node not in values:
-            values[node] = FUNCTIONS[node.ufunc](*(values[a] if isinstance(a, Symbol) else sp.nsimplify(a) for a in node.args))  # type: ignore[index]
+            values[node] = FUNCTIONS[node.ufunc](*(values[a] if isinstance(a, Symbol) else sp.nsimplify(a) for a in node.args))
     return values[result] if isinstance(result, Symbol) else sp.nsimplify(result)
 
 

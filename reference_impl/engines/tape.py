@@ -11,7 +11,7 @@ import inspect
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,8 @@ class Symbol(NDArrayOperatorsMixin):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    def __init__(self, nodes: list[Symbol], name: str = "", ufunc: np.ufunc | None = None,
-                 args: tuple[Any, ...] = (), scalar: bool = False) -> None:
-        self.name, self.ufunc, self.args, self.scalar, self._nodes = name, ufunc, args, scalar, nodes
+    def __init__(self, nodes: list[Node], name: str, scalar: bool = False) -> None:
+        self.name, self.scalar, self._nodes = name, scalar, nodes
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Symbol:
         if method != "__call__" or options or ufunc.nout != 1:
@@ -51,7 +50,7 @@ class Symbol(NDArrayOperatorsMixin):
         scalar = all(not isinstance(a, Symbol) or a.scalar for a in args)
         if ufunc is np.power and not scalar and not isinstance(args[1], Symbol) and args[1] in POWERS:
             ufunc, args = POWERS[args[1]], args[:1]
-        node = Symbol(self._nodes, ufunc=ufunc, args=args, scalar=scalar)
+        node = Node(self._nodes, ufunc, args, scalar)
         self._nodes.append(node)
         return node
 
@@ -59,7 +58,18 @@ class Symbol(NDArrayOperatorsMixin):
         raise TypeError("a rule must not branch on its values: every element takes the same path")
 
     def __repr__(self) -> str:
-        return self.name or f"{self.ufunc.__name__}({', '.join(map(repr, self.args))})"  # type: ignore[union-attr]
+        return self.name
+
+
+class Node(Symbol):
+    """A ufunc of earlier values."""
+
+    def __init__(self, nodes: list[Node], ufunc: np.ufunc, args: tuple[Any, ...], scalar: bool) -> None:
+        super().__init__(nodes, "", scalar)
+        self.ufunc, self.args = ufunc, args
+
+    def __repr__(self) -> str:
+        return f"{self.ufunc.__name__}({', '.join(map(repr, self.args))})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +78,7 @@ class Tape:
 
     arrays: tuple[Symbol, ...]
     hyper: tuple[Symbol, ...]
-    nodes: tuple[Symbol, ...]
+    nodes: tuple[Node, ...]
     results: tuple[Any, ...]
 
     @property
@@ -86,13 +96,13 @@ class Tape:
         values: dict[Symbol, float] = {s: hyper[s.name] for s in self.hyper}
         for node in self.nodes:
             if node.scalar:
-                function = OPERATORS.get(node.ufunc, node.ufunc)  # type: ignore[arg-type]
+                function = OPERATORS.get(node.ufunc, node.ufunc)
                 values[node] = float(function(*(values.get(a, a) if isinstance(a, Symbol) else a
                                                 for a in node.args)))
         return values
 
 
-@lru_cache(maxsize=None)
+@cache
 def trace(rule: Rule) -> Tape:
     """The tape of `rule`.
 
@@ -115,7 +125,7 @@ def trace(rule: Rule) -> Tape:
     if names[:2] != ["w", "g"] or len(names) + len(hyper) != len(parameters):
         raise TypeError(f"rule {rule.__name__} must take (w, g, *state arrays, *, hyperparameters), "
                         f"got {inspect.signature(rule)}")
-    nodes: list[Symbol] = []
+    nodes: list[Node] = []
     arrays = tuple(Symbol(nodes, name) for name in names)
     scalars = tuple(Symbol(nodes, name, scalar=True) for name in hyper)
     results = rule(*arrays, **{s.name: s for s in scalars})

@@ -12,7 +12,8 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
     [0.5, 0.5]
     """
     shifted = scores - scores.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
 
 
 def softmax_regression(params: dict[str, np.ndarray], inputs: np.ndarray,

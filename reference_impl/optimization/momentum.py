@@ -144,7 +144,8 @@ def energy(losses: np.ndarray, path: np.ndarray, lr: float, rho: float) -> np.nd
     [2. 1.]
     """
     moved = np.diff(path, axis=0, prepend=path[:1])
-    return losses + rho / (2 * lr) * (moved**2).sum(axis=1)
+    total: np.ndarray = losses + rho / (2 * lr) * (moved**2).sum(axis=1)
+    return total
 
 
 def stationary_variance(lr: float, rho: float, curvature: float, sigma: float) -> float:

@@ -7,7 +7,6 @@ import numbers
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -66,10 +65,9 @@ class Optimizer:
         return self.__dict__ | {"_apart": []}  # weak references cannot be pickled
 
     def __post_init__(self) -> None:
-        for name, within in _intervals(type(self)).items():
+        for name, within in _INTERVALS[type(self)].items():
             if not callable(value := getattr(self, name)):
                 _checked(name, value, within)
-
 
     def _rule(self) -> Rule:
         """The rule that the options choose."""
@@ -85,7 +83,7 @@ class Optimizer:
         {'lr': 0.1}
         """
         values = {}
-        for name, within in _intervals(type(self)).items():
+        for name, within in _INTERVALS[type(self)].items():
             value = getattr(self, name)
             scheduled = callable(value)
             values[name] = _checked(f"{name}({self.steps})" if scheduled else name, value(self.steps) if scheduled else value, within)
@@ -178,9 +176,15 @@ class Optimizer:
         self.steps, self.state = steps, state if steps else {}
 
 
-@cache
-def _intervals(optimizer: type[Optimizer]) -> dict[str, Interval]:
-    return {f.name: f.metadata["within"] for f in fields(optimizer) if "within" in f.metadata}
+class _Intervals(dict[type[Optimizer], dict[str, Interval]]):
+    """The hyperparameters of each optimizer with their intervals, collected when first asked for."""
+
+    def __missing__(self, optimizer: type[Optimizer]) -> dict[str, Interval]:
+        self[optimizer] = {f.name: f.metadata["within"] for f in fields(optimizer) if "within" in f.metadata}
+        return self[optimizer]
+
+
+_INTERVALS = _Intervals()
 
 
 def _checked(name: str, value: Any, within: Interval) -> float:
@@ -249,7 +253,7 @@ def _bounds(array: np.ndarray) -> tuple[int, int]:
 
 def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:  # undecided in reasonable time: not worth the risk
         return True
 

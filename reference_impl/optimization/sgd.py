@@ -76,7 +76,7 @@ def steps_to(factor: float, rate: float) -> int:
     >>> steps_to(1e-3, 0.5), steps_to(1e3, 2.0)
     (10, 10)
     """
-    if not (0 < factor < 1 and 0 <= rate < 1 or 1 < factor < math.inf and 1 < rate < math.inf):
+    if not ((0 < factor < 1 and 0 <= rate < 1) or (1 < factor < math.inf and 1 < rate < math.inf)):
         raise ValueError(f"factor and rate must lie on the same side of 1, factor > 0 and rate >= 0, got {factor!r} and {rate!r}")
     return 1 if rate == 0 else math.ceil(math.log(factor) / math.log(rate))
 

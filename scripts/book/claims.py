@@ -13,7 +13,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from doctest import DocTestParser
 from typing import Any
@@ -91,7 +91,6 @@ def faults(page: Page, namespace: Mapping[str, Any]) -> list[str]:
     constants = page.meta.get("constants") or {}
     unused = set(constants)
     bound = Counter(name for block in page.blocks for name in names_bound(block))
-    found: list[str] = []
 
     def declared(number: Number) -> bool:
         for form in (number.text, number.text.lstrip("-−")):
@@ -100,45 +99,54 @@ def faults(page: Page, namespace: Mapping[str, Any]) -> list[str]:
                 return True
         return number.structural
 
+    found: list[tuple[int, str]] = []  # each with its line
     for block in page.blocks:
         if block.kind == "cell":
-            for line, text in _shown_strings(block.text):
-                found += [f"{page.path}:{block.line + line - 1}: the text shows {n.text}, which the run did not produce: "
-                          f"format it from a value, or declare it under `constants`"
-                          for n in numbers(text) if not declared(n)]
-        if block.kind != "prose":
-            continue
-        text = _REFERENCES.sub(_blank, block.text)
-        open_numbers = list(numbers(text))
-
-        def where(offset: int) -> str:
-            return f"{page.path}:{block.line + text.count(chr(10), 0, offset)}"
-
-        claimed: set[Number] = set()
-        for claim in _CLAIM.finditer(text):
-            try:
-                codes = _expressions(claim["code"].strip())
-            except SyntaxError as error:
-                found.append(f"{where(claim.start())}: the claim {claim['code'].strip()!r} is no expression: {error.msg}")
-                continue
-            before = [n for n in open_numbers if n.end <= claim.start() and n not in claimed][-len(codes):]
-            if len(before) < len(codes) or re.search(r"\w{3}|\n\s*\n", _CLAIM.sub("", text[before[-1].end:claim.start()])):
-                found.append(f"{where(claim.start())}: the claim {claim['code'].strip()!r} does not stand behind "
-                             f"{'its number' if len(codes) == 1 else f'its {len(codes)} numbers'}")
-                continue
-            claimed |= set(before)
-            for number, code in zip(before, codes):
-                found += [f"{where(number.start)}: {why}" for why in _wrong(number, code, namespace, bound)]
-        found += [f"{where(n.start)}: the number {n.text} is loose: put a claim `<!--= expression -->` behind it, or declare it "
-                  f"under `constants` in the front matter with its reason"
-                  for n in open_numbers if n not in claimed and not declared(n)]
+            found += [(block.line + below, why) for below, why in _cell_faults(block.text, declared)]
+        elif block.kind == "prose":
+            text = _REFERENCES.sub(_blank, block.text)
+            found += [(block.line + text.count("\n", 0, at), why) for at, why in _prose_faults(text, declared, namespace, bound)]
     for text in (page.meta.get("title", ""), page.meta.get("description", "")):
-        found += [f"{page.path}:1: the front matter shows {n.text}, which is not among the constants" for n in numbers(text) if not declared(n)]
+        found += [(1, f"the front matter shows {n.text}, which is not among the constants") for n in numbers(text) if not declared(n)]
     lines = page.front.splitlines()
     for constant in unused:
         line = next((i for i, s in enumerate(lines) if re.match(rf"""\s+["']?{re.escape(constant)}["']?\s*:""", s)), -1)
-        found.append(f"{page.path}:{line + 2}: the constant {constant} is used nowhere on the page")
-    return found
+        found.append((line + 2, f"the constant {constant} is used nowhere on the page"))
+    return [f"{page.path}:{line}: {why}" for line, why in found]
+
+
+def _cell_faults(code: str, declared: Callable[[Number], bool]) -> Iterator[tuple[int, str]]:
+    """The numbers written into what a cell shows, each with the lines above it."""
+    for line, text in _shown_strings(code):
+        for number in numbers(text):
+            if not declared(number):
+                yield line - 1, (f"the text shows {number.text}, which the run did not produce: "
+                                 f"format it from a value, or declare it under `constants`")
+
+
+def _prose_faults(text: str, declared: Callable[[Number], bool], namespace: Mapping[str, Any],
+                  bound: Counter[str]) -> Iterator[tuple[int, str]]:
+    """The claims that do not hold, then the numbers that have none, each with its place in the text."""
+    free = list(numbers(text))
+    for claim in _CLAIM.finditer(text):
+        shown = repr(claim["code"].strip())
+        try:
+            codes = _expressions(claim["code"].strip())
+        except SyntaxError as error:
+            yield claim.start(), f"the claim {shown} is no expression: {error.msg}"
+            continue
+        before = [n for n in free if n.end <= claim.start()][-len(codes):]
+        if len(before) < len(codes) or re.search(r"\w{3}|\n\s*\n", _CLAIM.sub("", text[before[-1].end:claim.start()])):
+            yield claim.start(), (f"the claim {shown} does not stand behind "
+                                  f"{'its number' if len(codes) == 1 else f'its {len(codes)} numbers'}")
+            continue
+        free = [n for n in free if n not in before]
+        for number, code in zip(before, codes):
+            yield from ((number.start, why) for why in _wrong(number, code, namespace, bound))
+    for number in free:
+        if not declared(number):
+            yield number.start, (f"the number {number.text} is loose: put a claim `<!--= expression -->` behind it, or declare it "
+                                 f"under `constants` in the front matter with its reason")
 
 
 def _wrong(number: Number, code: str, namespace: Mapping[str, Any], bound: Counter[str]) -> Iterator[str]:

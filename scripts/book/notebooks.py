@@ -6,6 +6,7 @@ page and left to MkDocs' own: links, footnotes, references and math work across 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -228,7 +230,7 @@ def _output(output: dict[str, Any], result: Built, where: str) -> str:
     return str(text)
 
 
-def _figure(figure: dict[str, str], result: Built) -> str:
+def _figure(figure: dict[str, Any], result: Built) -> str:
     """A figure as Markdown: its caption is the page's text, its drawing is put in at the end."""
     result.figures.append("")
     number = len(result.figures)
@@ -238,6 +240,9 @@ def _figure(figure: dict[str, str], result: Built) -> str:
         result.figures[-1] = f'<div class="plot">{"".join(drawings)}</div>'
     else:  # it scrolls on a small screen, so the keyboard must reach it
         result.figures[-1] = f'<div class="plot plot--scroll" tabindex="0">{drawings[0]}</div>'
+    if play := figure.get("play"):
+        script = f"(window.rules ??= {{}})[{json.dumps(play['rule'])}] = {play.pop('source')}"
+        result.figures[-1] += f'<script>{script}</script>\n<div class="play" data-play="{escape(json.dumps(play))}"></div>'
     caption = COMMENT.sub(r"\1", figure["caption"])
     return (
         f'<figure class="figure" id="figure-{number}" markdown="block">\n<div data-figure="{number}"></div>\n'

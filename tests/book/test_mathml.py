@@ -3,12 +3,10 @@
 import re
 from xml.etree import ElementTree
 
-import latex2mathml  # noqa: F401  (the three packages of the `test` extra that this needs)
 import markdown
-import pymdownx  # noqa: F401
 import pytest
-
 from book import mathml
+from book.tex import convert
 
 TEX = r"""
 \begin{aligned} a &= b + c \\ &= d \end{aligned}
@@ -32,7 +30,7 @@ def html(text: str, *extensions: str) -> str:
 
 
 def formula(tex: str, *, display: bool = False) -> ElementTree.Element:
-    return ElementTree.fromstring(mathml.convert(tex, display=display))
+    return ElementTree.fromstring(convert(tex, display=display))
 
 
 @pytest.mark.parametrize("display", [False, True])
@@ -77,7 +75,7 @@ def test_constructs_become_wellformed_mathml(tex, display):
 )
 def test_bad_tex_fails_and_is_named(tex, reason):
     with pytest.raises(ValueError, match=reason) as caught:
-        mathml.convert(tex)
+        convert(tex)
     assert repr(tex) in str(caught.value)
 
 
@@ -98,7 +96,7 @@ def test_align_has_right_and_left_columns():
     root = ElementTree.fromstring(html("\\begin{align*}\na &= b \\\\\n &= c\n\\end{align*}"))
     rows = root.findall(".//mtr")
     assert [[cell.get("class") for cell in row] for row in rows] == [["r", "l"], ["r", "l"]]
-    assert mathml.convert(r"\begin{aligned} a &= b \end{aligned}").replace("aligned}", "align*}") == mathml.convert(
+    assert convert(r"\begin{aligned} a &= b \end{aligned}").replace("aligned}", "align*}") == convert(
         r"\begin{align*} a &= b \end{align*}"
     )
 
@@ -112,7 +110,7 @@ def test_tags_stand_in_a_last_column():
     assert {len(row) for row in cells} == {4}
     assert ["".join(row[-1].itertext()) for row in cells] == ["(1)", "", "(2a)"]
     with pytest.raises(ValueError, match="end of an equation"):
-        mathml.convert(r"\frac{x \tag{1}}{2}", display=True)
+        convert(r"\frac{x \tag{1}}{2}", display=True)
 
 
 def test_spacing_follows_tex():

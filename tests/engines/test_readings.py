@@ -9,7 +9,7 @@ import sympy as sp
 from rules import RULES
 
 from reference_impl import engines
-from reference_impl.engines import blocked, compiled, symbolic
+from reference_impl.engines import blocked, compiled, javascript, symbolic
 from reference_impl.engines.tape import trace
 
 BLOCK = blocked.BLOCK_BYTES // 4
@@ -81,12 +81,13 @@ def test_a_step_allocates_no_array_of_the_parameters_size(rule):
         assert peak < arrays[0].nbytes / 50
 
 
-def test_a_result_that_is_no_fresh_array_is_copied_where_it_belongs():
+@pytest.mark.parametrize("reading", [blocked, compiled])
+def test_a_result_that_is_no_fresh_array_is_copied_where_it_belongs(reading):
     def swap(w, g, v, *, lr):
         return v, w
 
     arrays = [np.array([1.0]), np.array([2.0]), np.array([3.0])]
-    blocked.step(swap, arrays, {"lr": 1.0})
+    reading.step(swap, arrays, {"lr": 1.0})
     assert [a.item() for a in arrays] == [3.0, 2.0, 1.0]
 
 
@@ -168,6 +169,19 @@ def test_the_symbolic_reading_computes_what_the_rule_computes(rule):
     values = dict(zip(names, [1.5, 0.7, 0.4, 0.3])) | RULES[rule]
     expected = plainly(rule, [np.float64(values[a.name]) for a in trace(rule).arrays], RULES[rule])
     got = [float(e.subs(values)) for e in symbolic.expressions(rule).values()]
+    np.testing.assert_allclose(got, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_javascript_reading_computes_what_the_rule_computes(rule):
+    head, *lines, result, _ = javascript.source(rule).splitlines()
+    names = re.findall(r"\w+", head)
+    values = dict(zip(names, [1.5, 0.7, 0.4, 0.3])) | RULES[rule]
+    expected = plainly(rule, [np.float64(values[a.name]) for a in trace(rule).arrays], RULES[rule])
+    for line in lines:  # its statements are Python's too, but for `const` and `Math`
+        name, expression = re.fullmatch(r"  const (t\d+) = (.*)", line).groups()
+        values[name] = eval(expression.replace("Math.", ""), {"sqrt": np.sqrt}, values)
+    got = [values[name] for name in re.findall(r"\w+", result)[1:]]
     np.testing.assert_allclose(got, expected, rtol=1e-14)
 
 
