@@ -16,30 +16,41 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .networks.data import digits
     from .networks.softmax import accuracy, softmax_regression
-    from .optimization.adam import Adam
+    from .optimization.adagrad import AdaGrad
+    from .optimization.adam import Adam, AdamW, AMSGrad
     from .optimization.landscapes import Landscape, bowl, double_well, noisy, quadratic, rosenbrock, saddle, taco_shell
     from .optimization.minimize import Descent, minimize
     from .optimization.momentum import Momentum
+    from .optimization.nesterov import Nesterov
     from .optimization.optimizer import Optimizer, Schedule
+    from .optimization.rmsprop import RMSProp
+    from .optimization.schedules import (
+        constant, cosine, cyclic, ema, exponential, inverse_time, one_cycle, polyak_average, step_decay, warmup,
+    )
     from .optimization.sgd import SGD, minibatches, train
 
 _HOME = {
     "networks.data": "digits",
     "networks.softmax": "accuracy softmax_regression",
-    "optimization.adam": "Adam",
+    "optimization.adagrad": "AdaGrad",
+    "optimization.adam": "Adam AdamW AMSGrad",
     "optimization.landscapes": "Landscape bowl double_well noisy quadratic rosenbrock saddle taco_shell",
     "optimization.minimize": "Descent minimize",
     "optimization.momentum": "Momentum",
+    "optimization.nesterov": "Nesterov",
     "optimization.optimizer": "Optimizer Schedule",
+    "optimization.rmsprop": "RMSProp",
+    "optimization.schedules": "constant cosine cyclic ema exponential inverse_time one_cycle polyak_average step_decay warmup",
     "optimization.sgd": "SGD minibatches train",
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
 
 # Once more and spelled out: type checkers and editors read nothing else.
 __all__ = [
-    "SGD", "Adam", "Descent", "Landscape", "Momentum", "Optimizer", "Schedule",
-    "accuracy", "bowl", "digits", "double_well", "minibatches", "minimize", "noisy", "quadratic", "rosenbrock", "saddle",
-    "softmax_regression", "taco_shell", "train",
+    "SGD", "AMSGrad", "AdaGrad", "Adam", "AdamW", "Descent", "Landscape", "Momentum", "Nesterov", "Optimizer", "RMSProp", "Schedule",
+    "accuracy", "bowl", "constant", "cosine", "cyclic", "digits", "double_well", "ema", "exponential", "inverse_time", "minibatches",
+    "minimize", "noisy", "one_cycle", "polyak_average", "quadratic", "rosenbrock", "saddle", "softmax_regression", "step_decay",
+    "taco_shell", "train", "warmup",
 ]
 
 

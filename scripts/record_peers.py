@@ -13,7 +13,12 @@ from peers import torch_path  # noqa: E402
 OPTIMIZERS = {
     "sgd": lambda torch, p: torch.optim.SGD(p, lr=0.02),
     "momentum": lambda torch, p: torch.optim.SGD(p, lr=0.02, momentum=0.9),
+    "nesterov": lambda torch, p: torch.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
+    "adagrad": lambda torch, p: torch.optim.Adagrad(p, lr=0.1),
+    "rmsprop": lambda torch, p: torch.optim.RMSprop(p, lr=0.02),
     "adam": lambda torch, p: torch.optim.Adam(p, lr=0.02),
+    "adamw": lambda torch, p: torch.optim.AdamW(p, lr=0.02, weight_decay=0.1),
+    "amsgrad": lambda torch, p: torch.optim.Adam(p, lr=0.02, amsgrad=True),
 }
 
 paths = {name: torch_path(make) for name, make in OPTIMIZERS.items()}

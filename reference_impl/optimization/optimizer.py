@@ -73,6 +73,10 @@ class Optimizer:
         """The rule that the options choose."""
         return type(self).rule
 
+    def _initial(self, name: str) -> float:
+        """What the state array `name` holds before the first step."""
+        return 0.0
+
     def hyperparameters(self) -> dict[str, float]:
         """The value of each hyperparameter in the coming step.
 
@@ -128,7 +132,7 @@ class Optimizer:
         """The state arrays that fit `params`: those at hand, or zeros before the first step."""
         names = trace(rule).state
         if not self.state:
-            return {name: {key: np.zeros_like(w, subok=False) for key, w in params.items()} for name in names}
+            return {name: {key: np.full_like(w, self._initial(name), subok=False) for key, w in params.items()} for name in names}
         for name in names:
             have = self.state[name]
             if have.keys() != params.keys():

@@ -166,7 +166,7 @@ def test_large_arrays_take_the_fastest_reading_and_the_same_numbers(rule, numba,
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_symbolic_reading_computes_what_the_rule_computes(rule):
     names = [s.name for s in (*trace(rule).arrays, *trace(rule).hyper)]
-    values = dict(zip(names, [1.5, 0.7, 0.4, 0.3])) | RULES[rule]
+    values = dict(zip(names, [1.5, 0.7, 0.4, 0.3, 0.2])) | RULES[rule]
     expected = plainly(rule, [np.float64(values[a.name]) for a in trace(rule).arrays], RULES[rule])
     got = [float(e.subs(values)) for e in symbolic.expressions(rule).values()]
     np.testing.assert_allclose(got, expected, rtol=1e-14)
@@ -176,7 +176,7 @@ def test_the_symbolic_reading_computes_what_the_rule_computes(rule):
 def test_the_javascript_reading_computes_what_the_rule_computes(rule):
     head, *lines, result, _ = javascript.source(rule).splitlines()
     names = re.findall(r"\w+", head)
-    values = dict(zip(names, [1.5, 0.7, 0.4, 0.3])) | RULES[rule]
+    values = dict(zip(names, [1.5, 0.7, 0.4, 0.3, 0.2])) | RULES[rule]
     expected = plainly(rule, [np.float64(values[a.name]) for a in trace(rule).arrays], RULES[rule])
     for line in lines:  # its statements are Python's too, but for `const` and `Math`
         name, expression = re.fullmatch(r"  const (t\d+) = (.*)", line).groups()

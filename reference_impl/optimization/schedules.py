@@ -1,0 +1,183 @@
+"""Schedules: hyperparameters that change, as pure functions of the number of finished steps; and averages of a path.
+
+Derived in the chapter on [schedules][schedules].
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .optimizer import Schedule
+
+
+def constant(lr: float) -> Schedule:
+    """`lr` at every step.
+
+    >>> constant(0.1)(1000)
+    0.1
+    """
+    return partial(_constant, lr=lr)
+
+
+def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
+    """`lr` times `factor` to the number of whole stretches of `every` steps.
+
+    Raises ValueError when `every` is below 1.
+
+    >>> schedule = step_decay(1.0, every=10, factor=0.5)
+    >>> schedule(9), schedule(10), schedule(25)
+    (1.0, 0.5, 0.25)
+    """
+    _at_least("every", every, 1)
+    return partial(_step_decay, lr=lr, every=every, factor=factor)
+
+
+def exponential(lr: float, decay: float) -> Schedule:
+    """`lr` times `decay` to the number of steps.
+
+    >>> exponential(1.0, decay=0.5)(3)
+    0.125
+    """
+    return partial(_exponential, lr=lr, decay=decay)
+
+
+def inverse_time(lr: float, half_after: float) -> Schedule:
+    """`lr` / (1 + step / `half_after`): half of `lr` after `half_after` steps, then like 1/t.
+
+    Source: Robbins & Monro 1951, section 2, the rates that fall like 1/t.
+
+    >>> schedule = inverse_time(1.0, half_after=10)
+    >>> schedule(0), schedule(10), schedule(30)
+    (1.0, 0.5, 0.25)
+    """
+    _at_least("half_after", half_after, 1)
+    return partial(_inverse_time, lr=lr, half_after=half_after)
+
+
+def cosine(lr: float, steps: int, floor: float = 0.0) -> Schedule:
+    """Half a cosine from `lr` at step 0 down to `floor` at step `steps`, and `floor` from then on.
+
+    A `floor` of 0 makes a rate of 0 at the end, which optimizers refuse: take the last step before.
+    Source: Loshchilov & Hutter 2017, eq. (5). Raises ValueError when `steps` is below 1.
+
+    >>> schedule = cosine(1.0, steps=10, floor=0.2)
+    >>> schedule(0), round(schedule(5), 6), schedule(10), schedule(99)
+    (1.0, 0.6, 0.2, 0.2)
+    """
+    _at_least("steps", steps, 1)
+    return partial(_cosine, lr=lr, steps=steps, floor=floor)
+
+
+def warmup(steps: int, then: Schedule | float) -> Schedule:
+    """A straight rise to what `then` starts with, over `steps` steps; afterwards `then`, counted from there.
+
+    The first step has the rate 1/`steps` of the last, not 0. Source: Goyal et al. 2017, section 2.2.
+
+    >>> schedule = warmup(4, then=constant(1.0))
+    >>> [schedule(step) for step in range(5)]
+    [0.25, 0.5, 0.75, 1.0, 1.0]
+    """
+    _at_least("steps", steps, 1)
+    return partial(_warmup, steps=steps, then=then if callable(then) else constant(then))
+
+
+def one_cycle(lr: float, steps: int, warm: float = 0.3, start: float = 0.04, end: float = 1e-4) -> Schedule:
+    """Half a cosine up from `lr`·`start` to `lr` in the part `warm` of `steps`, then half a cosine down to `lr`·`end`.
+
+    Source: Smith & Topin 2018, section 3; cosines as in PyTorch's `OneCycleLR`.
+
+    >>> schedule = one_cycle(1.0, steps=100, warm=0.5, start=0.25, end=0.0)
+    >>> schedule(0), round(schedule(25), 6), schedule(50), round(schedule(75), 6)
+    (0.25, 0.625, 1.0, 0.5)
+    """
+    _at_least("steps", steps, 2)
+    return partial(_one_cycle, lr=lr, steps=steps, warm=warm, start=start, end=end)
+
+
+def cyclic(lr: float, steps: int, floor: float = 0.0) -> Schedule:
+    """Half a cosine from `lr` towards `floor`, over and over, every `steps` steps: warm restarts.
+
+    Source: Loshchilov & Hutter 2017, section 3.
+
+    >>> schedule = cyclic(1.0, steps=10)
+    >>> schedule(0), round(schedule(5), 6), schedule(10)
+    (1.0, 0.5, 1.0)
+    """
+    _at_least("steps", steps, 1)
+    return partial(_cyclic, lr=lr, steps=steps, floor=floor)
+
+
+def polyak_average(path: Any) -> np.ndarray:
+    """The mean of all points so far, for each point of a path (steps + 1, …).
+
+    Source: Polyak & Juditsky 1992, eq. (2).
+
+    >>> polyak_average([4.0, 2.0, 0.0]).tolist()
+    [4.0, 3.0, 2.0]
+    """
+    path = np.asarray(path, dtype=float)
+    count = np.arange(1, len(path) + 1).reshape(-1, *[1] * (path.ndim - 1))
+    return path.cumsum(axis=0) / count  # type: ignore[no-any-return]
+
+
+def ema(path: Any, decay: float) -> np.ndarray:
+    """The moving average that keeps `decay` of itself at each point of a path (steps + 1, …); it starts at the first point.
+
+    Raises ValueError when `decay` is not in [0, 1).
+
+    >>> ema([4.0, 2.0, 0.0], decay=0.5).tolist()
+    [4.0, 3.0, 1.5]
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay must lie in [0, 1), got {decay!r}")
+    averages = np.array(path, dtype=float)
+    for at in range(1, len(averages)):
+        averages[at] = decay * averages[at - 1] + (1 - decay) * averages[at]
+    return averages
+
+
+def _constant(step: int, *, lr: float) -> float:
+    return lr
+
+
+def _step_decay(step: int, *, lr: float, every: int, factor: float) -> float:
+    return lr * factor ** (step // every)
+
+
+def _exponential(step: int, *, lr: float, decay: float) -> float:
+    return lr * decay**step
+
+
+def _inverse_time(step: int, *, lr: float, half_after: float) -> float:
+    return lr / (1 + step / half_after)
+
+
+def _between(start: float, end: float, part: float) -> float:
+    """Half a cosine from `start` (part 0) to `end` (part 1)."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(part, 1.0))) / 2
+
+
+def _cosine(step: int, *, lr: float, steps: int, floor: float) -> float:
+    return _between(lr, floor, step / steps)
+
+
+def _warmup(step: int, *, steps: int, then: Schedule) -> float:
+    return then(0) * (step + 1) / steps if step < steps else then(step - steps)
+
+
+def _one_cycle(step: int, *, lr: float, steps: int, warm: float, start: float, end: float) -> float:
+    peak = warm * steps
+    return _between(lr * start, lr, step / peak) if step < peak else _between(lr, lr * end, (step - peak) / (steps - peak))
+
+
+def _cyclic(step: int, *, lr: float, steps: int, floor: float) -> float:
+    return _between(lr, floor, step % steps / steps)
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise ValueError(f"{name} must be {least} or more, got {value!r}")
