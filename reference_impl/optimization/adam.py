@@ -56,7 +56,7 @@ def adamw(w: Any, g: Any, m: Any, v: Any, *,
     >>> round(float(w), 6)
     0.85
     """
-    return adam((1 - lr * weight_decay) * w, g, m, v, lr=lr, beta1=beta1, beta2=beta2, eps=eps, t=t)  # type: ignore[no-any-return]
+    return adam((1 - lr * weight_decay) * w, g, m, v, lr=lr, beta1=beta1, beta2=beta2, eps=eps, t=t)
 
 
 def amsgrad(w: Any, g: Any, m: Any, v: Any, top: Any, *,

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
-from .. import engines
+from .. import arrays, engines
 from ..engines.tape import Rule, trace
 
 Schedule = Callable[[int], float]
@@ -56,10 +54,10 @@ class Optimizer:
 
     check_finite: bool = field(default=True, kw_only=True)
     steps: int = field(default=0, init=False, compare=False)
-    state: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    state: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     # The arrays of the last step: of the same ones it is known that they do not overlap.
-    _apart: list[weakref.ref[np.ndarray]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _apart: list[weakref.ref[Any]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_apart": []}  # weak references cannot be pickled
@@ -93,11 +91,12 @@ class Optimizer:
             values[name] = _checked(f"{name}({self.steps})" if scheduled else name, value(self.steps) if scheduled else value, within)
         return values
 
-    def update(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
+    def update(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
         """Take one step: change every array of `params` in place.
 
         `params` and `grads` are dicts with the same keys; each gradient has its parameter's shape
-        and dtype (float16, 32 or 64). Any layout will do: 0-d, empty, strided, Fortran order.
+        and dtype (float16, 32 or 64). Any layout will do: 0-d, empty, strided, Fortran order; and
+        arrays of any library that follows the array API standard and can be changed in place.
 
         Raises ValueError or TypeError, before anything is changed, when keys, shapes or dtypes do
         not fit, a gradient holds NaN or infinity, a parameter is read-only, two arrays share
@@ -112,7 +111,7 @@ class Optimizer:
         """
         rule = self._rule()
         values = self.hyperparameters() | {"t": self.steps + 1}
-        _check_arrays(params, grads)
+        arrays.check_fit(params, grads)
         self._check_apart(params, grads)
         if self.check_finite:
             _check_finite(grads)
@@ -122,17 +121,17 @@ class Optimizer:
         self.state = state
         self.steps += 1
 
-    def _check_apart(self, params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
-        arrays = [*params.values(), *grads.values()]
-        if len(arrays) != len(self._apart) or any([ref() is not a for ref, a in zip(self._apart, arrays)]):
-            _check_memory(params, grads)
-            self._apart = [weakref.ref(a) for a in arrays]
+    def _check_apart(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
+        given = [*params.values(), *grads.values()]
+        if len(given) != len(self._apart) or any([ref() is not a for ref, a in zip(self._apart, given)]):
+            arrays.check_apart(params, grads)
+            self._apart = [weakref.ref(a) for a in given]
 
-    def _state_for(self, rule: Rule, params: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    def _state_for(self, rule: Rule, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """The state arrays that fit `params`: those at hand, or zeros before the first step."""
         names = trace(rule).state
         if not self.state:
-            return {name: {key: np.full_like(w, self._initial(name), subok=False) for key, w in params.items()} for name in names}
+            return {name: {key: arrays.full_like(w, self._initial(name)) for key, w in params.items()} for name in names}
         for name in names:
             have = self.state[name]
             if have.keys() != params.keys():
@@ -152,8 +151,8 @@ class Optimizer:
         >>> optimizer.state_dict()
         {'rule': 'momentum', 'steps': 1, 'v/w': array([0.5])}
         """
-        arrays = {f"{name}/{key}": a.copy(order="K") for name, of in self.state.items() for key, a in of.items()}
-        return {"rule": self._rule().__name__, "steps": self.steps, **arrays}
+        copies = {f"{name}/{key}": arrays.copy(a) for name, of in self.state.items() for key, a in of.items()}
+        return {"rule": self._rule().__name__, "steps": self.steps, **copies}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from `saved`, a `state_dict` of an optimizer with the same rule.
@@ -169,12 +168,12 @@ class Optimizer:
         steps = int(saved["steps"])
         if steps < 0 or steps != saved["steps"]:
             raise ValueError(f"saved['steps'] must be a count of steps, got {saved['steps']!r}")
-        state: dict[str, dict[str, np.ndarray]] = {name: {} for name in trace(rule).state}
+        state: dict[str, dict[str, Any]] = {name: {} for name in trace(rule).state}
         for entry in sorted(set(saved) - {"rule", "steps"}):
             name, _, key = entry.partition("/")
             if name not in state or not key:
                 raise ValueError(f"saved must hold {', '.join(f'{n}/<key>' for n in state) or 'no arrays'}, got {entry!r}")
-            state[name][key] = np.array(saved[entry], order="K")
+            state[name][key] = arrays.copy(saved[entry])
         if any(a.keys() != b.keys() for a, b in pairwise(state.values())) or (steps and not all(state.values())):
             raise ValueError(f"saved must hold every state array of {list(state)} for every key, got {sorted(saved)}")
         self.steps, self.state = steps, state if steps else {}
@@ -199,74 +198,7 @@ def _checked(name: str, value: Any, within: Interval) -> float:
     return float(value)
 
 
-def _check_arrays(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
-    for name, given in (("params", params), ("grads", grads)):
-        if not isinstance(given, Mapping):
-            raise TypeError(f"{name} must be a dict of arrays, got {type(given).__name__}")
-        for key, array in given.items():
-            if not isinstance(key, str):
-                raise TypeError(f"{name} must have strings as keys, got {key!r}")
-            if not isinstance(array, np.ndarray):
-                raise TypeError(f"{name}[{key!r}] must be a NumPy array, got {type(array).__name__}")
-    if params.keys() != grads.keys():
-        raise ValueError(f"grads must have the keys of params {sorted(params)}, got {sorted(grads)}")
-    for key, w in params.items():
-        g = grads[key]
-        if w.dtype.kind != "f" or not w.dtype.isnative:
-            raise TypeError(f"params[{key!r}] must have a floating-point dtype, got {w.dtype}")
-        if g.dtype != w.dtype:
-            raise TypeError(f"grads[{key!r}] must have the dtype {w.dtype} of its parameter, got {g.dtype}")
-        if g.shape != w.shape:
-            raise ValueError(f"grads[{key!r}] must have the shape {w.shape} of its parameter, got {g.shape}")
-        if not w.flags.writeable:
-            raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
-
-
-def _check_finite(grads: Mapping[str, np.ndarray]) -> None:
+def _check_finite(grads: Mapping[str, Any]) -> None:
     for key, g in grads.items():
         if not engines.finite(g):
-            where = tuple(int(i) for i in np.argwhere(~np.isfinite(g))[0])
-            raise ValueError(f"grads[{key!r}] must be finite, got {g[where]} at index {where}")
-
-
-def _check_memory(params: Mapping[str, np.ndarray], grads: Mapping[str, np.ndarray]) -> None:
-    """Refuse a parameter that shares memory with itself, another parameter or a gradient."""
-    for key, w in params.items():
-        if not (w.flags.forc or w.size == 0) and _overlaps_itself(w):
-            raise ValueError(f"params[{key!r}] must not overlap itself, got strides {w.strides} for the shape {w.shape}")
-    spans = sorted((*_bounds(a), name == "params", key, name) for name, given in (("params", params), ("grads", grads))
-                   for key, a in given.items() if a.size)
-    reach: list[tuple[int, int, bool, str, str]] = []  # spans that may still overlap the next
-    for span in spans:
-        low, _, written, key, name = span
-        reach = [before for before in reach if before[1] > low]
-        for *_, other_written, other_key, other_name in reach:
-            a, b = (params if name == "params" else grads)[key], (params if other_name == "params" else grads)[other_key]
-            if (written or other_written) and _share_memory(a, b):
-                raise ValueError(f"{name}[{key!r}] and {other_name}[{other_key!r}] must not share memory, got arrays that overlap")
-        reach.append(span)
-
-
-def _bounds(array: np.ndarray) -> tuple[int, int]:
-    """The addresses between which an array's elements lie."""
-    if array.flags.forc:
-        start = array.__array_interface__["data"][0]
-        return start, start + array.nbytes
-    return np.lib.array_utils.byte_bounds(array)
-
-
-def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:
-    try:
-        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
-    except np.exceptions.TooHardError:  # undecided in reasonable time: not worth the risk
-        return True
-
-
-def _overlaps_itself(array: np.ndarray) -> bool:
-    """Whether two elements may share memory: an axis steps less far than the finer axes reach."""
-    reach = array.itemsize
-    for stride, count in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
-        if stride < reach:
-            return True
-        reach += stride * (count - 1)
-    return False
+            raise ValueError(f"grads[{key!r}] must be finite, got {arrays.not_finite(g)}")

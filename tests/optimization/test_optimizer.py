@@ -49,10 +49,10 @@ WRONG = {
     "keys that are no strings": (lambda p, g: (with_item(p, 3, p["b"]), g), TypeError, "strings as keys, got 3"),
     "params is a list": (lambda p, g: ([p["W"]], g), TypeError, "params must be a dict of arrays, got list"),
     "grads is an array": (lambda p, g: (p, g["W"]), TypeError, "grads must be a dict of arrays, got ndarray"),
-    "a list for an array": (lambda p, g: (with_item(p, "b", [1.0] * 4), g), TypeError, "params['b'] must be a NumPy array, got list"),
-    "a number for a gradient": (lambda p, g: (p, with_item(g, "b", 1.0)), TypeError, "grads['b'] must be a NumPy array, got float"),
-    "a NumPy scalar": (lambda p, g: (with_item(p, "b", np.float64(1)), g), TypeError, "params['b'] must be a NumPy array, got float64"),
-    "None": (lambda p, g: (p, with_item(g, "b", None)), TypeError, "grads['b'] must be a NumPy array, got NoneType"),
+    "a list for an array": (lambda p, g: (with_item(p, "b", [1.0] * 4), g), TypeError, "params['b'] must be an array, got list"),
+    "a number for a gradient": (lambda p, g: (p, with_item(g, "b", 1.0)), TypeError, "grads['b'] must be an array, got float"),
+    "a NumPy scalar": (lambda p, g: (with_item(p, "b", np.float64(1)), g), TypeError, "params['b'] must be an array, got float64"),
+    "None": (lambda p, g: (p, with_item(g, "b", None)), TypeError, "grads['b'] must be an array, got NoneType"),
     "wrong shape": (lambda p, g: (p, with_item(g, "b", g["b"][:3])), ValueError, "grads['b'] must have the shape (4,) of its parameter, got (3,)"),
     "a shape that broadcasts": (lambda p, g: (p, with_item(g, "b", g["b"][:1])), ValueError, "got (1,)"),
     "wrong dtype": (lambda p, g: (p, with_item(g, "b", g["b"].astype("f4"))), TypeError, "grads['b'] must have the dtype float64 of its parameter, got float32"),
@@ -172,6 +172,45 @@ def test_any_layout_and_dtype_takes_the_same_path(kind, dtype):
     np.testing.assert_array_equal(layouts["plain"], layouts["fortran"])
     np.testing.assert_array_equal(layouts["plain"], layouts["strided"])
     assert layouts["0-d"] == layouts["plain"][2, 3] and layouts["0-d"].dtype == dtype
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 4)], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_any_array_api_array_takes_numpys_path(kind, dtype, shape):
+    xp = pytest.importorskip("array_api_strict")
+    rng = np.random.default_rng(4)
+    numbers = rng.normal(size=(4, *shape)).astype(dtype)
+    ours, theirs = {"w": np.array(numbers[0])}, {"w": xp.asarray(numbers[0])}
+    optimizer, other = OPTIMIZERS[kind](), OPTIMIZERS[kind]()
+    for g in numbers[1:]:
+        optimizer.update(ours, {"w": np.asarray(g)})
+        other.update(theirs, {"w": xp.asarray(g)})
+    assert theirs["w"].dtype == getattr(xp, dtype)
+    np.testing.assert_allclose(np.asarray(theirs["w"]), ours["w"], rtol=1e-6 if dtype == "float32" else 1e-14)
+    resumed = OPTIMIZERS[kind]()
+    resumed.load_state_dict(other.state_dict())
+    before = xp.asarray(theirs["w"], copy=True)
+    again = {"w": xp.asarray(before, copy=True)}
+    for run, params in ((other, theirs), (resumed, again)):
+        run.update(params, {"w": xp.asarray(numbers[1])})
+    assert bool(xp.all(again["w"] == theirs["w"]))
+
+
+def test_array_api_arrays_are_checked_too():
+    xp = pytest.importorskip("array_api_strict")
+    w, g = xp.asarray([1.0, 2.0]), xp.asarray([1.0, float("nan")])
+    for params, grads, error, says in [
+        ({"w": w}, {"w": g}, ValueError, "grads['w'] must be finite, got NaN or infinity"),
+        ({"w": w}, {"w": w}, ValueError, "must not share memory"),
+        ({"w": w, "v": w}, {"w": g, "v": g}, ValueError, "must not share memory"),
+        ({"w": w}, {"w": np.ones(2)}, TypeError, "must be an array of array_api_strict"),
+        ({"w": xp.asarray([1, 2])}, {"w": xp.asarray([1, 2])}, TypeError, "floating-point dtype"),
+        ({"w": w}, {"w": xp.asarray([1.0])}, ValueError, "must have the shape (2,)"),
+    ]:
+        with pytest.raises(error, match=re.escape(says)):
+            Momentum().update(params, grads)
+    assert w.tolist() == [1.0, 2.0] if hasattr(w, "tolist") else bool(xp.all(w == xp.asarray([1.0, 2.0])))
 
 
 @pytest.mark.parametrize("stored", ["dict", "npz"])

@@ -1,0 +1,142 @@
+"""Arrays of any library: which module they belong to, and whether parameters and gradients fit together.
+
+NumPy's arrays are the common case; any other library's that follow the array API standard will do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def namespace(array: Any) -> Any:
+    """The module of an array: NumPy, or whatever its library's array API is.
+
+    Raises TypeError when `array` is no array.
+
+    >>> namespace(np.zeros(2)).__name__
+    'numpy'
+    """
+    if isinstance(array, np.ndarray):
+        return np
+    if isinstance(array, np.generic) or not hasattr(array, "__array_namespace__"):
+        raise TypeError(f"expected an array, got {type(array).__name__}")
+    return array.__array_namespace__()
+
+
+def copy(array: Any) -> Any:
+    """A copy that keeps library, dtype and layout.
+
+    >>> a = np.zeros((2, 3), order="F")
+    >>> copy(a).flags.f_contiguous
+    True
+    """
+    return array.copy(order="K") if isinstance(array, np.ndarray) else namespace(array).asarray(array, copy=True)
+
+
+def full_like(array: Any, value: float) -> Any:
+    """A plain array of the same library, shape, dtype and layout, filled with `value`.
+
+    >>> full_like(np.zeros(2, dtype="f4"), 1.0)
+    array([1., 1.], dtype=float32)
+    """
+    return np.full_like(array, value, subok=False) if isinstance(array, np.ndarray) else namespace(array).full_like(array, value)
+
+
+def check_fit(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
+    """Refuse what an optimizer cannot step on: other keys, shapes, dtypes or libraries, integers, read-only parameters.
+
+    Raises TypeError or ValueError naming the array, its value and what was expected.
+    """
+    for name, given in (("params", params), ("grads", grads)):
+        if not isinstance(given, Mapping):
+            raise TypeError(f"{name} must be a dict of arrays, got {type(given).__name__}")
+        for key, array in given.items():
+            if not isinstance(key, str):
+                raise TypeError(f"{name} must have strings as keys, got {key!r}")
+            if not isinstance(array, np.ndarray) and (isinstance(array, np.generic) or not hasattr(array, "__array_namespace__")):
+                raise TypeError(f"{name}[{key!r}] must be an array, got {type(array).__name__}")
+    if params.keys() != grads.keys():
+        raise ValueError(f"grads must have the keys of params {sorted(params)}, got {sorted(grads)}")
+    for key, w in params.items():
+        g = grads[key]
+        if not _is_floating(w):
+            raise TypeError(f"params[{key!r}] must have a floating-point dtype, got {w.dtype}")
+        if isinstance(w, np.ndarray) != isinstance(g, np.ndarray) or namespace(g) is not namespace(w):
+            raise TypeError(f"grads[{key!r}] must be an array of {namespace(w).__name__} as its parameter is, got one of {namespace(g).__name__}")
+        if g.dtype != w.dtype:
+            raise TypeError(f"grads[{key!r}] must have the dtype {w.dtype} of its parameter, got {g.dtype}")
+        if g.shape != w.shape:
+            raise ValueError(f"grads[{key!r}] must have the shape {w.shape} of its parameter, got {g.shape}")
+        if isinstance(w, np.ndarray) and not w.flags.writeable:
+            raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
+
+
+def check_apart(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
+    """Refuse a parameter that shares memory with itself, another parameter or a gradient: ValueError.
+
+    Of other libraries' arrays it is only known whether two are the same object.
+    """
+    named = [(f"{name}[{key!r}]", name == "params", a) for name, given in (("params", params), ("grads", grads)) for key, a in given.items()]
+    seen: dict[int, tuple[str, bool]] = {}
+    for name, written, array in named:
+        other, other_written = seen.setdefault(id(array), (name, written))
+        if other != name and (written or other_written):
+            raise ValueError(f"{name} and {other} must not share memory, got the same array")
+        if written and isinstance(array, np.ndarray) and not (array.flags.forc or array.size == 0) and _overlaps_itself(array):
+            raise ValueError(f"{name} must not overlap itself, got strides {array.strides} for the shape {array.shape}")
+    spans = sorted((*_bounds(a), at) for at, (_, _, a) in enumerate(named) if isinstance(a, np.ndarray) and a.size)
+    reach: list[tuple[int, int, int]] = []  # spans that may still overlap the next
+    for low, high, at in spans:
+        name, written, array = named[at]
+        reach = [span for span in reach if span[1] > low]
+        for _, _, before in reach:
+            other, other_written, other_array = named[before]
+            if (written or other_written) and _share_memory(array, other_array):
+                raise ValueError(f"{name} and {other} must not share memory, got arrays that overlap")
+        reach.append((low, high, at))
+
+
+def not_finite(array: Any) -> str:
+    """In words, the first element that is not finite.
+
+    >>> not_finite(np.array([[1.0, np.nan]]))
+    'nan at index (0, 1)'
+    """
+    if not isinstance(array, np.ndarray):
+        return "NaN or infinity"
+    where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    return f"{array[where]} at index {where}"
+
+
+def _is_floating(array: Any) -> bool:
+    if isinstance(array, np.ndarray):
+        return bool(array.dtype.kind == "f" and array.dtype.isnative)
+    return bool(namespace(array).isdtype(array.dtype, "real floating"))
+
+
+def _bounds(array: np.ndarray) -> tuple[int, int]:
+    """The addresses between which an array's elements lie."""
+    if array.flags.forc:
+        start = array.__array_interface__["data"][0]
+        return start, start + array.nbytes
+    return np.lib.array_utils.byte_bounds(array)
+
+
+def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:  # undecided in reasonable time: not worth the risk
+        return True
+
+
+def _overlaps_itself(array: np.ndarray) -> bool:
+    """Whether two elements may share memory: an axis steps less far than the finer axes reach."""
+    reach = array.itemsize
+    for stride, count in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
+        if stride < reach:
+            return True
+        reach += stride * (count - 1)
+    return False
