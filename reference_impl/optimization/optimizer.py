@@ -103,6 +103,7 @@ class Optimizer:
         memory, or a hyperparameter is out of range. Only an interrupt or an allocation that fails
         can leave a step half done.
 
+        >>> import numpy as np
         >>> from reference_impl import SGD
         >>> params = {"w": np.array([1.0, 2.0])}
         >>> SGD(lr=0.1).update(params, {"w": np.array([1.0, -1.0])})
@@ -145,6 +146,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """All that a later run needs to go on: a flat dict of copies, ready for `np.savez`.
 
+        >>> import numpy as np
         >>> from reference_impl import Momentum
         >>> optimizer = Momentum(lr=0.1)
         >>> optimizer.update({"w": np.array([1.0])}, {"w": np.array([0.5])})
