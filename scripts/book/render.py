@@ -1,0 +1,200 @@
+"""An executed page as Markdown, and as the notebook and the script that readers download."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import jupytext  # type: ignore[import-untyped]
+import nbformat
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import get_plugin_logger
+from mkdocs.structure.pages import Page
+
+from book import kernel
+from book.page import Block
+
+log = get_plugin_logger("book")
+notebooks: Any = nbformat  # which has no types
+v4: Any = nbformat.v4
+
+FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
+DERIVATION = "application/vnd.descent.derivation+json"  # as reference_impl.engines.symbolic writes it
+SHOWN = (FIGURE, "text/markdown", "text/latex", "text/html", "text/plain")  # the first that an output has
+ADDRESS = " at 0x[0-9a-f]{6,}"  # in an object's plain repr
+PRINTED = "{ .text .output .no-copy }"
+LARGEST = 1_000_000  # bytes of a downloadable notebook with outputs; a larger one goes without
+# Comments (claims among them) go; code, where `<!--` is text, stays.
+COMMENT = re.compile(
+    r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2[`~]*[ ]*$|(?<!`)(`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)\3(?!`))"
+    r"|^[ \t]*<!--(?:(?!-->).)*-->[ \t]*\n|<!--.*?-->",
+    re.M | re.S,
+)
+
+
+@dataclass
+class Built:
+    """What an executed page has beside its Markdown."""
+
+    notebook: Any
+    figures: list[str] = field(default_factory=list)
+
+
+def pieces(text: str, cells: Sequence[Block]) -> list[str]:
+    """The Markdown before, between and after the cells, each cell with its fences taken out."""
+    lines = text.splitlines()
+    at = lines.index("---", 1) + 1  # behind the front matter, which every notebook page has
+    pieces = []
+    for cell in cells:
+        pieces.append("\n".join(lines[at : cell.line - 2]))
+        marks = re.match("[`~]+", lines[cell.line - 2])
+        assert marks is not None
+        at = next(n for n in range(cell.line - 1, len(lines)) if lines[n].rstrip() == marks[0]) + 1
+    return [*pieces, "\n".join(lines[at:])]
+
+
+def prose(text: str, result: Built) -> str:
+    """Markdown between cells, without its comments; the downloadable notebook gets it too."""
+    text = COMMENT.sub(r"\1", text)
+    if text.strip():
+        append(result.notebook, text)
+    return text + "\n\n"
+
+
+def cell(block: Block, outputs: kernel.Outputs, result: Built, where: str) -> str:
+    """A cell as Markdown: its code, then what it printed; where it drew a figure or says `fold`, the code last and folded."""
+    code = _fence("python", block.text)
+    before = len(result.figures)
+    shown = "\n\n".join(_output(output, result, where) for output in _joined(outputs))
+    shown = shown.replace(f"\n```\n\n``` {PRINTED}\n", "\n")  # what is printed and what is returned: one block
+    if len(result.figures) > before:
+        return f"{shown}\n\n{_folded('Code for this figure', code)}"
+    if "fold" in block.info.split():
+        return f"{shown}\n\n{_folded('Code', code)}"
+    return f"{code}\n\n{shown}"
+
+
+def _output(output: dict[str, Any], result: Built, where: str) -> str:
+    """One output as Markdown."""
+    if output["output_type"] == "stream":
+        if output["name"] == "stderr":
+            log.warning(f"{where}: the cell wrote to stderr:\n{output['text']}")
+        return _fence(PRINTED, kernel.ANSI.sub("", output["text"]).rstrip())
+    data = output["data"]
+    if FIGURE in data:
+        return _figure(data[FIGURE], result)
+    if DERIVATION in data:
+        return _derivation(data[DERIVATION])
+    if any(kind.startswith("image/") for kind in data):
+        raise PluginError(f"{where}: a picture without a description; show figures with reference_impl.plots.show")
+    kind = next((kind for kind in SHOWN if kind in data), "text/plain")
+    text = data.get(kind, "")
+    if kind == "text/plain":
+        return _fence(PRINTED, text)
+    if kind == "text/latex":  # SymPy's is one formula, meant to stand alone
+        return re.sub(r"^\$(?:\\displaystyle\s)?([^$]*)\$$", r"$$\n\1\n$$", text.strip())
+    if kind == "text/html":
+        result.figures.append(f'<div class="output-html">{text}</div>')
+        return f'<div data-figure="{len(result.figures)}"></div>'
+    return str(text)
+
+
+def _figure(figure: dict[str, Any], result: Built) -> str:
+    """A figure as Markdown: its caption is the page's text, its drawing is put in at the end."""
+    result.figures.append("")
+    number = len(result.figures)
+    drawings = [_own_ids(figure["svg"], f"f{number}w-", "wide")]
+    if figure["narrow"]:
+        drawings.append(_own_ids(figure["narrow"], f"f{number}n-", "narrow"))
+        result.figures[-1] = f'<div class="plot">{"".join(drawings)}</div>'
+    else:  # it scrolls on a small screen, so the keyboard must reach it
+        result.figures[-1] = f'<div class="plot plot--scroll" tabindex="0">{drawings[0]}</div>'
+    if play := figure.get("play"):
+        script = f"(window.rules ??= {{}})[{json.dumps(play['rule'])}] = {play.pop('source')}"
+        result.figures[-1] += f'<script>{script}</script>\n<div class="play" data-play="{escape(json.dumps(play))}"></div>'
+    caption = COMMENT.sub(r"\1", figure["caption"])
+    return (
+        f'<figure class="figure" id="figure-{number}" markdown="block">\n<div data-figure="{number}"></div>\n'
+        f'<figcaption markdown="span">{caption}</figcaption>\n</figure>'
+    )
+
+
+def _derivation(rows: list[list[str]]) -> str:
+    """A derivation as Markdown: a grid, so that on a phone the reasons can stand below the expressions."""
+    cells = [f'<div markdown="span">{cell}</div>' for left, sign, expression, why in rows
+             for cell in (f"$\\displaystyle {left}$" if left else "", f"$\\displaystyle {{}}{sign} {expression}$", why)]
+    opening = '<div class="derivation" tabindex="0" role="group" aria-label="derivation" markdown="block">'
+    return "\n".join([opening, *cells, "</div>"])
+
+
+def _own_ids(svg: str, prefix: str, name: str) -> str:
+    """Prefix a drawing's ids, which are unique on the page only then, and name its class."""
+    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
+    return svg.replace("<svg ", f'<svg class="{name}" ', 1)
+
+
+def _fence(info: str, text: str) -> str:
+    """A fenced block whose fence is longer than any in the text."""
+    marks = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    return f"{marks}{' ' if info.startswith('{') else ''}{info}\n{text.expandtabs()}\n{marks}"
+
+
+def _folded(title: str, text: str) -> str:
+    return f'??? code "{title}"\n\n' + "\n".join(f"    {line}" if line else "" for line in text.split("\n"))
+
+
+def _joined(outputs: kernel.Outputs) -> kernel.Outputs:
+    """Outputs, with the pieces of a stream made one."""
+    joined: kernel.Outputs = []
+    for output in outputs:
+        if joined and output["output_type"] == "stream" and output.get("name") == joined[-1].get("name"):
+            joined[-1]["text"] += output["text"]
+        else:
+            joined.append(dict(output))
+    return joined
+
+
+def append(book: Any, text: str, outputs: kernel.Outputs | None = None) -> None:
+    """Add a cell to the downloadable notebook; its id and count depend on nothing but its place."""
+    name = f"cell-{len(book.cells) + 1}"
+    if outputs is None:
+        plain = re.sub(r"\[([^\]]+)\]\[[\w.]*\]", r"\1", text)  # a reference leads nowhere outside the site
+        book.cells.append(v4.new_markdown_cell(plain.strip(), id=name))
+        return
+    count = 1 + sum(cell.cell_type == "code" for cell in book.cells)
+    kept = [notebooks.from_dict(output) for output in _joined(outputs)]
+    for output in kept:
+        output.pop("execution_count", None)
+        if data := output.get("data"):
+            data.pop(FIGURE, None)
+            data.pop(DERIVATION, None)
+            data["text/plain"] = re.sub(ADDRESS, "", data.get("text/plain", ""))
+        if output.output_type == "execute_result":
+            output.execution_count = count
+    book.cells.append(v4.new_code_cell(text, id=name, outputs=kept, execution_count=count))
+
+
+def downloads(book: Any, page: Page, config: MkDocsConfig) -> tuple[str, str]:
+    """The page as a notebook and as a script."""
+    install = config.extra.get("install")
+    note = f"*From {config.site_name}.*" + (f" To run it: `{install}`." if install else "")
+    book.cells.insert(0, v4.new_markdown_cell(note, id="cell-0"))
+    book.metadata.update(
+        kernelspec={"name": "python3", "language": "python", "display_name": "Python 3"},
+        language_info={"name": "python"},
+        title=str(page.title),
+    )
+    text = notebooks.writes(book) + "\n"
+    if len(text.encode()) > LARGEST:
+        for cell in book.cells:
+            if cell.cell_type == "code":
+                cell.outputs = []
+        book.metadata["outputs"] = "left out for their size"
+        text = notebooks.writes(book) + "\n"
+    script = jupytext.writes(book, fmt={"extension": ".py", "format_name": "percent", "notebook_metadata_filter": "-all"})
+    return text, script
