@@ -26,6 +26,17 @@ def namespace(array: Any) -> Any:
     return array.__array_namespace__()
 
 
+def is_plain(array: Any) -> bool:
+    """Whether it is an array, and no subclass that means something else by it: a mask, a matrix.
+
+    >>> is_plain(np.zeros(2)), is_plain([0.0]), is_plain(np.ma.zeros(2)), is_plain(np.float64(0))
+    (True, False, False, False)
+    """
+    if isinstance(array, np.ndarray):
+        return type(array) in (np.ndarray, np.memmap)
+    return hasattr(array, "__array_namespace__") and not isinstance(array, np.generic)
+
+
 def copy(array: Any) -> Any:
     """A copy that keeps library, dtype and layout.
 
@@ -56,14 +67,14 @@ def check_fit(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
         for key, array in given.items():
             if not isinstance(key, str):
                 raise TypeError(f"{name} must have strings as keys, got {key!r}")
-            if not isinstance(array, np.ndarray) and (isinstance(array, np.generic) or not hasattr(array, "__array_namespace__")):
+            if not is_plain(array):
                 raise TypeError(f"{name}[{key!r}] must be an array, got {type(array).__name__}")
     if params.keys() != grads.keys():
         raise ValueError(f"grads must have the keys of params {sorted(params)}, got {sorted(grads)}")
     for key, w in params.items():
         g = grads[key]
-        if not _is_floating(w):
-            raise TypeError(f"params[{key!r}] must have a floating-point dtype, got {w.dtype}")
+        if not is_floating(w):
+            raise TypeError(f"params[{key!r}] must have the dtype float16, float32 or float64, got {w.dtype}")
         if isinstance(w, np.ndarray) != isinstance(g, np.ndarray) or namespace(g) is not namespace(w):
             raise TypeError(f"grads[{key!r}] must be an array of {namespace(w).__name__} as its parameter is, got one of {namespace(g).__name__}")
         if g.dtype != w.dtype:
@@ -74,12 +85,15 @@ def check_fit(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
             raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
 
 
-def check_apart(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
-    """Refuse a parameter that shares memory with itself, another parameter or a gradient: ValueError.
+def check_apart(params: Mapping[str, Any], grads: Mapping[str, Any], state: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse a parameter or a state that shares memory with itself or with another array: ValueError.
+
+    Gradients are only read, and may share memory among themselves.
 
     Of other libraries' arrays it is only known whether two are the same object.
     """
-    named = [(f"{name}[{key!r}]", name == "params", a) for name, given in (("params", params), ("grads", grads)) for key, a in given.items()]
+    groups = {"params": params, "grads": grads} | {f"state[{name!r}]": of for name, of in state.items()}
+    named = [(f"{name}[{key!r}]", name != "grads", a) for name, given in groups.items() for key, a in given.items()]
     seen: dict[int, tuple[str, bool]] = {}
     for name, written, array in named:
         other, other_written = seen.setdefault(id(array), (name, written))
@@ -99,6 +113,18 @@ def check_apart(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
         reach.append((low, high, at))
 
 
+def check_scale(name: str, value: float, array: Any) -> None:
+    """Refuse a hyperparameter that is not 0 but would be in the array's dtype: ValueError.
+
+    >>> check_scale("eps", 1e-8, np.zeros(2, dtype="f2"))
+    Traceback (most recent call last):
+        ...
+    ValueError: eps must not vanish in float16, got 1e-08
+    """
+    if value and abs(value) < 1e-7 and float(namespace(array).asarray(value, dtype=array.dtype)) == 0:
+        raise ValueError(f"{name} must not vanish in {array.dtype}, got {value!r}")
+
+
 def not_finite(array: Any) -> str:
     """In words, the first element that is not finite.
 
@@ -111,9 +137,14 @@ def not_finite(array: Any) -> str:
     return f"{array[where]} at index {where}"
 
 
-def _is_floating(array: Any) -> bool:
+def is_floating(array: Any) -> bool:
+    """Whether an array's dtype is one that the rules take: float16, float32 or float64, in this machine's byte order.
+
+    >>> is_floating(np.zeros(2)), is_floating(np.zeros(2, dtype=int))
+    (True, False)
+    """
     if isinstance(array, np.ndarray):
-        return bool(array.dtype.kind == "f" and array.dtype.isnative)
+        return bool(array.dtype.kind == "f" and array.dtype.itemsize <= 8 and array.dtype.isnative)
     return bool(namespace(array).isdtype(array.dtype, "real floating"))
 
 

@@ -56,9 +56,9 @@ def test_a_layout_it_does_not_know_has_no_narrow_form():
 def test_mime_bundle():
     data = drawn()._repr_mimebundle_()
     assert data[MIME]["caption"] == "**Lead.** Text." and data[MIME]["svg"] in data["text/html"]
-    from book import notebooks
+    from book import render
 
-    assert notebooks.FIGURE == MIME
+    assert render.FIGURE == MIME
 
 
 @pytest.mark.parametrize(("call", "said"), [

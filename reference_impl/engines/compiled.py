@@ -7,6 +7,7 @@ plain rule's to the last bit on hardware where LLVM honours it, and to rounding 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -18,10 +19,26 @@ from .tape import Rule, Symbol, trace
 SIGNS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
 
 
-@cache
+_orphaned = False
+
+
 def available() -> bool:
-    """Whether Numba is installed."""
+    """Whether Numba is installed, and this process has not been forked from one whose threads it lost."""
+    return _installed() and not _orphaned
+
+
+@cache
+def _installed() -> bool:
     return importlib.util.find_spec("numba") is not None
+
+
+def _after_fork() -> None:
+    global _orphaned
+    _orphaned = _orphaned or bool(_loop.cache_info().currsize or _all_finite.cache_info().currsize)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @cache

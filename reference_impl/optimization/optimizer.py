@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from .. import arrays, engines
 from ..engines.tape import Rule, trace
@@ -59,6 +62,8 @@ class Optimizer:
     # The arrays of the last step: of the same ones it is known that they do not overlap.
     _apart: list[weakref.ref[Any]] = field(default_factory=list, init=False, repr=False, compare=False)
 
+    _begun: str = field(default="", init=False, repr=False, compare=False)  # the rule that the state belongs to
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_apart": []}  # weak references cannot be pickled
 
@@ -100,8 +105,8 @@ class Optimizer:
 
         Raises ValueError or TypeError, before anything is changed, when keys, shapes or dtypes do
         not fit, a gradient holds NaN or infinity, a parameter is read-only, two arrays share
-        memory, or a hyperparameter is out of range. Only an interrupt or an allocation that fails
-        can leave a step half done.
+        memory, or a hyperparameter is out of range or vanishes in the dtype. Only an interrupt can
+        leave a step half done.
 
         >>> import numpy as np
         >>> from reference_impl import SGD
@@ -111,26 +116,34 @@ class Optimizer:
         [0.9 2.1]
         """
         rule = self._rule()
-        values = self.hyperparameters() | {"t": self.steps + 1}
+        values = self.hyperparameters()
         arrays.check_fit(params, grads)
-        self._check_apart(params, grads)
+        for w in {w.dtype: w for w in params.values()}.values():
+            for name, value in values.items():
+                arrays.check_scale(name, value, w)
+        state = self._state_for(rule, params)
+        self._check_apart(params, grads, state)
         if self.check_finite:
             _check_finite(grads)
-        state = self._state_for(rule, params)
-        for key, w in params.items():
-            engines.step(rule, [w, grads[key], *(of[key] for of in state.values())], values)
+        values["t"] = self.steps + 1
+        with np.errstate(all="ignore"):  # a number too large becomes infinity, and stops no step halfway
+            for key, w in params.items():
+                engines.step(rule, [w, grads[key], *(of[key] for of in state.values())], values)
         self.state = state
+        self._begun = rule.__name__
         self.steps += 1
 
-    def _check_apart(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
-        given = [*params.values(), *grads.values()]
+    def _check_apart(self, params: Mapping[str, Any], grads: Mapping[str, Any], state: dict[str, dict[str, Any]]) -> None:
+        given = [*params.values(), *grads.values(), *(a for of in state.values() for a in of.values())]
         if len(given) != len(self._apart) or any([ref() is not a for ref, a in zip(self._apart, given)]):
-            arrays.check_apart(params, grads)
+            arrays.check_apart(params, grads, state)
             self._apart = [weakref.ref(a) for a in given]
 
     def _state_for(self, rule: Rule, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """The state arrays that fit `params`: those at hand, or zeros before the first step."""
-        names = trace(rule).state
+        names = trace(rule).state if params or self.state else ()
+        if self.state and self._begun != rule.__name__:
+            raise ValueError(f"the rule must stay {self._begun!r}, whose state this is, got {rule.__name__!r}")
         if not self.state:
             return {name: {key: arrays.full_like(w, self._initial(name)) for key, w in params.items()} for name in names}
         for name in names:
@@ -163,22 +176,29 @@ class Optimizer:
         anything is changed, when `saved` belongs to another rule or lacks something.
         """
         rule = self._rule()
+        if not isinstance(saved, Mapping):
+            raise TypeError(f"saved must be a dict, got {type(saved).__name__}")
         if missing := {"rule", "steps"} - set(saved):
             raise ValueError(f"saved must hold 'rule' and 'steps', got none for {sorted(missing)}")
         if str(saved["rule"]) != rule.__name__:
             raise ValueError(f"saved must come from the rule {rule.__name__!r}, got {str(saved['rule'])!r}")
-        steps = int(saved["steps"])
-        if steps < 0 or steps != saved["steps"]:
+        try:
+            steps = operator.index(np.asarray(saved["steps"])[()])
+        except TypeError:
+            steps = -1
+        if steps < 0:
             raise ValueError(f"saved['steps'] must be a count of steps, got {saved['steps']!r}")
         state: dict[str, dict[str, Any]] = {name: {} for name in trace(rule).state}
-        for entry in sorted(set(saved) - {"rule", "steps"}):
-            name, _, key = entry.partition("/")
-            if name not in state or not key:
+        for entry in sorted(set(saved) - {"rule", "steps"}, key=str):
+            name, slash, key = str(entry).partition("/")
+            if name not in state or not slash:
                 raise ValueError(f"saved must hold {', '.join(f'{n}/<key>' for n in state) or 'no arrays'}, got {entry!r}")
+            if not arrays.is_plain(saved[entry]) or not arrays.is_floating(saved[entry]):
+                raise TypeError(f"saved[{entry!r}] must be an array of floating-point numbers, got {saved[entry]!r}")
             state[name][key] = arrays.copy(saved[entry])
         if any(a.keys() != b.keys() for a, b in pairwise(state.values())) or (steps and not all(state.values())):
             raise ValueError(f"saved must hold every state array of {list(state)} for every key, got {sorted(saved)}")
-        self.steps, self.state = steps, state if steps else {}
+        self.steps, self.state, self._begun = steps, state if steps else {}, rule.__name__
 
 
 class _Intervals(dict[type[Optimizer], dict[str, Interval]]):
@@ -195,9 +215,13 @@ _INTERVALS = _Intervals()
 def _checked(name: str, value: Any, within: Interval) -> float:
     if type(value) is not float and (not isinstance(value, numbers.Real) or isinstance(value, bool)):
         raise TypeError(f"{name} must be a number in {within} or a schedule, got {value!r}")
-    if value not in within:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if number not in within:
         raise ValueError(f"{name} must lie in {within}, got {value!r}")
-    return float(value)
+    return number
 
 
 def _check_finite(grads: Mapping[str, Any]) -> None:

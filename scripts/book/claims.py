@@ -11,6 +11,7 @@ In formulas the integers 0, 1, 2 and all subscripts are structural; so is everyt
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -22,12 +23,12 @@ from .page import Block, Page
 
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _NUMBER = re.compile(r"""
-    (?<![\w.\\^])(?P<sign>(?<![\w)}\]])[-−])?
+    (?<![\w.\\])(?P<sign>(?<![\w)}\]])[-−])?
     (?P<digits>\d+(?:(?:,|\{,\}|\u202f|\\,)\d{3})*(?:\.\d+)?)
     (?:e(?P<e>[-+]?\d+)
      |\s?(?:×|\\times|\\cdot)\s?10(?:\^\{?(?P<power>-?\d+)\}?|(?P<super>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))
      |(?<=(?<!\d)10)(?:\^\{?(?P<bare>-?\d+)\}?|(?P<baresuper>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)))?
-    (?!\w)
+    (?!\d)
     """, re.X)
 _CLAIM = re.compile(r"<!--=(?P<code>.*?)-->", re.S)
 _MATH = re.compile(r"(?<![\\$])(?:\$\$[^$]+\$\$|\$(?! )[^$]+?(?<![\\ ])\$(?!\d))", re.S)
@@ -36,7 +37,7 @@ _MASKED = [
     re.compile(r"<(?!!--)[^<>\n]+>"),                        # HTML tags
     re.compile(r"(?<=\])\([^()\s]*(?:\s\"[^\"]*\")?\)"),     # link targets
     re.compile(r"(?<=\])\[[^\]]*\]"),                        # cross-references
-    re.compile(r"^\[[^\]]+\]:.*$", re.M),                    # link definitions
+    re.compile(r"^\[(?!\^)[^\]]+\]:.*$", re.M),              # link definitions
     re.compile(r"\[\^[^\]]+\]"),                             # footnote marks
     re.compile(r"\{\s*[:.#][^{}]*\}"),                       # attribute lists
     re.compile(r"^\s*\d+\.(?=\s)", re.M),                    # numbers of a list
@@ -44,7 +45,8 @@ _MASKED = [
     re.compile(r"(?<=[ (])00\d\b"),                         # names of the lecture notes
 ]
 _SUBSCRIPT = re.compile(r"_(?:\{[^{}]*\}|\d)")
-_REFERENCES = re.compile(r"^#+ References\b.*", re.M | re.S)
+_COMMAND = re.compile(r"\\(?!times|cdot)[a-zA-Z]+")  # \sqrt2 holds the number 2
+_REFERENCES = re.compile(r"^#+ References[ \t]*\n.*", re.M | re.S)
 STRUCTURAL = {"0", "1", "2"}
 
 
@@ -76,7 +78,7 @@ def numbers(text: str) -> Iterator[Number]:
         masked = pattern.sub(_blank, masked)
     formulas = [m.span() for m in _MATH.finditer(masked)]
     for start, end in formulas:
-        masked = masked[:start] + _SUBSCRIPT.sub(_blank, masked[start:end]) + masked[end:]
+        masked = masked[:start] + _COMMAND.sub(_blank, _SUBSCRIPT.sub(_blank, masked[start:end])) + masked[end:]
     for m in _NUMBER.finditer(masked):
         in_formula = any(start <= m.start() < end for start, end in formulas)
         power = m["power"] or m["e"] or (m["super"] or "").translate(_SUPERSCRIPT)
@@ -150,7 +152,7 @@ def _prose_faults(text: str, declared: Callable[[Number], bool], namespace: Mapp
 
 
 def _wrong(number: Number, code: str, namespace: Mapping[str, Any], bound: Counter[str]) -> Iterator[str]:
-    names = {n.id for n in ast.walk(ast.parse(code, mode="eval")) if isinstance(n, ast.Name)}
+    names = {n.id for n in ast.walk(ast.parse(code, mode="eval")) if isinstance(n, ast.Name)} - set(dir(builtins))
     if not names:
         yield f"the claim {code!r} is a literal: name the value that the run produced"
         return
@@ -195,10 +197,10 @@ def _names_bound(node: ast.AST, times: int = 1) -> Iterator[str]:
 
 
 def _shown_strings(code: str) -> Iterator[tuple[int, str]]:
-    """The literal text that a cell shows a reader: what it prints, its figures' `alt` and `caption`."""
+    """The literal text that a cell shows a reader: what it prints, its figures' words."""
     for call in (n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Call)):
         printed = call.args if isinstance(call.func, ast.Name) and call.func.id == "print" else []
-        for shown in [*printed, *(k.value for k in call.keywords if k.arg in ("alt", "caption"))]:
+        for shown in [*printed, *(k.value for k in call.keywords if k.arg in ("alt", "caption", "title", "label"))]:
             parts = [shown]
             while parts:
                 part = parts.pop()

@@ -4,7 +4,8 @@
 - A `pycon` fence holds *examples*, `>>>` and output: tested as doctests among the cells, in order.
 - A fence of another language that is not run (`DISPLAYED`) is shown as it is.
 
-Any other fence is an error, so that no code on a page goes untested by accident.
+Any other code (another fence, a block that is code by its indent, a fence in a quotation, `<pre>`) is an error, so that
+none goes untested by accident.
 """
 
 from __future__ import annotations
@@ -105,7 +106,27 @@ def _blocks(lines: list[str], start: int, path: Path) -> list[Block]:
         blocks.append(Block(_kind(info, text, bool(opening["indent"]), f"{path}:{at + 1}"), text, at + 2, info))
         at = prose_from = close + 1
     end_prose(len(lines))
+    _refuse_code([(b.line + i, text) for b in blocks if b.kind == "prose" for i, text in enumerate(b.text.split("\n"))], path)
     return blocks
+
+
+def _refuse_code(prose: list[tuple[int, str]], path: Path) -> None:
+    """Refuse code that Markdown makes of prose: a fence in a quotation, `<pre>`, `>>>`, too deep an indent."""
+    inside = [0]  # the indents at which a list item's or an admonition's own text may stand
+    blank = True
+    for number, text in prose:
+        if not text.strip():
+            blank = True
+            continue
+        indent = len(text.expandtabs(4)) - len(text.expandtabs(4).lstrip())
+        code = re.match(r"\s*(?:>\s*)+(?:`{3}|~{3})|\s*(?:>>> )|.*<pre[\s>]", text)
+        while inside[-1] > indent:
+            inside.pop()
+        if code or (blank and indent >= inside[-1] + 4):
+            raise PageError(f"{path}:{number}: no test collects this code: put it in a `python` or `pycon` fence")
+        if re.match(r"\s*(?:[-*+]|\d+\.)\s|\s*(?:!!!|\?\?\?\+?|===)\s|\s*\[\^[^\]]+\]:|\s*:\s", text):
+            inside.append(indent + 4)
+        blank = False
 
 
 def _kind(info: str, text: str, indented: bool, where: str) -> Literal["cell", "examples", "display"]:
@@ -116,8 +137,12 @@ def _kind(info: str, text: str, indented: bool, where: str) -> Literal["cell", "
     if info == "pycon":
         if ">>> " not in text:
             raise PageError(f"{where}: this pycon block holds no `>>>` example")
+        if re.search(r"#\s*doctest:", text):
+            raise PageError(f"{where}: an example may not be excused from its test by a doctest option")
         return "examples"
     if info in DISPLAYED:
+        if re.search(r"^\s*>>> ", text, re.M):
+            raise PageError(f"{where}: `>>>` examples belong in a `pycon` block, where they are tested")
         return "display"
     raise PageError(f"{where}: no test collects a block marked {info!r}: use `python` (a cell), `pycon` (examples), "
                     f"or one of {', '.join(sorted(DISPLAYED))} for text that is only shown")

@@ -1,7 +1,11 @@
 """The readings of a rule agree: blocked and compiled with the plain rule, bit for bit; symbolic in its formulas."""
 
+import os
 import re
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,6 +187,27 @@ def test_the_javascript_reading_computes_what_the_rule_computes(rule):
         values[name] = eval(expression.replace("Math.", ""), {"sqrt": np.sqrt}, values)
     got = [values[name] for name in re.findall(r"\w+", result)[1:]]
     np.testing.assert_allclose(got, expected, rtol=1e-14)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_steps_too(tmp_path):
+    script = tmp_path / "forks.py"
+    script.write_text("""
+import multiprocessing, sys
+import numpy as np
+from reference_impl import SGD
+def step(end=None):
+    params = {"w": np.zeros(2**19, "f4")}
+    SGD(lr=1.0).update(params, {"w": np.ones(2**19, "f4")})
+    assert (params["w"] == -1).all()
+step()
+child = multiprocessing.get_context("fork").Process(target=step)
+child.start()
+child.join(60)
+sys.exit(child.exitcode)
+""")
+    done = subprocess.run([sys.executable, str(script)], cwd=Path(__file__).parents[2], env=os.environ | {"PYTHONPATH": "."}, check=False)
+    assert done.returncode == 0
 
 
 def test_latex_keeps_the_authors_order():

@@ -56,10 +56,10 @@ WRONG = {
     "wrong shape": (lambda p, g: (p, with_item(g, "b", g["b"][:3])), ValueError, "grads['b'] must have the shape (4,) of its parameter, got (3,)"),
     "a shape that broadcasts": (lambda p, g: (p, with_item(g, "b", g["b"][:1])), ValueError, "got (1,)"),
     "wrong dtype": (lambda p, g: (p, with_item(g, "b", g["b"].astype("f4"))), TypeError, "grads['b'] must have the dtype float64 of its parameter, got float32"),
-    "integers": (lambda p, g: (with_item(p, "b", np.arange(4)), g), TypeError, "params['b'] must have a floating-point dtype, got int64"),
-    "complex": (lambda p, g: (with_item(p, "b", np.zeros(4, complex)), g), TypeError, "floating-point dtype, got complex128"),
-    "objects": (lambda p, g: (with_item(p, "b", np.array([1, None], object)), g), TypeError, "floating-point dtype, got object"),
-    "foreign byte order": (lambda p, g: (with_item(p, "b", p["b"].astype(">f8")), g), TypeError, "floating-point dtype, got >f8"),
+    "integers": (lambda p, g: (with_item(p, "b", np.arange(4)), g), TypeError, "params['b'] must have the dtype float16, float32 or float64, got int64"),
+    "complex": (lambda p, g: (with_item(p, "b", np.zeros(4, complex)), g), TypeError, "float16, float32 or float64, got complex128"),
+    "objects": (lambda p, g: (with_item(p, "b", np.array([1, None], object)), g), TypeError, "float16, float32 or float64, got object"),
+    "foreign byte order": (lambda p, g: (with_item(p, "b", p["b"].astype(">f8")), g), TypeError, "float16, float32 or float64, got >f8"),
     "NaN": (lambda p, g: (p, with_item(g, "W", poisoned(g["W"], np.nan))), ValueError, "grads['W'] must be finite, got nan at index (1, 2)"),
     "infinity": (lambda p, g: (p, with_item(g, "b", poisoned(g["b"], -np.inf))), ValueError, "grads['b'] must be finite, got -inf at index (2,)"),
     "read-only": (lambda p, g: (with_item(p, "b", read_only(p["b"])), g), ValueError, "params['b'] must be writeable"),
@@ -67,6 +67,9 @@ WRONG = {
     "gradient is a view of another parameter": (lambda p, g: (p, with_item(g, "b", p["W"][0])), ValueError, "must not share memory"),
     "two parameters are one array": (lambda p, g: (with_item(p, "b", p["W"][1]), g), ValueError, "must not share memory"),
     "two parameters overlap": (lambda p, g: ({"W": shared[:12].reshape(3, 4), "b": shared[10:14]}, g), ValueError, "must not share memory"),
+    "long doubles": (lambda p, g: (with_item(p, "b", p["b"].astype(np.longdouble)), g), TypeError, "float16, float32 or float64, got"),
+    "a masked array": (lambda p, g: (p, with_item(g, "b", np.ma.masked_invalid([np.nan, 1, 1, 1]))), TypeError, "grads['b'] must be an array, got MaskedArray"),
+    "a record array": (lambda p, g: (with_item(p, "W", p["W"].view(np.recarray)), g), TypeError, "params['W'] must be an array, got recarray"),
     "a parameter overlaps itself": (lambda p, g: (with_item(p, "W", np.lib.stride_tricks.as_strided(shared, (3, 4), (8, 8))), g),
                                     ValueError, "params['W'] must not overlap itself"),
 }
@@ -89,11 +92,59 @@ def test_bad_input_is_refused_and_changes_nothing(case, kind):
     np.testing.assert_equal(snapshot(optimizer, params, grads), before)
 
 
+@pytest.mark.parametrize("kind", [k for k, make in OPTIMIZERS.items() if "SGD" not in k])
+def test_arrays_of_the_state_are_nobody_elses(kind):
+    optimizer = OPTIMIZERS[kind]()
+    params, grads = problem()
+    optimizer.update(params, grads)
+    of = next(iter(optimizer.state.values()))
+    for wrong in ((params, with_item(grads, "b", of["b"])), (with_item(params, "b", of["b"]), grads)):
+        before = snapshot(optimizer, params, grads)
+        with pytest.raises(ValueError, match="must not share memory"):
+            optimizer.update(*wrong)
+        np.testing.assert_equal(snapshot(optimizer, params, grads), before)
+
+
+def test_a_hyperparameter_that_vanishes_in_the_dtype_is_refused():
+    params = {"w": np.ones(2, "f2")}
+    with pytest.raises(ValueError, match="eps must not vanish in float16, got 1e-08"):
+        Adam().update(params, {"w": np.zeros(2, "f2")})
+    with pytest.raises(ValueError, match="lr must not vanish in float32, got 1e-60"):
+        SGD(lr=1e-60).update({"w": np.ones(2, "f4")}, {"w": np.ones(2, "f4")})
+    assert params["w"].tolist() == [1, 1]
+
+
+@pytest.mark.filterwarnings("error")
+def test_overflow_stops_no_step_halfway():
+    optimizer = Momentum(lr=10.0)
+    params = {"a": np.array([1.0]), "b": np.array([1e308])}
+    with np.errstate(all="raise"):
+        optimizer.update(params, {"a": np.array([1.0]), "b": np.array([-1e308])})
+    assert params["a"] == -9 and np.isinf(params["b"]) and optimizer.steps == 1
+
+
+def test_the_rule_stays_while_there_is_state():
+    optimizer = Momentum(lr=0.1)
+    params, grads = problem()
+    optimizer.update(params, grads)
+    optimizer.lr_inside = True
+    with pytest.raises(ValueError, match="the rule must stay 'momentum', whose state this is, got 'momentum_lr_inside'"):
+        optimizer.update(params, grads)
+
+
+def test_no_parameters_are_no_hindrance():
+    optimizer = Momentum()
+    optimizer.update({}, {})
+    optimizer.update(*problem())
+    assert optimizer.steps == 2 and sorted(optimizer.state["v"]) == ["W", "b"]
+
+
 HYPER = [
     (lambda: SGD(lr=0), ValueError, "lr must lie in (0, inf), got 0"),
     (lambda: SGD(lr=-1e-3), ValueError, "lr must lie in (0, inf), got -0.001"),
     (lambda: SGD(lr=math.nan), ValueError, "lr must lie in (0, inf), got nan"),
     (lambda: SGD(lr=math.inf), ValueError, "lr must lie in (0, inf), got inf"),
+    (lambda: SGD(lr=10**400), ValueError, "lr must lie in (0, inf), got 1000"),
     (lambda: SGD(lr="0.1"), TypeError, "lr must be a number in (0, inf) or a schedule, got '0.1'"),
     (lambda: SGD(lr=True), TypeError, "lr must be a number"),
     (lambda: SGD(lr=None), TypeError, "lr must be a number"),
@@ -165,6 +216,8 @@ def test_any_layout_and_dtype_takes_the_same_path(kind, dtype):
     layouts["strided"][...] = start
     optimizer = OPTIMIZERS[kind]()
     identity = {k: id(a) for k, a in layouts.items()}
+    if hasattr(optimizer, "eps") and dtype == "f2":
+        optimizer.eps = 1e-4
     for _ in range(3):
         grads = {k: (a * a.dtype.type(0.5) + (pull if a.shape == pull.shape else a.dtype.type(pull[2, 3]))) for k, a in layouts.items()}
         optimizer.update(layouts, {k: np.asarray(g, dtype) for k, g in grads.items()})
@@ -205,7 +258,7 @@ def test_array_api_arrays_are_checked_too():
         ({"w": w}, {"w": w}, ValueError, "must not share memory"),
         ({"w": w, "v": w}, {"w": g, "v": g}, ValueError, "must not share memory"),
         ({"w": w}, {"w": np.ones(2)}, TypeError, "must be an array of array_api_strict"),
-        ({"w": xp.asarray([1, 2])}, {"w": xp.asarray([1, 2])}, TypeError, "floating-point dtype"),
+        ({"w": xp.asarray([1, 2])}, {"w": xp.asarray([1, 2])}, TypeError, "float16, float32 or float64"),
         ({"w": w}, {"w": xp.asarray([1.0])}, ValueError, "must have the shape (2,)"),
     ]:
         with pytest.raises(error, match=re.escape(says)):
@@ -249,9 +302,11 @@ def test_a_fresh_state_can_be_saved_and_loaded():
     (lambda s: s | {"rule": "adam"}, "saved must come from the rule 'momentum', got 'adam'"),
     (lambda s: s | {"steps": -1}, "saved['steps'] must be a count of steps, got -1"),
     (lambda s: s | {"steps": 1.5}, "saved['steps'] must be a count of steps, got 1.5"),
+    (lambda s: s | {"steps": None}, "saved['steps'] must be a count of steps, got None"),
     (lambda s: s | {"m/W": s["v/W"]}, "got 'm/W'"),
+    (lambda s: s | {3: s["v/W"]}, "got 3"),
     (lambda s: {"rule": "momentum", "steps": 3}, "every state array"),
-], ids=["no steps", "other rule", "negative steps", "half a step", "unknown state", "no arrays"])
+], ids=["no steps", "other rule", "negative steps", "half a step", "None steps", "unknown state", "no string", "no arrays"])
 def test_a_state_that_does_not_fit_is_refused(change, says):
     optimizer = Momentum()
     params, grads = problem()
@@ -260,6 +315,14 @@ def test_a_state_that_does_not_fit_is_refused(change, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         optimizer.load_state_dict(change(optimizer.state_dict()))
     np.testing.assert_equal(snapshot(optimizer, params, grads), before)
+
+
+@pytest.mark.parametrize("wrong", [[1.0, 2.0], np.arange(2), np.array([None]), None, np.float64(1)], ids=repr)
+def test_a_state_that_is_no_array_of_numbers_is_refused(wrong):
+    with pytest.raises(TypeError, match=re.escape("saved['v/w'] must be an array of floating-point numbers")):
+        Momentum().load_state_dict({"rule": "momentum", "steps": 1, "v/w": wrong})
+    with pytest.raises(TypeError, match="saved must be a dict, got list"):
+        Momentum().load_state_dict([wrong])
 
 
 def test_a_loaded_state_must_fit_the_parameters():
