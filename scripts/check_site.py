@@ -104,6 +104,8 @@ class Scan(HTMLParser):
                 self.fetched("style", url)
         if not SILENT & set(self.stack) and (found := TEX.search(data)):
             self.fault(f"TeX was left over: {found[0]!r}")
+        if not SILENT & set(self.stack) and (found := re.search(r"\[\^[^\]\s]+\]", data)):
+            self.fault(f"a footnote that is nowhere defined: {found[0]!r}")
 
     def handle_comment(self, data: str) -> None:
         if data.startswith("="):

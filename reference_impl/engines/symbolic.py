@@ -103,10 +103,11 @@ class Derivation:
     s &= \left(a + b\right)^{2} && \text{by definition} \\
     &= a^{2} + 2 a b + b^{2} && \text{expanded}
     \end{align*}
-    >>> Derivation("s", ((a + b) ** 2, "by definition"), (a**2 + b**2, "wrong"))
-    Traceback (most recent call last):
-        ...
-    ValueError: step 2 of 's' (wrong): a**2 + b**2 is not equal to (a + b)**2; the difference is -2*a*b
+    >>> try:
+    ...     Derivation("s", ((a + b) ** 2, "by definition"), (a**2 + b**2, "wrong"))
+    ... except ValueError as error:
+    ...     print(error)
+    step 2 of 's' (wrong): a**2 + b**2 is not equal to (a + b)**2; the difference is -2*a*b
     """
 
     def __init__(self, left: str, *steps: tuple[Any, str], relation: str = "=") -> None:

@@ -74,8 +74,9 @@ def run(cells: Sequence[str], root: Path, report: Callable[[float], None]) -> li
     They come from `.cache/pages` where they are still true; `report` is told the seconds of a run. Raises `CellError`.
     """
     store = root / ".cache" / "pages"
-    # This file's digest is in the key: a page is run again when the way of running it changes.
-    recipe = [list(cells), sys.version, platform.machine(), _digest(Path(__file__))]
+    # This file's digest is in the key: a page is run again when the way of running it changes. So is Numba, which the
+    # package asks for without importing it.
+    recipe = [list(cells), sys.version, platform.machine(), _digest(Path(__file__)), _installed("numba")]
     entry = store / f"{hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:32]}.json"
     if (outputs := _recall(entry, root)) is not None:
         return outputs

@@ -61,6 +61,7 @@ def test_sound_site(site, capsys):
     ('id="f1-p"', 'id="top"', "not unique"),
     ("</h1>", "</h1><h1>Two</h1>", "2 first-level headings"),
     ("$5 or $6", "$5x$", "TeX was left over"),
+    ("$5 or $6", "[^nope]", "a footnote that is nowhere defined"),
     ("$5 or $6", "\\(x\\)", "TeX was left over"),
     ("$5 or $6", "189<!--= n -->", "claim was left over"),
     ('href="one.ipynb"', 'href="two.ipynb"', "missing"),
