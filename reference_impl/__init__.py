@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from .optimization.optimizer import Optimizer, Schedule
     from .optimization.rmsprop import RMSProp
     from .optimization.schedules import (
-        constant, cosine, cyclic, ema, exponential, inverse_time, one_cycle, polyak_average, step_decay, warmup,
+        constant,
+        cosine,
+        cyclic,
+        ema,
+        exponential,
+        inverse_time,
+        one_cycle,
+        polyak_average,
+        step_decay,
+        warmup,
     )
     from .optimization.sgd import SGD, minibatches, train
 

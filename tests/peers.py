@@ -1,7 +1,8 @@
-"""A fixed random problem on which paths are compared with PyTorch's: live where it is installed, recorded where not."""
+"""A fixed random problem on which paths are compared with those of other frameworks: live where installed, recorded where not."""
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -19,14 +20,89 @@ def problem():
     return rng.normal(size=6), lambda w: matrix @ w - pull + w**3
 
 
-def torch_path(make, steps=100):
-    """The path (steps + 1, 6) of a PyTorch optimizer on the problem; skips where PyTorch is not installed."""
+def torch_path(make, steps=100, lr=None):
+    """The path (steps + 1, 6) of a PyTorch optimizer on the problem, with a schedule `lr`; skips where PyTorch is not installed."""
     torch = pytest.importorskip("torch")
     w, gradient = problem()
     parameter = torch.nn.Parameter(torch.tensor(w))
     optimizer, path = make(torch, [parameter]), [w]
-    for _ in range(steps):
+    for step in range(steps):
+        if lr is not None:
+            optimizer.param_groups[0]["lr"] = lr(step)
         parameter.grad = torch.tensor(gradient(parameter.detach().numpy()))
         optimizer.step()
         path.append(parameter.detach().numpy().copy())
     return np.array(path)
+
+
+def our_path(optimizer, steps=100, l2=0.0):
+    """The path (steps + 1, 6) of one of ours on the problem, with `l2` times the weights added to the gradient."""
+    w, gradient = problem()
+    params, path = {"w": w.copy()}, [w]
+    for _ in range(steps):
+        optimizer.update(params, {"w": gradient(params["w"]) + l2 * params["w"]})
+        path.append(params["w"].copy())
+    return np.array(path)
+
+
+def keras_path(make, steps=100, lr=None):
+    """The path of a Keras optimizer on the problem, in float64, with a schedule `lr`; skips where Keras is not installed."""
+    keras = pytest.importorskip("keras")
+    keras.backend.set_floatx("float64")
+    w, gradient = problem()
+    variable = keras.Variable(w, dtype="float64")
+    optimizer, path = make(keras), [w]
+    for step in range(steps):
+        if lr is not None:
+            optimizer.learning_rate = lr(step)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient(path[-1]), dtype="float64")], [variable])
+        path.append(np.array(keras.ops.convert_to_numpy(variable.value)))
+    return np.array(path)
+
+
+def optax_path(make, steps=100):
+    """The path of an Optax optimizer on the problem, in float64; skips where Optax is not installed."""
+    optax = pytest.importorskip("optax")
+    import jax
+
+    w, gradient = problem()
+    with jax.enable_x64(True):
+        here = jax.numpy.asarray(w)
+        optimizer, path = make(optax), [w]
+        state = optimizer.init(here)
+        for _ in range(steps):
+            change, state = optimizer.update(jax.numpy.asarray(gradient(path[-1])), state, here)
+            here = optax.apply_updates(here, change)
+            path.append(np.array(here))
+    return np.array(path)
+
+
+def peer_lr(step):
+    """Every row's learning rate: its drop tells α inside the velocity from α outside.
+
+    At larger rates RMSProp jumps about its minimum, where rounding grows past all tolerance.
+    """
+    return 0.005 if step < 50 else 0.001
+
+
+def peer_path(row):
+    """The path of the framework of a row of `comparison.ROWS` itself; skips where it is not installed."""
+    if row.framework == "PyTorch":
+        return torch_path(lambda torch, p: getattr(torch.optim, row.name)(p, **row.options), lr=peer_lr)
+    if row.framework == "Keras":
+        return keras_path(lambda keras: getattr(keras.optimizers, row.name)(**row.options), lr=peer_lr)
+
+    def make(optax):  # its schedules are traced
+        import jax
+
+        return getattr(optax, row.name)(learning_rate=lambda step: jax.numpy.where(step < 50, peer_lr(0), peer_lr(50)), **row.options)
+
+    return optax_path(make)
+
+
+def peer_default(row):
+    """The learning rate that the framework of a row takes by default, None if it has none."""
+    module = {"PyTorch": "torch.optim", "Keras": "keras.optimizers", "Optax": "optax"}[row.framework]
+    default = inspect.signature(getattr(pytest.importorskip(module), row.name)).parameters[
+        "lr" if row.framework == "PyTorch" else "learning_rate"].default
+    return None if default is inspect.Parameter.empty else default

@@ -65,3 +65,59 @@ class AdaGrad(Optimizer):
 
     def _initial(self, name: str) -> float:
         return self.initial_accumulator
+
+
+def best_fixed_rates(gradients: Any, distance: Any) -> np.ndarray:
+    """Each coordinate's best constant learning rate in hindsight, D/√Σg²: what AdaGrad imitates without it.
+
+    `gradients` (steps, n) are those that came; `distance` D > 0, one for all or (n,), is how far from the
+    start the best point lies. Infinite where every gradient was 0. Raises ValueError for other shapes
+    and for D ≤ 0. Source: Zinkevich 2003, theorem 1, in each coordinate by itself.
+
+    >>> print(best_fixed_rates([[3.0, 0.0], [4.0, 0.5]], distance=1.0))
+    [0.2 2. ]
+    """
+    norms = _norms(gradients, distance)
+    with np.errstate(divide="ignore"):
+        result: np.ndarray = np.asarray(distance, dtype=float) / norms
+    return result
+
+
+def regret_bound(gradients: Any, distance: Any, lr: float | None = None) -> float:
+    """What AdaGrad's regret on convex losses never exceeds: (D²/(2α) + α)·Σᵢ‖g₁:T,ᵢ‖.
+
+    `gradients` (steps, n) are those that it met, `distance` D > 0 is how far any of its weights ever was from
+    the point it is compared with. `lr` is its α, by default the best one, D/√2, which makes the bound
+    √2·D·Σᵢ‖g₁:T,ᵢ‖. Raises ValueError for other shapes, D ≤ 0 and α ≤ 0.
+    Source: Duchi, Hazan & Singer 2011, theorem 5 and corollary 6.
+
+    >>> round(regret_bound([[3.0, 0.0], [4.0, 0.5]], distance=1.0), 6)
+    7.778175
+    """
+    total = float(_norms(gradients, distance).sum())
+    alpha = float(distance) / 2**0.5 if lr is None else lr
+    if not alpha > 0:
+        raise ValueError(f"lr must be positive, got {lr!r}")
+    return (float(distance) ** 2 / (2 * alpha) + alpha) * total
+
+
+def slope_distance(steps: Any, lr: Any) -> Any:
+    """How far AdaGrad has gone after `steps` steps on a slope that does not change: α·Σ 1/√k, whatever the slope.
+
+    Between 2α(√(t+1) - 1) and α(2√t - 1), so it grows without end. `steps` ≥ 0, a number or an array.
+
+    >>> round(float(slope_distance(4, lr=1.0)), 6)
+    2.784457
+    """
+    reached = np.concatenate([[0.0], np.cumsum(1 / np.sqrt(np.arange(1, np.max(steps) + 1)))])
+    return lr * reached[steps]
+
+
+def _norms(gradients: Any, distance: Any) -> np.ndarray:
+    g = np.asarray(gradients, dtype=float)
+    if g.ndim != 2:
+        raise ValueError(f"gradients must have shape (steps, n), got {g.shape}")
+    if not np.all(np.asarray(distance) > 0):
+        raise ValueError(f"distance must be positive, got {distance!r}")
+    result: np.ndarray = np.sqrt((g**2).sum(axis=0))
+    return result

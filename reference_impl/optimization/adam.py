@@ -79,7 +79,17 @@ def amsgrad(w: Any, g: Any, m: Any, v: Any, top: Any, *,
 
 
 @dataclass
-class Adam(Optimizer):
+class Moments(Optimizer):
+    """The hyperparameters that Adam and its relatives share."""
+
+    lr: float | Schedule = hyper(1e-3, 0, open_low=True)
+    beta1: float | Schedule = hyper(0.9, 0, 1)
+    beta2: float | Schedule = hyper(0.999, 0, 1)
+    eps: float | Schedule = hyper(1e-8, 0)
+
+
+@dataclass
+class Adam(Moments):
     """Adaptive moments: [`adam`][reference_impl.optimization.adam.adam] on every array.
 
     `lr` > 0; `beta1` and `beta2` in [0, 1) are what each average keeps in a step; `eps` ≥ 0 is added
@@ -94,10 +104,6 @@ class Adam(Optimizer):
 
     rule = staticmethod(adam)
 
-    lr: float | Schedule = hyper(1e-3, 0, open_low=True)
-    beta1: float | Schedule = hyper(0.9, 0, 1)
-    beta2: float | Schedule = hyper(0.999, 0, 1)
-    eps: float | Schedule = hyper(1e-8, 0)
     eps_hat: bool = False
 
     def _rule(self) -> Rule:
@@ -105,7 +111,7 @@ class Adam(Optimizer):
 
 
 @dataclass
-class AdamW(Optimizer):
+class AdamW(Moments):
     """Adam with decoupled weight decay: [`adamw`][reference_impl.optimization.adam.adamw] on every array.
 
     `weight_decay` ≥ 0 is the part of a weight that a step of length `lr` = 1 takes away; the others
@@ -119,15 +125,11 @@ class AdamW(Optimizer):
 
     rule = staticmethod(adamw)
 
-    lr: float | Schedule = hyper(1e-3, 0, open_low=True)
-    beta1: float | Schedule = hyper(0.9, 0, 1)
-    beta2: float | Schedule = hyper(0.999, 0, 1)
-    eps: float | Schedule = hyper(1e-8, 0)
     weight_decay: float | Schedule = hyper(0.01, 0)
 
 
 @dataclass
-class AMSGrad(Optimizer):
+class AMSGrad(Moments):
     """Adam with a denominator that never falls: [`amsgrad`][reference_impl.optimization.adam.amsgrad] on every array.
 
     The hyperparameters are [`Adam`][reference_impl.optimization.adam.Adam]'s.
@@ -140,7 +142,53 @@ class AMSGrad(Optimizer):
 
     rule = staticmethod(amsgrad)
 
-    lr: float | Schedule = hyper(1e-3, 0, open_low=True)
-    beta1: float | Schedule = hyper(0.9, 0, 1)
-    beta2: float | Schedule = hyper(0.999, 0, 1)
-    eps: float | Schedule = hyper(1e-8, 0)
+
+def correction_ratio(t: Any, beta1: Any, beta2: Any) -> Any:
+    """How many times longer step `t` = 1, 2, … would be without the two corrections (for ε = 0): (1 - β₁ᵗ)/√(1 - β₂ᵗ).
+
+    Numbers, arrays or SymPy symbols; `t=inf` gives 1. Derived in the chapter from Kingma & Ba 2015, algorithm 1.
+
+    >>> round(correction_ratio(1, 0.9, 0.999), 6)
+    3.162278
+    """
+    return (1 - beta1**t) / (1 - beta2**t) ** 0.5
+
+
+def drift_bound(t: Any, beta: float, drift: float) -> Any:
+    """The most that an average of `t` values can be off when their mean moves by at most `drift` ≥ 0 a step.
+
+    It bounds |E[mₜ] - (1 - βᵗ)E[gₜ]| by drift·(β(1 - βᵗ)/(1 - β) - tβᵗ), which a steady drift reaches
+    and which rises to drift·β/(1 - β). `beta` in [0, 1). Source: the ζ of Kingma & Ba 2015, section 3.
+
+    >>> round(drift_bound(1, 0.9, 1.0), 6), round(drift_bound(1000, 0.9, 1.0), 6)
+    (0.0, 9.0)
+    """
+    return drift * (beta * (1 - beta**t) / (1 - beta) - t * beta**t)
+
+
+def step_bound(t: float, beta1: float, beta2: float, *, corrected: bool = True) -> float:
+    """The longest that step `t` = 1, 2, … or inf can be, in units of `lr`, whatever the gradients were (ε = 0).
+
+    With q = β₁²/β₂ it is (1 - β₁)/√(1 - β₂) · √((1 - qᵗ)/(1 - q)), divided by `correction_ratio` if
+    `corrected`. Raises ValueError unless `beta1` is in [0, 1) and `beta2` in (0, 1). It corrects the
+    bound of Kingma & Ba 2015, section 2.1; derived in the chapter with Cauchy and Schwarz.
+
+    >>> round(step_bound(1, 0.9, 0.999), 6), round(step_bound(float("inf"), 0.9, 0.999), 6)
+    (1.0, 7.270292)
+    """
+    if not (0 <= beta1 < 1 and 0 < beta2 < 1):
+        raise ValueError(f"beta1 must lie in [0, 1) and beta2 in (0, 1), got {beta1} and {beta2}")
+    q = beta1**2 / beta2
+    total = t if q == 1 else (1 - q**t) / (1 - q)
+    ratio = correction_ratio(t, beta1, beta2) if corrected else 1.0
+    return float((1 - beta1) / (1 - beta2) ** 0.5 * total**0.5 / ratio)
+
+
+def longest_step_gradients(t: int, beta1: float, beta2: float) -> np.ndarray:
+    """The `t` gradients whose last step is as long as `step_bound` allows: gᵢ = (β₁/β₂)^(t - i), shape (t,).
+
+    >>> print(longest_step_gradients(3, 0.5, 0.8).round(6))
+    [0.390625 0.625    1.      ]
+    """
+    powers: np.ndarray = (beta1 / beta2) ** np.arange(t - 1, -1, -1.0)
+    return powers

@@ -55,8 +55,8 @@ class Optimizer:
 
     rule: ClassVar[Rule]
 
-    check_finite: bool = field(default=True, kw_only=True)
-    steps: int = field(default=0, init=False, compare=False)
+    check_finite: bool = field(default=True, kw_only=True, repr=False)
+    steps: int = field(default=0, init=False, repr=False, compare=False)
     state: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     # The arrays of the last step: of the same ones it is known that they do not overlap.

@@ -5,6 +5,7 @@ Derived in the chapter on [RMSProp][rmsprop].
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,3 +63,54 @@ class RMSProp(Optimizer):
 
     def _rule(self) -> Rule:
         return rmsprop_eps_inside if self.eps_inside_root else rmsprop
+
+
+def half_life(decay: float) -> float:
+    """The steps after which a squared gradient counts half in the average: ln 2 / -ln β, for β in (0, 1).
+
+    Not to be confused with the window 1/(1 - β), the mean age of a squared gradient (counted from 1). Raises ValueError for another β.
+
+    >>> round(half_life(0.9), 2), round(half_life(0.99), 2)
+    (6.58, 68.97)
+    """
+    if not 0 < decay < 1:
+        raise ValueError(f"decay must lie in (0, 1), got {decay!r}")
+    return math.log(2) / -math.log(decay)
+
+
+def constant_slope_step(step: Any, lr: float, decay: float) -> Any:
+    """The length of step number `step` = 1, 2, … on a slope that does not change, with ε = 0: α/√(1 - βᵗ).
+
+    The first is α/√(1 - β), too long; in the end they are α, whatever the slope.
+
+    >>> [round(constant_slope_step(t, lr=0.1, decay=0.75), 4) for t in (1, 2, 100)]
+    [0.2, 0.1512, 0.1]
+    """
+    return lr / (1 - decay**step) ** 0.5
+
+
+def changed_slope_step(step: Any, ratio: float, lr: float, decay: float) -> Any:
+    """The length of step number `step` = 1, 2, … after a long slope became `ratio` times as flat: α/√(1 + βᵗ(r² - 1)).
+
+    It starts near α/r and is back at α/√2 after about 2 ln r / -ln β steps.
+
+    >>> [round(changed_slope_step(t, ratio=100, lr=1.0, decay=0.9), 3) for t in (1, 88, 200)]
+    [0.011, 0.718, 1.0]
+    """
+    return lr / (1 + decay**step * (ratio**2 - 1)) ** 0.5
+
+
+def cycle_amplitude(lr: float, curvature: float = 1.0, eps: float = 0.0, *, eps_inside_root: bool = False) -> float:
+    """How far from the minimum of ½λw² RMSProp swings for ever, from +a to -a: a = α/2 - ε/λ, or 0 where that is negative.
+
+    With ε inside the root it is √(α²/4 - ε/λ²), or 0. Derived in the chapter. `lr` and `curvature` are
+    positive, `eps` ≥ 0; else raises ValueError.
+
+    >>> cycle_amplitude(0.1), cycle_amplitude(0.1, curvature=0.01, eps=0.001)
+    (0.05, 0.0)
+    """
+    if not (lr > 0 and curvature > 0 and eps >= 0):
+        raise ValueError(f"lr and curvature must be positive and eps at least 0, got {lr!r}, {curvature!r} and {eps!r}")
+    if eps_inside_root:
+        return math.sqrt(max(lr**2 / 4 - eps / curvature**2, 0.0))
+    return max(lr / 2 - eps / curvature, 0.0)

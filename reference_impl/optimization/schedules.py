@@ -37,7 +37,9 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
 
 
 def exponential(lr: float, decay: float) -> Schedule:
-    """`lr` times `decay` to the number of steps.
+    """`lr` times `decay` to the number of steps: all rates together are at most `lr` / (1 - `decay`).
+
+    In the end it rounds to 0, which optimizers refuse: with a `decay` of 0.9 after some 7000 steps.
 
     >>> exponential(1.0, decay=0.5)(3)
     0.125
@@ -48,7 +50,7 @@ def exponential(lr: float, decay: float) -> Schedule:
 def inverse_time(lr: float, half_after: float) -> Schedule:
     """`lr` / (1 + step / `half_after`): half of `lr` after `half_after` steps, then like 1/t.
 
-    Source: Robbins & Monro 1951, section 2, the rates that fall like 1/t.
+    Raises ValueError when `half_after` is below 1. Source: Robbins & Monro 1951, section 2, the rates that fall like 1/t.
 
     >>> schedule = inverse_time(1.0, half_after=10)
     >>> schedule(0), schedule(10), schedule(30)
@@ -75,7 +77,8 @@ def cosine(lr: float, steps: int, floor: float = 0.0) -> Schedule:
 def warmup(steps: int, then: Schedule | float) -> Schedule:
     """A straight rise to what `then` starts with, over `steps` steps; afterwards `then`, counted from there.
 
-    The first step has the rate 1/`steps` of the last, not 0. Source: Goyal et al. 2017, section 2.2.
+    The first step has the rate 1/`steps` of the last, not 0. Raises ValueError when `steps` is below 1.
+    Source: Goyal et al. 2017, section 2.2.
 
     >>> schedule = warmup(4, then=constant(1.0))
     >>> [schedule(step) for step in range(5)]
@@ -88,20 +91,23 @@ def warmup(steps: int, then: Schedule | float) -> Schedule:
 def one_cycle(lr: float, steps: int, warm: float = 0.3, start: float = 0.04, end: float = 1e-4) -> Schedule:
     """Half a cosine up from `lr`·`start` to `lr` in the part `warm` of `steps`, then half a cosine down to `lr`·`end`.
 
-    Source: Smith & Topin 2018, section 3; cosines as in PyTorch's `OneCycleLR`.
+    PyTorch's `OneCycleLR` has the same cosines, but counts `steps` - 1 for `steps`, and its peak is one step earlier.
+    Raises ValueError when `steps` is below 2 or `warm` not in [0, 1). Source: Smith & Topin 2018, section 3.
 
     >>> schedule = one_cycle(1.0, steps=100, warm=0.5, start=0.25, end=0.0)
     >>> schedule(0), round(schedule(25), 6), schedule(50), round(schedule(75), 6)
     (0.25, 0.625, 1.0, 0.5)
     """
     _at_least("steps", steps, 2)
+    if not 0 <= warm < 1:
+        raise ValueError(f"warm must lie in [0, 1), got {warm!r}")
     return partial(_one_cycle, lr=lr, steps=steps, warm=warm, start=start, end=end)
 
 
 def cyclic(lr: float, steps: int, floor: float = 0.0) -> Schedule:
     """Half a cosine from `lr` towards `floor`, over and over, every `steps` steps: warm restarts.
 
-    Source: Loshchilov & Hutter 2017, section 3.
+    Raises ValueError when `steps` is below 1. Source: Loshchilov & Hutter 2017, section 3.
 
     >>> schedule = cyclic(1.0, steps=10)
     >>> schedule(0), round(schedule(5), 6), schedule(10)
@@ -138,6 +144,45 @@ def ema(path: Any, decay: float) -> np.ndarray:
     for at in range(1, len(averages)):
         averages[at] = decay * averages[at - 1] + (1 - decay) * averages[at]
     return averages
+
+
+def mean_square(rates: Any, start: Any, *, curvature: Any = 1.0, sigma: Any = 1.0) -> np.ndarray:
+    """The mean of w² after 0, 1, 2, … noisy steps with these `rates` (steps, …) on ½ `curvature` w²: (steps + 1, …).
+
+    Each step takes s to (1 - αλ)² s + α²σ², where `sigma` is the noise's standard deviation; `start` is s at step 0.
+    `start`, `curvature` and `sigma` may be arrays that broadcast with one step's rates. Raises ValueError when `rates` has no axis.
+    Source: Bottou, Curtis & Nocedal 2018, section 4.2; derived in the chapter.
+
+    >>> mean_square([0.5, 0.5], start=4.0).tolist()
+    [4.0, 1.25, 0.5625]
+    """
+    rates = np.asarray(rates, dtype=float)
+    if not rates.ndim:
+        raise ValueError(f"rates must have one entry for each step, got {rates!r}")
+    shape = np.broadcast_shapes(rates.shape[1:], np.shape(start), np.shape(curvature), np.shape(sigma))
+    squares = np.empty((len(rates) + 1, *shape))
+    squares[0] = start
+    keeps, adds = (1 - rates * curvature) ** 2, (rates * sigma) ** 2
+    for at in range(len(rates)):
+        squares[at + 1] = keeps[at] * squares[at] + adds[at]
+    return squares
+
+
+def averaged_mean_square(lr: float, count: Any, start: float, *, curvature: float = 1.0, sigma: float = 1.0) -> Any:
+    """The mean square of the average of the first `count` points, the start included, at a constant rate: about σ²/(λ² count).
+
+    Steps and arguments are those of [`mean_square`][reference_impl.optimization.schedules.mean_square]; `count` may be an
+    array. Raises ValueError when `lr` times `curvature` is not in (0, 2). Source: Polyak & Juditsky 1992, theorem 1.
+
+    >>> averaged_mean_square(0.5, 1, start=4.0), averaged_mean_square(0.5, 2, start=4.0)
+    (4.0, 2.3125)
+    """
+    if not 0 < lr * curvature < 2:
+        raise ValueError(f"lr * curvature must lie in (0, 2), got {lr * curvature:g}")
+    q = 1 - lr * curvature
+    left = (1 - q**count) / (1 - q)
+    noise = count - 2 * left + (1 - q ** (2 * count)) / (1 - q**2)
+    return (left / count) ** 2 * start + (sigma / (curvature * count)) ** 2 * noise
 
 
 def _constant(step: int, *, lr: float) -> float:

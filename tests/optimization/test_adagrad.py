@@ -1,0 +1,195 @@
+"""AdaGrad: equal to its peers, and what the chapter proves about it."""
+
+import numpy as np
+import pytest
+from peers import problem, recorded, torch_path
+
+from reference_impl import SGD, AdaGrad, minimize, quadratic, taco_shell
+from reference_impl.optimization.adagrad import adagrad, adagrad_eps_inside, best_fixed_rates, regret_bound, slope_distance
+
+
+def our_path(optimizer, steps=100, start=None, gradient=None):
+    w, grad = problem()
+    w, grad = w if start is None else start, gradient or grad
+    params, path = {"w": w.copy()}, [w.copy()]
+    for _ in range(steps):
+        optimizer.update(params, {"w": grad(params["w"])})
+        path.append(params["w"].copy())
+    return np.array(path)
+
+
+def test_the_path_is_torchs_as_recorded():
+    path = our_path(AdaGrad(lr=0.1))
+    for step, w in recorded["adagrad"].items():
+        np.testing.assert_allclose(path[int(step)], w, rtol=0, atol=1e-12)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("initial", [0.0, 0.1, 3.0])
+def test_the_path_is_torchs(initial):
+    theirs = torch_path(lambda torch, p: torch.optim.Adagrad(p, lr=0.1, initial_accumulator_value=initial))
+    np.testing.assert_allclose(our_path(AdaGrad(lr=0.1, initial_accumulator=initial)), theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.peers
+def test_the_defaults_are_torchs():
+    torch = pytest.importorskip("torch")
+    theirs = torch.optim.Adagrad([torch.nn.Parameter(torch.zeros(1))]).defaults
+    ours = AdaGrad()
+    assert (ours.lr, ours.eps, ours.initial_accumulator) == (theirs["lr"], theirs["eps"], theirs["initial_accumulator_value"])
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("c", [2.0**-20, 0.25, 4.0, 2.0**30])
+def test_gradients_and_epsilon_scaled_alike_give_the_same_path_bit_for_bit(c, inside):
+    _, gradient = problem()
+    eps, start = 0.01, 0.3
+    path = our_path(AdaGrad(lr=0.1, eps=eps, initial_accumulator=start, eps_inside_root=inside))
+    scaled = AdaGrad(lr=0.1, eps=eps * (c**2 if inside else c), initial_accumulator=start * c**2, eps_inside_root=inside)
+    np.testing.assert_array_equal(our_path(scaled, gradient=lambda w: c * gradient(w)), path)
+
+
+def test_each_coordinates_scale_is_its_own_affair_bit_for_bit():
+    _, gradient = problem()
+    scales = 2.0 ** np.array([-30, -3, 0, 1, 7, 40])
+    plain, scaled = (our_path(AdaGrad(lr=0.1, eps=0.0), gradient=lambda w, by=by: by * gradient(w)) for by in (1.0, scales))
+    np.testing.assert_array_equal(scaled, plain)
+
+
+@pytest.mark.parametrize("kappa", [2.0, 64.0, 2.0**20])
+def test_the_path_on_a_valley_along_the_axes_does_not_depend_on_its_curvatures(kappa):
+    round_bowl, valley = (minimize(taco_shell(k), [9.0, 1.5], AdaGrad(lr=0.5, eps=0.0), 50).path for k in (1.0, kappa))
+    np.testing.assert_array_equal(valley, round_bowl)
+
+
+def test_a_weight_in_other_units_needs_its_learning_rate_in_them_too():
+    c = 8.0
+    path = minimize(quadratic([3.0]), [1.0], AdaGrad(lr=0.1, eps=0.0), 50).path
+    other = minimize(quadratic([3.0 * c**2]), [1.0 / c], AdaGrad(lr=0.1 / c, eps=0.0), 50).path
+    np.testing.assert_array_equal(other * c, path)
+    wrong = minimize(quadratic([3.0 * c**2]), [1.0 / c], AdaGrad(lr=0.1, eps=0.0), 50).path
+    assert np.abs(wrong * c - path).max() > 0.1
+
+
+def test_permuting_or_flipping_coordinates_commutes_with_the_path_bit_for_bit():
+    # A separable gradient: sums over coordinates would round in another order.
+    w, pull = problem()[0], np.linspace(-1, 1, 6)
+    path = our_path(AdaGrad(lr=0.1), gradient=lambda w: w**3 - pull)
+    order, signs = np.array([3, 0, 5, 1, 4, 2]), np.array([1.0, -1.0, -1.0, 1.0, -1.0, 1.0])
+    permuted = our_path(AdaGrad(lr=0.1), start=w[order], gradient=lambda w: w**3 - pull[order])
+    np.testing.assert_array_equal(permuted, path[:, order])
+    flipped = our_path(AdaGrad(lr=0.1), start=signs * w, gradient=lambda w: w**3 - signs * pull)
+    np.testing.assert_array_equal(flipped, signs * path)
+
+
+def test_shifting_the_origin_commutes_with_the_path():
+    w, gradient = problem()
+    shift = np.linspace(-2, 2, 6)
+    shifted = our_path(AdaGrad(lr=0.1), start=w + shift, gradient=lambda w: gradient(w - shift))
+    np.testing.assert_allclose(shifted - shift, our_path(AdaGrad(lr=0.1)), rtol=0, atol=1e-12)
+
+
+def test_rotation_does_not_commute_with_the_path():
+    w, gradient = problem()
+    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))
+    for make, commutes in ((lambda: SGD(lr=0.02), True), (lambda: AdaGrad(lr=0.1), False)):
+        turned = our_path(make(), start=turn @ w, gradient=lambda w: turn @ gradient(turn.T @ w))
+        assert (np.abs(turned @ turn - our_path(make())).max() < 1e-12) == commutes
+
+
+@pytest.mark.parametrize("slope", [1e-6, 1.0, 300.0])
+@pytest.mark.parametrize("initial", [0.0, 5.0])
+def test_on_a_constant_slope_the_step_falls_like_the_root_of_the_steps(slope, initial):
+    optimizer = AdaGrad(lr=0.1, eps=0.0, initial_accumulator=initial * slope**2)
+    path = minimize(lambda w: slope * w[0], [0.0], optimizer, 200, grad=lambda w: np.full(1, slope)).path[:, 0]
+    np.testing.assert_allclose(-np.diff(path), 0.1 / np.sqrt(initial + np.arange(1, 201)), rtol=1e-9)
+    if not initial:
+        np.testing.assert_allclose(-path, slope_distance(np.arange(201), 0.1), rtol=1e-12)
+
+
+def test_the_distance_on_a_slope_lies_between_its_bounds_and_grows_without_end():
+    t = np.arange(1, 100_001)
+    distance = slope_distance(t, 1.0)
+    assert (2 * (np.sqrt(t + 1) - 1) < distance).all() and (distance <= 2 * np.sqrt(t) - 1).all()
+    assert distance[-1] - 2 * np.sqrt(t[-1]) == pytest.approx(-1.4603545088, abs=2e-3)  # the zeta function at 1/2
+    assert slope_distance(0, 1.0) == 0
+
+
+def test_without_epsilon_a_zero_gradient_at_the_start_is_lost_for_ever():
+    for rule in (adagrad, adagrad_eps_inside):
+        with np.errstate(invalid="ignore"):
+            w, s = rule(np.ones(2), np.array([0.0, 1.0]), np.zeros(2), lr=0.1, eps=0.0)
+            assert np.isnan(w[0]) and w[1] == 0.9
+            assert np.isnan(rule(w, np.ones(2), s, lr=0.1, eps=0.0)[0][0])
+        w, _ = rule(np.ones(2), np.array([0.0, 1.0]), np.zeros(2), lr=0.1, eps=1e-10)
+        assert w[0] == 1.0
+
+
+def test_a_large_epsilon_makes_it_gradient_descent():
+    np.testing.assert_allclose(our_path(AdaGrad(lr=0.02 * 1e9, eps=1e9)), our_path(SGD(lr=0.02)), rtol=0, atol=1e-7)
+
+
+def test_the_best_fixed_rates_minimise_the_bound_in_hindsight():
+    g, distance = np.random.default_rng(0).normal(size=(30, 4)) * [1, 5, 0.1, 2], np.array([1.0, 2.0, 0.5, 1.0])
+    sums = (g**2).sum(axis=0)
+
+    def price(rates):
+        return distance**2 / (2 * rates) + rates / 2 * sums
+
+    best = best_fixed_rates(g, distance)
+    np.testing.assert_allclose(price(best), distance * np.sqrt(sums))
+    for other in (0.5, 0.99, 1.01, 2.0):
+        assert (price(best * other) > price(best)).all()
+    # One rate for all is never better.
+    assert price(np.linalg.norm(distance) / np.sqrt(sums.sum())).sum() >= price(best).sum()
+    assert best_fixed_rates([[0.0]], 1.0)[0] == np.inf
+
+
+def test_the_bound_is_smallest_at_its_own_rate_and_root_two_above_hindsight():
+    g = np.random.default_rng(1).normal(size=(20, 3))
+    least = regret_bound(g, 3.0)
+    assert least == pytest.approx(2**0.5 * 3 * np.sqrt((g**2).sum(axis=0)).sum())
+    assert least == pytest.approx(regret_bound(g, 3.0, lr=3 / 2**0.5))
+    assert all(regret_bound(g, 3.0, lr=lr) > least for lr in (0.5, 2.0, 2.2, 9.0))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_regret_never_exceeds_the_bound(seed):
+    """Random absolute losses, against the best of many fixed points and against the medians."""
+    rng = np.random.default_rng(seed)
+    rounds, n, lr = 200, 4, float(10 ** rng.uniform(-2, 1))
+    present = rng.random((rounds, n)) < rng.uniform(0.05, 1, n)
+    targets = rng.normal(size=(rounds, n)) + rng.normal(size=n)
+    w, s, path, slopes = np.zeros(n), np.zeros(n), [], []
+    for there, y in zip(present, targets):
+        g = np.where(there, np.sign(w - y), 0.0)
+        path.append(w)
+        slopes.append(g)
+        w, s = adagrad(w, g, s, lr=lr, eps=1e-12)
+    path = np.array(path)
+    medians = np.array([np.median(y[there]) if there.any() else 0.0 for there, y in zip(present.T, targets.T)])
+    for u in (medians, np.zeros(n), *rng.normal(size=(5, n))):
+        regret = (np.abs(path - targets) - np.abs(u - targets))[present].sum()
+        assert regret <= regret_bound(slopes, np.abs(path - u).max(), lr=lr) + 1e-6
+
+
+def test_in_half_precision_the_sum_stands_still():
+    params, optimizer = {"w": np.zeros(1, np.float16)}, AdaGrad(lr=0.01, eps=0.0)
+    for _ in range(2100):
+        optimizer.update(params, {"w": np.ones(1, np.float16)})
+    assert optimizer.state["s"]["w"].item() == 2048
+    params["w"][:] = 0  # near 0, where the format is fine enough to see the steps
+    optimizer.update(params, {"w": np.ones(1, np.float16)})
+    assert params["w"].item() == pytest.approx(-0.01 / 2048**0.5, rel=2e-3)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: regret_bound([1.0, 2.0], 1.0), r"gradients must have shape \(steps, n\), got \(2,\)"),
+    (lambda: regret_bound([[1.0]], 0.0), "distance must be positive, got 0.0"),
+    (lambda: regret_bound([[1.0]], 1.0, lr=0.0), "lr must be positive, got 0.0"),
+    (lambda: best_fixed_rates([[1.0]], -1.0), "distance must be positive, got -1.0"),
+    (lambda: AdaGrad(initial_accumulator=-0.1), r"initial_accumulator must lie in \[0, inf\), got -0.1"),
+])
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,340 @@
+"""Adam, AdamW and AMSGrad: equal to their peers, and what the chapter proves about them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from peers import problem, recorded, torch_path
+
+from reference_impl import SGD, AdaGrad, Adam, AdamW, AMSGrad
+from reference_impl.optimization.adam import adam, correction_ratio, drift_bound, longest_step_gradients, step_bound
+
+CONFORMANCE = json.loads((Path(__file__).parents[1] / "conformance" / "cs231n_optim.json").read_text())
+BETAS = 0.9, 0.999
+
+
+def run(optimizer, gradients, w=0.0):
+    """The path of one array whose gradients are given."""
+    gradients = np.asarray(gradients, dtype=float)
+    params, path = {"w": np.full(gradients.shape[1:], w)}, [np.full(gradients.shape[1:], w)]
+    for g in gradients:
+        optimizer.update(params, {"w": np.asarray(g)})
+        path.append(params["w"].copy())
+    return np.array(path)
+
+
+def our_path(optimizer, steps=100, *, to=lambda w: w, back=lambda w: w, scale=1.0):
+    """The path on the peers' problem, seen in the coordinates `to(w)`, with the loss multiplied by `scale`."""
+    w, gradient = problem()
+    params = {"w": to(w)}
+    path = [params["w"].copy()]
+    for _ in range(steps):
+        optimizer.update(params, {"w": scale * to(gradient(back(params["w"])))})
+        path.append(params["w"].copy())
+    return np.array(path)
+
+
+RECORDED = {"adam": lambda: Adam(lr=0.02), "adamw": lambda: AdamW(lr=0.02, weight_decay=0.1), "amsgrad": lambda: AMSGrad(lr=0.02)}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_path_is_torchs_as_recorded(name):
+    path = our_path(RECORDED[name]())
+    for step, w in recorded[name].items():
+        np.testing.assert_allclose(path[int(step)], w, rtol=0, atol=1e-12)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("ours", "theirs"), [
+    (Adam(lr=0.05), lambda torch, p: torch.optim.Adam(p, lr=0.05)),
+    (Adam(lr=0.01, beta1=0.5, beta2=0.9, eps=0.1), lambda torch, p: torch.optim.Adam(p, lr=0.01, betas=(0.5, 0.9), eps=0.1)),
+    (AdamW(lr=0.05, weight_decay=0.1), lambda torch, p: torch.optim.AdamW(p, lr=0.05, weight_decay=0.1)),
+    (AMSGrad(lr=0.05), lambda torch, p: torch.optim.Adam(p, lr=0.05, amsgrad=True)),
+])
+def test_the_path_is_torchs(ours, theirs):
+    np.testing.assert_allclose(our_path(ours), torch_path(theirs), rtol=0, atol=1e-12)
+
+
+def test_one_step_is_cs231ns():
+    case = CONFORMANCE["adam"]
+    w, dw, m, v = (np.linspace(*case[name]["linspace"], case[name]["num"]).reshape(case[name]["shape"]) for name in ("w", "dw", "m", "v"))
+    optimizer = Adam(lr=case["learning_rate"], beta1=case["beta1"], beta2=case["beta2"], eps=case["epsilon"])
+    optimizer.load_state_dict({"rule": "adam", "steps": case["t_before"], "m/w": m, "v/w": v})
+    optimizer.update({"w": w}, {"w": dw})
+    assert optimizer.steps == case["t_used"]
+    for got, expected in ((w, case["next_w"]), (optimizer.state["m"]["w"], case["next_m"]), (optimizer.state["v"]["w"], case["next_v"])):
+        expected = np.array(expected)
+        assert (np.abs(got - expected) / np.maximum(1e-8, np.abs(got) + np.abs(expected))).max() < case["tol"]
+
+
+# The correction
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_m_is_the_weighted_sum_and_its_weights_add_up_to_what_the_correction_divides_by(seed):
+    rng = np.random.default_rng(seed)
+    beta, g = rng.uniform(0, 1), rng.normal(size=(30, 4))
+    m = v = np.zeros(4)
+    for t, g_t in enumerate(g, start=1):
+        _, m, v = adam(0.0, g_t, m, v, lr=1.0, beta1=beta, beta2=beta, eps=1.0, t=t)
+        weights = (1 - beta) * beta ** np.arange(t - 1, -1, -1.0)
+        np.testing.assert_allclose(m, weights @ g[:t], rtol=0, atol=1e-14)
+        np.testing.assert_allclose(v, weights @ g[:t] ** 2, rtol=0, atol=1e-13)
+        assert weights.sum() == pytest.approx(1 - beta**t, rel=1e-12)
+
+
+def means(kind, seed, steps, drift):
+    """The means of a gradient that moves by at most `drift` a step."""
+    rng, t = np.random.default_rng(seed), np.arange(1, steps + 1)
+    return {
+        "steady": rng.normal() + drift * t,
+        "walk": np.cumsum(rng.uniform(-drift, drift, steps)),
+        "wave": drift / 0.3 * np.sin(0.3 * t + seed),
+        "jumps": np.cumsum(drift * rng.choice([-1, 0, 1], steps)),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["steady", "walk", "wave", "jumps"])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("beta", [0.5, 0.9, 0.99])
+def test_zeta_stays_within_its_bound_on_gradients_that_change(kind, seed, beta):
+    steps, drift = 200, 0.1
+    mu = means(kind, seed, steps, drift)
+    m, zeta = 0.0, []
+    for t, mean in enumerate(mu, start=1):
+        m = adam(0.0, mean, m, 1.0, lr=1.0, beta1=beta, beta2=0.9, eps=1.0, t=t)[1]  # linear: the mean of m is m of the means
+        zeta.append(m - (1 - beta**t) * mean)
+    allowed = drift_bound(np.arange(1, steps + 1), beta, drift)
+    assert (np.abs(zeta) <= allowed + 1e-12).all()
+    assert allowed.max() <= drift * beta / (1 - beta) * (1 + 1e-12)
+    if kind == "steady":
+        np.testing.assert_allclose(zeta, -allowed, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bias_of_both_moments_on_noisy_gradients_that_change(seed):
+    rng, chains, steps = np.random.default_rng(seed), 10_000, 40
+    mu = means("walk", seed, steps, 0.2)
+    m = v = np.zeros(chains)
+    for t, mean in enumerate(mu, start=1):
+        g = mean + rng.standard_normal(chains)
+        _, m, v = adam(0.0, g, m, v, lr=1.0, beta1=0.9, beta2=0.99, eps=1.0, t=t)
+    for average, beta, expected in ((m, 0.9, mu), (v, 0.99, mu**2 + 1)):
+        weights = (1 - beta) * beta ** np.arange(steps - 1, -1, -1.0)
+        zeta = weights @ (expected - expected[-1])
+        error = average.std() / chains**0.5
+        assert abs(average.mean() - expected[-1] * (1 - beta**steps) - zeta) < 4 * error
+        assert abs(zeta) <= drift_bound(steps, beta, np.abs(np.diff(expected)).max())
+
+
+@pytest.mark.parametrize("t", [1, 10, 300])
+def test_the_root_of_a_right_average_is_too_small(t):
+    g = np.random.default_rng(t).standard_normal((t, 10_000))
+    v_hat = 0.001 * 0.999 ** np.arange(t - 1, -1, -1.0) @ g**2 / (1 - 0.999**t)
+    mean, error = np.sqrt(v_hat).mean(), np.sqrt(v_hat).std() / 100
+    assert abs(v_hat.mean() - 1) < 4 * v_hat.std() / 100
+    assert mean < 1 - 2 * error or t == 300
+    parabola = 1 - 0.001 * (1 + 0.999**t) / (1.999 * (1 - 0.999**t)) / 4
+    assert mean == pytest.approx(np.sqrt(2 / np.pi) if t == 1 else parabola, abs=4 * error + 0.002)
+
+
+def test_the_ratio_is_the_uncorrected_step_over_the_corrected():
+    g = np.random.default_rng(0).normal(size=40)
+    m = v = 0.0
+    for t, g_t in enumerate(g, start=1):
+        state, options = (g_t, m, v), {"lr": 1.0, "beta1": 0.9, "beta2": 0.999, "eps": 0.0}
+        _, m, v = adam(0.0, *state, **options, t=t)
+        ratio = adam(0.0, *state, **options, t=np.inf)[0] / adam(0.0, *state, **options, t=t)[0]
+        assert ratio == pytest.approx(correction_ratio(t, *BETAS), rel=1e-12)
+
+
+def test_the_facts_about_the_ratio():
+    t = np.arange(1, 30_001)
+    ratio = correction_ratio(t, *BETAS)
+    assert ratio[0] == pytest.approx(10**0.5, rel=1e-12)
+    assert t[ratio.argmax()] == 12
+    assert ratio.max() == pytest.approx(6.5685, abs=1e-4)
+    assert t[np.abs(ratio - 1) > 0.01][-1] == 3924
+    assert correction_ratio(np.inf, *BETAS) == 1
+
+
+# What a step is
+
+
+@pytest.mark.parametrize("g", [3.0, -1e-3, 1e-8, 4e5])
+@pytest.mark.parametrize("eps", [1e-8, 1e-3, 1.0])
+def test_on_a_constant_gradient_every_step_is_the_sign_but_for_eps(g, eps):
+    steps = -np.diff(run(Adam(lr=0.1, eps=eps), np.full(300, g)))
+    np.testing.assert_allclose(steps, 0.1 * g / (abs(g) + eps), rtol=1e-11)
+
+
+def test_without_memory_it_is_sign_descent():
+    g = np.random.default_rng(0).normal(size=(50, 5)) * 10.0 ** np.arange(-2, 3)
+    np.testing.assert_array_equal(run(Adam(lr=0.5, beta1=0, beta2=0, eps=0), g), run(SGD(lr=0.5), np.sign(g)))
+
+
+def test_in_noise_a_step_is_short():
+    g = np.random.default_rng(0).standard_normal((600, 4000))
+    step = np.diff(run(Adam(lr=1.0, beta2=0.99), g), axis=0)[-1]
+    assert np.sqrt((step**2).mean()) == pytest.approx((0.1 / 1.9) ** 0.5, rel=0.06)
+
+
+@pytest.mark.parametrize("make", [Adam, AMSGrad])
+@pytest.mark.parametrize("power", [-3, 1, 6])
+def test_gradients_and_eps_times_a_power_of_four_give_the_same_path_bit_for_bit(make, power):
+    c = 4.0**power
+    np.testing.assert_array_equal(our_path(make(lr=0.05, eps=c * 1e-8), scale=c), our_path(make(lr=0.05, eps=1e-8)))
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_it_commutes_with_permutations_and_signs_but_not_with_rotations(name):
+    rng, plain = np.random.default_rng(0), our_path(RECORDED[name]())
+    order, signs = rng.permutation(6), rng.choice([-1.0, 1.0], 6)
+    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    permuted = our_path(RECORDED[name](), to=lambda w: w[order], back=lambda w: w[np.argsort(order)])
+    np.testing.assert_array_equal(permuted, plain[:, order])
+    flipped = our_path(RECORDED[name](), to=lambda w: signs * w, back=lambda w: signs * w)
+    np.testing.assert_array_equal(flipped, signs * plain)
+    turned = our_path(RECORDED[name](), to=lambda w: rotation @ w, back=lambda w: rotation.T @ w)
+    assert np.abs(turned - plain @ rotation.T).max() > 0.01
+
+
+def test_it_commutes_with_a_shift_of_the_origin_and_adamw_does_not():
+    shift = np.arange(6.0)
+    for name, commutes in (("adam", True), ("amsgrad", True), ("adamw", False)):
+        w, gradient = problem()
+        params, optimizer = {"w": w + shift}, RECORDED[name]()
+        for _ in range(100):
+            optimizer.update(params, {"w": gradient(params["w"] - shift)})
+        apart = np.abs(params["w"] - shift - our_path(RECORDED[name]())[-1]).max()
+        assert (apart < 1e-12) == commutes
+
+
+def test_eps_hat_is_eps_times_the_root_of_the_correction():
+    eps_hat = 0.03
+    varying = Adam(lr=0.05, eps=lambda step: eps_hat / (1 - 0.999 ** (step + 1)) ** 0.5)
+    np.testing.assert_allclose(our_path(Adam(lr=0.05, eps=eps_hat, eps_hat=True)), our_path(varying), rtol=0, atol=1e-13)
+    assert np.abs(our_path(Adam(lr=0.05, eps=eps_hat, eps_hat=True)) - our_path(Adam(lr=0.05, eps=eps_hat))).max() > 1e-3
+
+
+def test_without_eps_the_two_forms_are_one():
+    np.testing.assert_allclose(our_path(Adam(lr=0.05, eps=0, eps_hat=True)), our_path(Adam(lr=0.05, eps=0)), rtol=0, atol=1e-13)
+
+
+def test_where_eps_outweighs_the_root_it_is_descent_along_the_averaged_gradient():
+    w, gradient = problem()
+    m, path = np.zeros(6), [w]
+    for t in range(1, 101):
+        m = 0.9 * m + 0.1 * gradient(w)
+        w = w - 0.02 * m / (1 - 0.9**t)
+        path.append(w)
+    np.testing.assert_allclose(our_path(Adam(lr=0.02e9, eps=1e9)), path, rtol=0, atol=1e-6)
+
+
+def test_the_limit_without_memory_of_m_and_with_all_of_v_is_adagrad():
+    g = np.random.default_rng(0).normal(size=(60, 3))
+    limit = Adam(lr=lambda step: 0.1 / (step + 1) ** 0.5, beta1=0, beta2=1 - 1e-9, eps=0)
+    np.testing.assert_allclose(run(limit, g), run(AdaGrad(lr=0.1, eps=0), g), rtol=0, atol=1e-6)
+
+
+# How long a step can be
+
+
+@pytest.mark.parametrize(("beta1", "beta2"), [BETAS, (0.9, 0.99), (0.5, 0.9), (0.0, 0.9), (0.9, 0.7), (0.5, 0.25)])
+@pytest.mark.parametrize("t", [1, 2, 17, 300])
+def test_the_longest_step_is_reached_and_no_other_gradients_pass_it(beta1, beta2, t):
+    bound = step_bound(t, beta1, beta2)
+    optimizer = lambda: Adam(lr=1.0, beta1=beta1, beta2=beta2, eps=0)  # noqa: E731
+    g = longest_step_gradients(t, beta1, beta2)
+    if np.abs(np.log10(g[g > 0])).max() < 100 and (g > 0).all():
+        assert abs(np.diff(run(optimizer(), g))[-1]) == pytest.approx(bound, rel=1e-9)
+    rng = np.random.default_rng(t)
+    others = rng.normal(size=(t, 200)) * rng.uniform(0.7, 1.4, 200) ** np.arange(t)[:, None]
+    assert np.abs(np.diff(run(optimizer(), others), axis=0)[-1]).max() <= bound * (1 + 1e-9)
+    assert step_bound(t, beta1, beta2, corrected=False) == pytest.approx(bound * correction_ratio(t, beta1, beta2))
+
+
+def test_the_papers_bound_is_passed():
+    paper = 0.1 / 0.001**0.5
+    assert step_bound(np.inf, *BETAS) == pytest.approx(paper / (1 - 0.81 / 0.999) ** 0.5)
+    taken = np.abs(np.diff(run(Adam(lr=1.0, eps=0), longest_step_gradients(1000, *BETAS))))
+    np.testing.assert_allclose(taken, [step_bound(t, *BETAS) for t in range(1, 1001)], rtol=1e-9)
+    assert 1 + np.argmax(taken > paper) == 210
+    assert step_bound(np.inf, 0.9, 0.99) > 2.3 > 1 == pytest.approx(0.1 / 0.01**0.5)  # the paper's other case
+
+
+def test_where_q_is_one_or_more_there_is_no_bound():
+    assert step_bound(100, 0.5, 0.25) == pytest.approx(0.5 / 0.75**0.5 * 10, rel=1e-6)
+    assert step_bound(np.inf, 0.5, 0.25) == step_bound(np.inf, 0.9, 0.7) == np.inf
+
+
+@pytest.mark.parametrize("betas", [(1.0, 0.9), (-0.1, 0.9), (0.9, 0.0), (0.9, 1.0)])
+def test_the_step_bound_refuses_betas_out_of_range(betas):
+    with pytest.raises(ValueError, match=r"beta1 must lie in \[0, 1\) and beta2 in \(0, 1\), got"):
+        step_bound(3, *betas)
+
+
+# Problems on which it goes wrong
+
+
+@pytest.mark.parametrize("start", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("lr", [0.3, 0.6])
+@pytest.mark.parametrize(("make", "goes_to"), [(Adam, 1.0), (AMSGrad, -1.0)])
+def test_reddis_problem(start, lr, make, goes_to):
+    x = {"x": np.array([start])}
+    optimizer = make(lr=lambda step: lr / (step + 1) ** 0.5, beta1=0, beta2=0.1)
+    for step in range(1000):
+        optimizer.update(x, {"x": np.array([-1.0 if step % 3 else 3.0])})
+        np.clip(x["x"], -1, 1, out=x["x"])
+    assert x["x"].item() == pytest.approx(goes_to, abs=0.1)
+
+
+@pytest.mark.parametrize("make", [AdaGrad, Adam])
+@pytest.mark.parametrize("seed", range(3))
+def test_wilsons_weights_are_a_multiple_of_a_sign(make, seed):
+    y = np.where(np.random.default_rng(seed).random(30) < 0.65, 1.0, -1.0)
+    assert y.sum() > 0
+    X = np.zeros((30, 3 + 150))
+    X[:, 0], X[:, 1:3] = y, 1
+    for row, label in enumerate(y):
+        X[row, 3 + 5 * row:3 + 5 * row + (1 if label > 0 else 5)] = 1
+    X, params = X[:, X.any(axis=0)], {"w": np.zeros(int(X.any(axis=0).sum()))}
+    optimizer = make(lr=0.03, eps=0.0)
+    for _ in range(300):
+        optimizer.update(params, {"w": X.T @ (X @ params["w"] - y)})
+    w = params["w"]
+    np.testing.assert_allclose(w, np.abs(w).max() * np.sign(X.T @ y), rtol=0, atol=1e-9)
+    assert (np.sign(X @ w) == y).all()
+    assert w[:3] @ [-1, 1, 1] > 0  # a new negative example is called positive
+
+
+# AdamW
+
+
+@pytest.mark.parametrize(("lr", "decay"), [(0.1, 0.5), (1e-3, 0.01), (0.5, 1.0)])
+def test_adamw_at_zero_gradient_only_decays(lr, decay):
+    path = run(AdamW(lr=lr, weight_decay=decay), np.zeros((50, 3)), w=2.0)
+    np.testing.assert_allclose(path[:, 0], 2 * (1 - lr * decay) ** np.arange(51), rtol=1e-13)
+
+
+def test_adamw_without_decay_is_adam():
+    np.testing.assert_array_equal(our_path(AdamW(lr=0.05, weight_decay=0)), our_path(Adam(lr=0.05)))
+
+
+@pytest.mark.parametrize("decay", [1e-3, 1.0, 1e3])
+def test_the_penalty_alone_decays_by_the_learning_rate_whatever_its_strength(decay):
+    params, optimizer = {"w": np.array([2.0, -3.0])}, Adam(lr=0.01, eps=0)
+    optimizer.update(params, {"w": decay * params["w"]})
+    np.testing.assert_allclose(params["w"], [1.99, -2.99], rtol=1e-12)
+
+
+def test_amsgrads_denominator_never_falls():
+    g = np.r_[10.0, np.full(200, 1e-3)][:, None]
+    optimizer, params, tops = AMSGrad(lr=0.1, beta2=0.5), {"w": np.zeros(1)}, []
+    for g_t in g:
+        optimizer.update(params, {"w": g_t})
+        tops.append(optimizer.state["top"]["w"].item())
+    assert (np.diff(tops) >= 0).all()
+    assert tops[-1] == 50.0
+    assert optimizer.state["v"]["w"].item() < 1e-5
