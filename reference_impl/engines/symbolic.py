@@ -145,8 +145,14 @@ def _replay(tape: Tape, known: dict[Symbol, Any], result: Any) -> Any:
     values = dict(known)
     for node in tape.nodes:
         if node not in values:
-            values[node] = FUNCTIONS[node.ufunc](*(values[a] if isinstance(a, Symbol) else sp.nsimplify(a) for a in node.args))
-    return values[result] if isinstance(result, Symbol) else sp.nsimplify(result)
+            values[node] = FUNCTIONS[node.ufunc](*(values[a] if isinstance(a, Symbol) else _exactly(a) for a in node.args))
+    return values[result] if isinstance(result, Symbol) else _exactly(result)
+
+
+def _exactly(number: float) -> Any:
+    """A literal of the rule as a fraction; decided here, where `latex` holds SymPy back from evaluating."""
+    with sp.evaluate(True):
+        return sp.nsimplify(number, rational=True)
 
 
 def _age(tape: Tape, result: Any) -> int:

@@ -48,6 +48,17 @@ class _Headings(Treeprocessor):
                 heading.attrib.setdefault("data-toc-label", _heading(heading))
 
 
+class _Glue(Treeprocessor):
+    def run(self, root: Element) -> None:
+        """Keep a formula and the punctuation behind it on one line."""
+        for parent in list(root.iter()):
+            for at, node in enumerate(parent):
+                if node.tag == "math" and (mark := re.match(r"[.,;:!?)\]’”]+", node.tail or "")):
+                    parent[at] = glued = Element("span", {"class": "nobr"})
+                    glued.append(node)
+                    glued.tail, node.tail = (node.tail or "")[mark.end():], mark[0]
+
+
 def _heading(node: Element) -> str:
     """A heading's text with its math made plain."""
     if node.tag == "math":
@@ -75,6 +86,7 @@ class MathMLExtension(Extension):
         block.label = self.getConfig("label")
         md.parser.blockprocessors.register(block, "math-block", 79.9)
         md.treeprocessors.register(_Headings(md), "math-headings", 19)
+        md.treeprocessors.register(_Glue(md), "math-glue", 18)
 
 
 def makeExtension(**settings: Any) -> MathMLExtension:

@@ -202,3 +202,8 @@ def test_output_is_deterministic_and_keeps_the_source():
 def test_the_box_has_the_name_it_is_given():
     page = markdown.markdown("$$x$$", extensions=[mathml.makeExtension(label="Gleichung")])
     assert 'aria-label="Gleichung"' in page
+
+
+def test_a_formula_keeps_its_comma():
+    html = markdown.markdown("Let $x$, then *$y$*. And $z$ is.", extensions=["book.mathml"])
+    assert html.count('class="nobr"') == 1 and "</math>,</span> then" in html and "</math></em>." in html
