@@ -1,7 +1,7 @@
 """The table of all rules and optimizers that drives the tests of the engines and of `update`."""
 
 from reference_impl.optimization.adagrad import AdaGrad, adagrad, adagrad_eps_inside
-from reference_impl.optimization.adam import Adam, AdamW, AMSGrad, adam, adam_eps_hat, adamw, amsgrad
+from reference_impl.optimization.adam import Adam, AdamW, AMSGrad, adam, adam_eps_hat, adamw, amsgrad, amsgrad_corrected_max
 from reference_impl.optimization.momentum import Momentum, momentum, momentum_lr_inside
 from reference_impl.optimization.nesterov import Nesterov, nesterov, nesterov_lr_inside
 from reference_impl.optimization.rmsprop import RMSProp, rmsprop, rmsprop_eps_inside
@@ -23,6 +23,7 @@ RULES = {
     adam_eps_hat: ADAM,
     adamw: ADAM | {"weight_decay": 0.01},
     amsgrad: ADAM,
+    amsgrad_corrected_max: ADAM,
 }
 
 OPTIMIZERS = {
@@ -40,4 +41,5 @@ OPTIMIZERS = {
     "Adam, eps hat": lambda: Adam(lr=0.05, eps_hat=True),
     "AdamW": lambda: AdamW(lr=0.05, weight_decay=0.1),
     "AMSGrad": lambda: AMSGrad(lr=0.05),
+    "AMSGrad, corrected": lambda: AMSGrad(lr=0.05, corrected_max=True),
 }

@@ -78,6 +78,23 @@ def amsgrad(w: Any, g: Any, m: Any, v: Any, top: Any, *,
     return w, m, v, top
 
 
+def amsgrad_corrected_max(w: Any, g: Any, m: Any, v: Any, top: Any, *,
+                          lr: Any, beta1: Any, beta2: Any, eps: Any, t: Any) -> tuple[Any, Any, Any, Any]:
+    """AMSGrad that takes the largest of the *corrected* averages, as Optax has it.
+
+    >>> w, m, v, top = amsgrad_corrected_max(1.0, 2.0, 0.0, 0.0, 0.0, lr=0.1, beta1=0.9, beta2=0.999, eps=0.0, t=1)
+    >>> round(float(w), 6), round(float(top), 6)
+    (0.9, 4.0)
+    """
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    top = np.maximum(top, v_hat)
+    w = w - lr * m_hat / (np.sqrt(top) + eps)
+    return w, m, v, top
+
+
 @dataclass
 class Moments(Optimizer):
     """The hyperparameters that Adam and its relatives share."""
@@ -132,7 +149,8 @@ class AdamW(Moments):
 class AMSGrad(Moments):
     """Adam with a denominator that never falls: [`amsgrad`][reference_impl.optimization.adam.amsgrad] on every array.
 
-    The hyperparameters are [`Adam`][reference_impl.optimization.adam.Adam]'s.
+    The hyperparameters are [`Adam`][reference_impl.optimization.adam.Adam]'s. The largest average is
+    taken before it is corrected, or with `corrected_max=True` after.
 
     >>> params = {"w": np.array([1.0])}
     >>> AMSGrad(lr=0.1).update(params, {"w": np.array([2.0])})
@@ -141,6 +159,11 @@ class AMSGrad(Moments):
     """
 
     rule = staticmethod(amsgrad)
+
+    corrected_max: bool = False
+
+    def _rule(self) -> Rule:
+        return amsgrad_corrected_max if self.corrected_max else amsgrad
 
 
 def correction_ratio(t: Any, beta1: Any, beta2: Any) -> Any:

@@ -185,7 +185,8 @@ class Row:
             before = ", uncorrected" if at.get("eps_hat") or isinstance(eps, BeforeCorrection) else ""
             place = f"{getattr(eps, 'eps', eps):g}, {'inside' if at.get('eps_inside_root') else 'after'} the root{before}"
         states = {"lr_inside": f"α {'inside' if at.get('lr_inside') else 'outside'} the velocity",
-                  "initial_accumulator": f"sum starts at {at.get('initial_accumulator', 0):g}", "decay": f"keeps {at.get('decay', 0):g}"}
+                  "corrected_max": "largest of the corrected averages" if at.get("corrected_max") else "corrects the largest average",
+              "initial_accumulator": f"sum starts at {at.get('initial_accumulator', 0):g}", "decay": f"keeps {at.get('decay', 0):g}"}
         state = next((text for name, text in states.items() if name in at), "")
         decay = f"coupled, {self.l2:g}" if self.l2 else f"decoupled, {at['weight_decay']:g}" if "weight_decay" in at else ""
         shown = ", ".join(f"{k}={v!r}" for k, v in self.settings.items())
@@ -223,7 +224,7 @@ ROWS = (
     Row("Optax", "rmsprop", RMSProp, {"decay": 0.9, "eps_inside_root": True}),
     Row("Optax", "adam", Adam),
     Row("Optax", "adamw", AdamW, {"weight_decay": 1e-4}),
-    Row("Optax", "amsgrad", None, note="the largest of the corrected averages; ours corrects the largest average"),
+    Row("Optax", "amsgrad", AMSGrad, {"corrected_max": True}),
     Row("CS231n", "sgd_momentum", Momentum, {"lr_inside": True}),
     Row("CS231n", "rmsprop", RMSProp),
     Row("CS231n", "adam", Adam),
