@@ -19,6 +19,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure as Drawing
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from .engines import javascript
@@ -33,6 +34,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 GREEK = {"lr": "α", "rho": "ρ", "beta1": "β₁", "beta2": "β₂", "eps": "ε"}
 INK = "#010203"  # text and axes are drawn in this colour, then take the page's: `currentColor`
 MIME = "application/vnd.descent.figure+json"  # what the site's hook looks for
+ABOVE = "above"  # marks the legends that `legend` made
 NARROW = 3.9  # inches: as wide as a phone is at the size of the text
 
 STYLE: Any = {  # for Matplotlib's stubs every key is a type of its own
@@ -152,17 +154,18 @@ def figure(ncols: int = 1, *, width: float = 7.2, height: float = 3.2, sharey: b
     return fig, fig.subplots(1, ncols, sharey=sharey)
 
 
-def legend(ax: Axes, **options: Any) -> None:
-    """The legend in one line above the axes, where it covers nothing.
+def legend(ax: Axes, ncols: int | None = None) -> Legend:
+    """The legend above the axes, where it covers nothing, in `ncols` columns: by default in one line, on a phone in fewer.
 
     >>> fig, ax = figure()
     >>> _ = ax.plot([0, 1], label="momentum")
-    >>> legend(ax)
-    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    >>> [text.get_text() for text in legend(ax).get_texts()]
     ['momentum']
     """
-    count = len(ax.get_legend_handles_labels()[1])
-    ax.legend(**{"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": count, "borderpad": 0.1, "columnspacing": 1.4} | options)
+    ncols = ncols or len(ax.get_legend_handles_labels()[1])
+    key = ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=ncols, borderpad=0.1, columnspacing=1.4)
+    key.set_gid(ABOVE)
+    return key
 
 
 def show(fig: Drawing, *, alt: str, caption: str, play: Play | None = None) -> Figure:
@@ -256,7 +259,10 @@ def trace(ax: Axes, path: np.ndarray, label: str, every: int = 1) -> Line2D:
 
 @contextmanager
 def _narrowed(fig: Drawing) -> Iterator[bool]:
-    """Lay the figure out for a phone: axes in one row become one column. False for a layout that it does not know."""
+    """Lay the figure out for a phone: axes in one row become one column, legends as narrow as need be.
+
+    False for a layout that it does not know. The legends stay narrow.
+    """
     (width, height), specs = map(float, fig.get_size_inches()), [ax.get_subplotspec() for ax in fig.axes]
     rows = {spec.get_gridspec().get_geometry() if spec else None for spec in specs}
     if rows != {(1, len(specs))}:  # a colour bar, a grid: it scrolls
@@ -270,6 +276,12 @@ def _narrowed(fig: Drawing) -> Iterator[bool]:
         ax.set_subplotspec(column[row, 0])
     for ax in hidden:  # a shared axis had its numbers on the left neighbour
         ax.tick_params(labelleft=True)
+    for ax in fig.axes:
+        if (key := ax.get_legend()) and key.get_gid() == ABOVE:
+            columns = len(key.get_texts())
+            while columns > 1 and key.get_window_extent().width > 0.84 * fig.bbox.width:
+                columns -= 1
+                key = legend(ax, columns)
     try:
         yield True
     finally:

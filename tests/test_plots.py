@@ -78,3 +78,18 @@ def test_mime_bundle():
 def test_bad_input_is_refused(call, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         call(*figure())
+
+
+def test_a_wide_legend_takes_more_lines_on_a_phone():
+    from reference_impl.plots import legend
+
+    fig, ax = figure()
+    for name in ("gradient descent", "momentum with friction", "Nesterov's gradient"):
+        ax.plot([0, 1], label=name)
+    legend(ax)
+    heights = {}
+    done = show(fig, alt="Three lines.", caption="c")
+    for kind, svg in (("wide", done.svg), ("narrow", done.narrow)):
+        labels = re.findall(r'<text[^>]*(?:y="([\d.]+)"|translate\([\d.]+ ([\d.]+)\))[^>]*>(?:gradient descent|momentum with|Nesterov)', svg)
+        heights[kind] = {next(filter(None, found)) for found in labels}
+    assert len(heights["wide"]) == 1 < len(heights["narrow"])
