@@ -35,10 +35,12 @@ def torch_path(make, steps=100, lr=None):
     return np.array(path)
 
 
-def our_path(optimizer, steps=100, l2=0.0):
-    """The path (steps + 1, 6) of one of ours on the problem, with `l2` times the weights added to the gradient."""
-    w, gradient = problem()
-    params, path = {"w": w.copy()}, [w]
+def our_path(optimizer, steps=100, *, start=None, gradient=None, l2=0.0):
+    """The path (steps + 1, n) of one of ours: on the problem, or from `start` with `gradient`; `l2` times the weights beside it."""
+    w, own = problem()
+    gradient = gradient or own
+    params = {"w": (w if start is None else start).copy()}
+    path = [params["w"].copy()]
     for _ in range(steps):
         optimizer.update(params, {"w": gradient(params["w"]) + l2 * params["w"]})
         path.append(params["w"].copy())

@@ -2,20 +2,10 @@
 
 import numpy as np
 import pytest
-from peers import problem, recorded, torch_path
+from peers import our_path, problem, recorded, torch_path
 
 from reference_impl import SGD, AdaGrad, minimize, quadratic, taco_shell
 from reference_impl.optimization.adagrad import adagrad, adagrad_eps_inside, best_fixed_rates, regret_bound, slope_distance
-
-
-def our_path(optimizer, steps=100, start=None, gradient=None):
-    w, grad = problem()
-    w, grad = w if start is None else start, gradient or grad
-    params, path = {"w": w.copy()}, [w.copy()]
-    for _ in range(steps):
-        optimizer.update(params, {"w": grad(params["w"])})
-        path.append(params["w"].copy())
-    return np.array(path)
 
 
 def test_the_path_is_torchs_as_recorded():
@@ -69,32 +59,6 @@ def test_a_weight_in_other_units_needs_its_learning_rate_in_them_too():
     np.testing.assert_array_equal(other * c, path)
     wrong = minimize(quadratic([3.0 * c**2]), [1.0 / c], AdaGrad(lr=0.1, eps=0.0), 50).path
     assert np.abs(wrong * c - path).max() > 0.1
-
-
-def test_permuting_or_flipping_coordinates_commutes_with_the_path_bit_for_bit():
-    # A separable gradient: sums over coordinates would round in another order.
-    w, pull = problem()[0], np.linspace(-1, 1, 6)
-    path = our_path(AdaGrad(lr=0.1), gradient=lambda w: w**3 - pull)
-    order, signs = np.array([3, 0, 5, 1, 4, 2]), np.array([1.0, -1.0, -1.0, 1.0, -1.0, 1.0])
-    permuted = our_path(AdaGrad(lr=0.1), start=w[order], gradient=lambda w: w**3 - pull[order])
-    np.testing.assert_array_equal(permuted, path[:, order])
-    flipped = our_path(AdaGrad(lr=0.1), start=signs * w, gradient=lambda w: w**3 - signs * pull)
-    np.testing.assert_array_equal(flipped, signs * path)
-
-
-def test_shifting_the_origin_commutes_with_the_path():
-    w, gradient = problem()
-    shift = np.linspace(-2, 2, 6)
-    shifted = our_path(AdaGrad(lr=0.1), start=w + shift, gradient=lambda w: gradient(w - shift))
-    np.testing.assert_allclose(shifted - shift, our_path(AdaGrad(lr=0.1)), rtol=0, atol=1e-12)
-
-
-def test_rotation_does_not_commute_with_the_path():
-    w, gradient = problem()
-    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))
-    for make, commutes in ((lambda: SGD(lr=0.02), True), (lambda: AdaGrad(lr=0.1), False)):
-        turned = our_path(make(), start=turn @ w, gradient=lambda w: turn @ gradient(turn.T @ w))
-        assert (np.abs(turned @ turn - our_path(make())).max() < 1e-12) == commutes
 
 
 @pytest.mark.parametrize("slope", [1e-6, 1.0, 300.0])

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peers import our_path, peer_default, peer_lr, peer_path, problem
+from peers import our_path, peer_default, peer_lr, peer_path
 
 from reference_impl import (
     SGD,
     AdaGrad,
     Adam,
-    AMSGrad,
     Momentum,
     Nesterov,
     RMSProp,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peers import problem, recorded, torch_path
+from peers import our_path, recorded, torch_path
 
 from reference_impl import SGD, Momentum, bowl, double_well, minimize, quadratic
 from reference_impl.engines import blocked
@@ -22,15 +22,6 @@ from reference_impl.optimization.momentum import (
 )
 
 CONFORMANCE = json.loads((Path(__file__).parents[1] / "conformance" / "cs231n_optim.json").read_text())
-
-
-def our_path(optimizer, steps=100):
-    w, gradient = problem()
-    params, path = {"w": w.copy()}, [w.copy()]
-    for _ in range(steps):
-        optimizer.update(params, {"w": gradient(params["w"])})
-        path.append(params["w"].copy())
-    return np.array(path)
 
 
 @pytest.mark.parametrize("lr_inside", [False, True])

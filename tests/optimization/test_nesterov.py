@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from peers import problem, recorded, torch_path
+from peers import our_path, problem, recorded, torch_path
 
 from reference_impl import SGD, Momentum, Nesterov, minimize, quadratic, rosenbrock
 from reference_impl.optimization import momentum as heavy
@@ -21,17 +21,6 @@ from reference_impl.optimization.nesterov import (
     steep_flat_steep,
     worst_case,
 )
-
-
-def our_path(optimizer, steps=100, start=None, gradient=None):
-    w, own = problem()
-    gradient = gradient or own
-    params = {"w": (w if start is None else start).copy()}
-    path = [params["w"].copy()]
-    for _ in range(steps):
-        optimizer.update(params, {"w": gradient(params["w"])})
-        path.append(params["w"].copy())
-    return np.array(path)
 
 
 @pytest.mark.parametrize("lr_inside", [False, True])

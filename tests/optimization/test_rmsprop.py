@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from peers import problem, recorded, torch_path
+from peers import our_path, problem, recorded, torch_path
 
-from reference_impl import SGD, AdaGrad, RMSProp, minimize, quadratic
+from reference_impl import AdaGrad, RMSProp, minimize, quadratic
 from reference_impl.optimization.rmsprop import (
     changed_slope_step,
     constant_slope_step,
@@ -18,16 +18,6 @@ from reference_impl.optimization.rmsprop import (
 )
 
 CONFORMANCE = json.loads((Path(__file__).parents[1] / "conformance" / "cs231n_optim.json").read_text())
-
-
-def our_path(optimizer, steps=100, start=None, gradient=None):
-    w, grad = problem()
-    w, grad = w if start is None else start, gradient or grad
-    params, path = {"w": w.copy()}, [w.copy()]
-    for _ in range(steps):
-        optimizer.update(params, {"w": grad(params["w"])})
-        path.append(params["w"].copy())
-    return np.array(path)
 
 
 def slope_steps(optimizer, slopes):
@@ -86,32 +76,6 @@ def test_each_coordinates_scale_is_its_own_affair_bit_for_bit():
     scales = 2.0 ** np.array([-30, -3, 0, 1, 7, 40])
     plain, scaled = (our_path(RMSProp(lr=0.02, eps=0.0), gradient=lambda w, by=by: by * gradient(w)) for by in (1.0, scales))
     np.testing.assert_array_equal(scaled, plain)
-
-
-def test_permuting_or_flipping_coordinates_commutes_with_the_path_bit_for_bit():
-    # A separable gradient: sums over coordinates would round in another order.
-    w, pull = problem()[0], np.linspace(-1, 1, 6)
-    path = our_path(RMSProp(lr=0.02), gradient=lambda w: w**3 - pull)
-    order, signs = np.array([3, 0, 5, 1, 4, 2]), np.array([1.0, -1.0, -1.0, 1.0, -1.0, 1.0])
-    permuted = our_path(RMSProp(lr=0.02), start=w[order], gradient=lambda w: w**3 - pull[order])
-    np.testing.assert_array_equal(permuted, path[:, order])
-    flipped = our_path(RMSProp(lr=0.02), start=signs * w, gradient=lambda w: w**3 - signs * pull)
-    np.testing.assert_array_equal(flipped, signs * path)
-
-
-def test_shifting_the_origin_commutes_with_the_path():
-    w, gradient = problem()
-    shift = np.linspace(-2, 2, 6)
-    shifted = our_path(RMSProp(lr=0.02), start=w + shift, gradient=lambda w: gradient(w - shift))
-    np.testing.assert_allclose(shifted - shift, our_path(RMSProp(lr=0.02)), rtol=0, atol=1e-11)
-
-
-def test_rotation_does_not_commute_with_the_path():
-    w, gradient = problem()
-    turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))
-    for make, commutes in ((lambda: SGD(lr=0.02), True), (lambda: RMSProp(lr=0.02), False)):
-        turned = our_path(make(), start=turn @ w, gradient=lambda w: turn @ gradient(turn.T @ w))
-        assert (np.abs(turned @ turn - our_path(make())).max() < 1e-12) == commutes
 
 
 @pytest.mark.parametrize("decay", [0.1, 0.9, 0.99, 0.999])

@@ -1,0 +1,55 @@
+"""A descent that the reader steers: what a page hands to the site's script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .engines import javascript
+from .engines.tape import Rule, trace
+
+GREEK = {"lr": "α", "rho": "ρ", "beta1": "β₁", "beta2": "β₂", "eps": "ε"}
+
+
+@dataclass(frozen=True)
+class Play:
+    """A descent on ½(λ₁w₁² + λ₂w₂²) that the reader steers: the site puts it in the place of the drawing.
+
+    `curvatures` and `start` are pairs, `steps` is how many are taken; `sliders` maps hyperparameters of `rule` to
+    (lowest, highest, first value), `best` to the values that a button sets; `xlim` and `ylim` are the part of the plane that is seen.
+    The browser runs `rule` itself, printed by [`javascript`][reference_impl.engines.javascript.source].
+
+    Raises `ValueError` if a slider's first value lies outside it or names no hyperparameter of the rule.
+
+    >>> from reference_impl.optimization.sgd import sgd
+    >>> play = Play(sgd, [1, 10], [9, 1], 30, {"lr": (0.01, 0.22, 0.1)}, {"lr": 0.18}, (-1, 10), (-2, 2))
+    >>> play.data["sliders"][0]
+    {'name': 'lr', 'letter': 'α', 'low': 0.01, 'high': 0.22, 'value': 0.1}
+    """
+
+    rule: Rule
+    curvatures: Sequence[float]
+    start: Sequence[float]
+    steps: int
+    sliders: dict[str, tuple[float, float, float]]
+    best: dict[str, float]
+    xlim: tuple[float, float]
+    ylim: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        names = [s.name for s in trace(self.rule).hyper]
+        if sorted(self.sliders) != sorted(names):
+            raise ValueError(f"sliders must be the rule's hyperparameters {names}, got {list(self.sliders)}")
+        for name, (low, high, value) in self.sliders.items():
+            if not low <= value <= high:
+                raise ValueError(f"the slider {name} must start in [{low}, {high}], got {value}")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the site's script needs, ready for JSON."""
+        order = [s.name for s in trace(self.rule).hyper]
+        sliders = [{"name": n, "letter": GREEK.get(n, n), **dict(zip(("low", "high", "value"), map(float, self.sliders[n])))} for n in order]
+        numbers = {k: [float(x) for x in getattr(self, k)] for k in ("curvatures", "start", "xlim", "ylim")}
+        return {"rule": self.rule.__name__, "states": len(trace(self.rule).state), "steps": self.steps, "sliders": sliders,
+                "best": {k: float(v) for k, v in self.best.items()}, "source": javascript.source(self.rule)} | numbers
