@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .networks.data import digits
-    from .networks.softmax import accuracy, softmax_regression
+    from .networks.data import digits, photographs
+    from .networks.layers import Affine, Conv2D, Flatten, Layer, MaxPool2D, ReLU, Sigmoid, Tanh
+    from .networks.losses import accuracy, log_softmax, mean_squared_error, softmax, softmax_cross_entropy
+    from .networks.model import Sequential
+    from .networks.softmax import softmax_regression
+    from .networks.training import Callback, Diverged, EarlyStopping, History, evaluate, fit
     from .optimization.adagrad import AdaGrad
     from .optimization.adam import Adam, AdamW, AMSGrad
     from .optimization.landscapes import Landscape, bowl, double_well, noisy, quadratic, rosenbrock, saddle, taco_shell
@@ -39,8 +43,12 @@ if TYPE_CHECKING:
     from .optimization.sgd import SGD, minibatches, train
 
 _HOME = {
-    "networks.data": "digits",
-    "networks.softmax": "accuracy softmax_regression",
+    "networks.data": "digits photographs",
+    "networks.layers": "Affine Conv2D Flatten Layer MaxPool2D ReLU Sigmoid Tanh",
+    "networks.losses": "accuracy log_softmax mean_squared_error softmax softmax_cross_entropy",
+    "networks.model": "Sequential",
+    "networks.softmax": "softmax_regression",
+    "networks.training": "Callback Diverged EarlyStopping History evaluate fit",
     "optimization.adagrad": "AdaGrad",
     "optimization.adam": "Adam AdamW AMSGrad",
     "optimization.landscapes": "Landscape bowl double_well noisy quadratic rosenbrock saddle taco_shell",

@@ -35,3 +35,18 @@ def digits(seed: int = 0, test_fraction: float = 0.25) -> Split:
     cut = round(len(labels) * (1 - test_fraction))
     inputs, labels = inputs[order] / 16, labels[order]
     return Split(inputs[:cut], labels[:cut], inputs[cut:], labels[cut:])
+
+
+def photographs() -> np.ndarray:
+    """Two colour photographs, a Chinese temple and a flower: (2, 427, 640, 3) in [0, 1].
+
+    Source: scikit-learn's `load_sample_images`: china.jpg by danielbuechele and flower.jpg by vultilion,
+    both from Flickr under CC BY 2.0. Needs Pillow.
+
+    >>> photographs().shape
+    (2, 427, 640, 3)
+    """
+    from sklearn.datasets import load_sample_images
+
+    images: np.ndarray = np.stack(load_sample_images().images) / 255
+    return images

@@ -25,7 +25,7 @@ SCRIPTS = str(Path(__file__).resolve().parents[1])
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import kernel, render  # noqa: E402
+from book import indexes, kernel, render  # noqa: E402
 from book.page import Page as Source  # noqa: E402
 from book.page import PageError  # noqa: E402
 
@@ -80,6 +80,13 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     except PageError as error:
         raise PluginError(str(error)) from None
     cells = source.cells
+    text = path.read_text(encoding="utf-8")
+    try:
+        marked = indexes.anchored(text, indexes.marks(source, text))
+        if kind := source.meta.get("index"):
+            return markdown + "\n\n" + indexes.index(kind, _chapters(config), page.file.src_uri)
+    except PageError as error:
+        raise PluginError(str(error)) from None
     if "render" not in vars(page):  # mkdocs-jupyter sets it on the pages that it takes for notebooks
         if cells:
             raise PluginError(
@@ -97,7 +104,7 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         line = cells[error.cell].line + error.line - 1
         raise PluginError(f"{name}:{line}: a cell failed\n{error.traceback}") from None
     built[page.file.src_uri] = result = render.Built(render.v4.new_notebook())
-    first, *others = render.pieces(path.read_text(encoding="utf-8"), cells)
+    first, *others = render.pieces(marked, Source.parse(marked).cells)
     text = render.prose(first, result)
     for cell, given, after in zip(cells, outputs, others, strict=True):
         render.append(result.notebook, cell.text, given)
@@ -106,6 +113,18 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         log.warning(f"{name}: the page shows {found[0].strip()!r}, which is another in every build")
     page.meta["downloads"] = [f"{path.stem}.ipynb", f"{path.stem}.py"]
     return text
+
+
+def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
+    """The pages of the book in the order of its navigation, each with its text."""
+
+    def paths(nav: Any) -> list[str]:
+        if isinstance(nav, str):
+            return [nav]
+        return [path for entry in (nav.values() if isinstance(nav, dict) else nav or []) for path in paths(entry)]
+
+    texts = {path: (Path(config.docs_dir) / path).read_text(encoding="utf-8") for path in paths(config.nav)}
+    return [(Source.parse(text, Path(path)), text) for path, text in texts.items()]
 
 
 @event_priority(100)

@@ -1,0 +1,271 @@
+"""Layers of a network: each maps a batch forward, and a gradient back.
+
+A layer keeps what its backward pass needs from its last forward pass. `params`, `grads` and
+`buffers` are dicts of arrays that change in place and are never replaced, so an optimizer may hold
+on to them. Images are (batch, height, width, channels).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+class Layer:
+    """The base of all layers: no parameters, and the two passes to be written.
+
+    `frozen = True` keeps a layer as it is: a model then leaves its parameters out, and runs it as at test time.
+    """
+
+    frozen = False
+
+    def __init__(self) -> None:
+        self.params: dict[str, Any] = {}
+        self.grads: dict[str, Any] = {}
+        self.buffers: dict[str, Any] = {}
+
+    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+        """The layer's output for a batch `x`; `train` and `rng` matter to layers that act otherwise in training."""
+        raise NotImplementedError
+
+    def backward(self, dout: Any) -> Any:
+        """The loss's gradient by the input, from its gradient `dout` by the output; fills `grads`.
+
+        Belongs to the last forward pass: RuntimeError when there was none.
+        """
+        raise NotImplementedError
+
+    def _saved(self) -> Any:
+        """What the last forward pass left in `self._cache`."""
+        try:
+            return self._cache
+        except AttributeError:
+            raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass before it, got none") from None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name} {array.shape}' for name, array in self.params.items())})"
+
+    _cache: Any
+
+
+class Affine(Layer):
+    """x W + b: every output a weighted sum of all inputs.
+
+    `x` is (batch, inputs), `W` (inputs, outputs), `b` (outputs,), zero at first; `bias=False` leaves it out.
+    The weights are drawn from `rng` with standard deviation `std`, by default √(2 / inputs) (He et al. 2015, eq. 10).
+    Source of the backward pass: Goodfellow, Bengio & Courville 2016, section 6.5.6.
+
+    >>> layer = Affine(3, 2, rng=np.random.default_rng(0))
+    >>> layer.forward(np.ones((5, 3))).shape, layer.backward(np.ones((5, 2))).shape
+    ((5, 2), (5, 3))
+    >>> layer.grads["W"].tolist()
+    [[5.0, 5.0], [5.0, 5.0], [5.0, 5.0]]
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, rng: np.random.Generator, std: float | None = None, bias: bool = True,
+                 dtype: Any = np.float64) -> None:
+        super().__init__()
+        _positive(inputs=inputs, outputs=outputs)
+        self._weights((inputs, outputs), inputs, rng, std, bias, dtype)
+
+    def _weights(self, shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, std: float | None, bias: bool, dtype: Any) -> None:
+        std = math.sqrt(2 / fan_in) if std is None else std
+        if not (0 <= std < math.inf):
+            raise ValueError(f"std must be a finite number from 0 up, got {std!r}")
+        self.params["W"] = (rng.standard_normal(shape) * std).astype(dtype)
+        if bias:
+            self.params["b"] = np.zeros(shape[-1], dtype)
+        self.grads = {name: np.zeros_like(array) for name, array in self.params.items()}
+
+    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+        W = self.params["W"]
+        if x.ndim != 2 or x.shape[1] != W.shape[0] or x.dtype != W.dtype:
+            raise ValueError(f"x must be (batch, {W.shape[0]}) of {W.dtype}, got {x.shape} of {x.dtype}")
+        self._cache = x
+        out = x @ W
+        if "b" in self.params:
+            out += self.params["b"]
+        return out
+
+    def backward(self, dout: Any) -> Any:
+        np.matmul(self._saved().T, dout, out=self.grads["W"])
+        if "b" in self.grads:
+            dout.sum(axis=0, out=self.grads["b"])
+        return dout @ self.params["W"].T
+
+
+class Conv2D(Affine):
+    """The same small weighted sum at every place of an image.
+
+    `x` is (batch, height, width, channels); `W` (size, size, channels, filters) slides over it, `stride` pixels at a
+    time, after `pad` rows and columns of zeros on every side; `b` is (filters,). Weights as in
+    [`Affine`][reference_impl.networks.layers.Affine], with size² · channels inputs.
+    Source: Goodfellow, Bengio & Courville 2016, eq. (9.6): the kernel is not flipped.
+
+    >>> layer = Conv2D(1, 4, 3, pad=1, rng=np.random.default_rng(0))
+    >>> layer.forward(np.ones((2, 8, 8, 1))).shape
+    (2, 8, 8, 4)
+    """
+
+    def __init__(self, channels: int, filters: int, size: int, *, rng: np.random.Generator, stride: int = 1, pad: int = 0,
+                 std: float | None = None, bias: bool = True, dtype: Any = np.float64) -> None:
+        Layer.__init__(self)
+        _positive(channels=channels, filters=filters, size=size, stride=stride)
+        if pad < 0:
+            raise ValueError(f"pad must be 0 or more, got {pad!r}")
+        self.size, self.stride, self.pad = size, stride, pad
+        self._weights((size, size, channels, filters), size * size * channels, rng, std, bias, dtype)
+
+    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+        W = self.params["W"]
+        if x.ndim != 4 or x.shape[3] != W.shape[2] or x.dtype != W.dtype:
+            raise ValueError(f"x must be (batch, height, width, {W.shape[2]}) of {W.dtype}, got {x.shape} of {x.dtype}")
+        if self.pad:
+            x = np.pad(x, ((0, 0), (self.pad, self.pad), (self.pad, self.pad), (0, 0)))
+        patches = _patches(x, self.size, self.stride)
+        rows = patches.reshape(-1, W[..., 0].size)
+        self._cache = x.shape, patches.shape, rows
+        out = rows @ W.reshape(-1, W.shape[3])
+        if "b" in self.params:
+            out += self.params["b"]
+        return out.reshape(*patches.shape[:3], -1)
+
+    def backward(self, dout: Any) -> Any:
+        W = self.params["W"]
+        shape, patches_shape, rows = self._saved()
+        dout = dout.reshape(-1, W.shape[3])
+        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, W.shape[3]))
+        if "b" in self.grads:
+            dout.sum(axis=0, out=self.grads["b"])
+        drows = (dout @ W.reshape(-1, W.shape[3]).T).reshape(patches_shape)
+        dx = _put_back(drows, shape, self.stride)
+        return dx[:, self.pad:dx.shape[1] - self.pad, self.pad:dx.shape[2] - self.pad]
+
+
+class MaxPool2D(Layer):
+    """The largest value in each window of `size` by `size` pixels, for each channel; `stride` is `size` by default.
+
+    `x` is (batch, height, width, channels). The gradient goes to the first of the largest.
+    Source: Goodfellow, Bengio & Courville 2016, section 9.3.
+
+    >>> MaxPool2D(2).forward(np.arange(16.0).reshape(1, 4, 4, 1))[0, :, :, 0].tolist()
+    [[5.0, 7.0], [13.0, 15.0]]
+    """
+
+    def __init__(self, size: int, *, stride: int | None = None) -> None:
+        super().__init__()
+        self.size, self.stride = size, size if stride is None else stride
+        _positive(size=size, stride=self.stride)
+
+    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+        if x.ndim != 4:
+            raise ValueError(f"x must be (batch, height, width, channels), got {x.shape}")
+        patches = _patches(x, self.size, self.stride)
+        windows = patches.reshape(*patches.shape[:3], -1, x.shape[3])
+        largest = windows.argmax(axis=3)[:, :, :, None]
+        self._cache = x.shape, patches.shape, windows.shape, largest
+        return np.take_along_axis(windows, largest, axis=3)[:, :, :, 0]
+
+    def backward(self, dout: Any) -> Any:
+        shape, patches_shape, windows_shape, largest = self._saved()
+        dwindows = np.zeros(windows_shape, dout.dtype)
+        np.put_along_axis(dwindows, largest, dout[:, :, :, None], axis=3)
+        return _put_back(dwindows.reshape(patches_shape), shape, self.stride)
+
+
+class Flatten(Layer):
+    """Images (batch, height, width, channels), or whatever the shape, as rows (batch, features).
+
+    >>> Flatten().forward(np.zeros((2, 8, 8, 1))).shape
+    (2, 64)
+    """
+
+    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+        self._cache = x.shape
+        return x.reshape(len(x), -1) if len(x) else x.reshape(0, math.prod(x.shape[1:]))
+
+    def backward(self, dout: Any) -> Any:
+        return dout.reshape(self._saved())
+
+
+class ReLU(Layer):
+    """max(x, 0), elementwise; its slope at 0 is taken as 0.
+
+    Source: Glorot, Bordes & Bengio 2011, section 3.
+
+    >>> layer = ReLU()
+    >>> layer.forward(np.array([[-1.0, 2.0]])).tolist(), layer.backward(np.array([[3.0, 3.0]])).tolist()
+    ([[0.0, 2.0]], [[0.0, 3.0]])
+    """
+
+    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+        self._cache = np.maximum(x, 0)
+        return self._cache
+
+    def backward(self, dout: Any) -> Any:
+        return dout * (self._saved() > 0)
+
+
+class Tanh(Layer):
+    """tanh x, elementwise.
+
+    >>> layer = Tanh()
+    >>> layer.forward(np.zeros((1, 1))).item(), layer.backward(np.ones((1, 1))).item()
+    (0.0, 1.0)
+    """
+
+    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+        self._cache = np.tanh(x)
+        return self._cache
+
+    def backward(self, dout: Any) -> Any:
+        out = self._saved()
+        return dout * (1 - out * out)
+
+
+class Sigmoid(Layer):
+    """1 / (1 + exp(-x)), elementwise, without overflow.
+
+    >>> layer = Sigmoid()
+    >>> layer.forward(np.array([[0.0, -1e4]])).tolist(), layer.backward(np.ones((1, 2))).tolist()
+    ([[0.5, 0.0]], [[0.25, 0.0]])
+    """
+
+    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+        self._cache = (1 + np.tanh(x / 2)) / 2
+        return self._cache
+
+    def backward(self, dout: Any) -> Any:
+        out = self._saved()
+        return dout * (out * (1 - out))
+
+
+def _positive(**counts: int) -> None:
+    for name, count in counts.items():
+        if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
+            raise ValueError(f"{name} must be a whole number from 1 up, got {count!r}")
+
+
+def _patches(x: Any, size: int, stride: int) -> Any:
+    """All windows of an image batch: (batch, rows, columns, size, size, channels)."""
+    batch, height, width, channels = x.shape
+    if min(height, width) < size:
+        raise ValueError(f"x must be at least {size} by {size} pixels, got {height} by {width}")
+    rows, columns = (height - size) // stride + 1, (width - size) // stride + 1
+    patches = np.empty_like(x, shape=(batch, rows, columns, size, size, channels))
+    for i in range(size):
+        for j in range(size):
+            patches[:, :, :, i, j] = x[:, i:i + rows * stride:stride, j:j + columns * stride:stride]
+    return patches
+
+
+def _put_back(patches: Any, shape: tuple[int, ...], stride: int) -> Any:
+    """The transpose of `_patches`: every window added to where it was taken."""
+    x = np.zeros_like(patches, shape=shape)
+    _, rows, columns, size, _, _ = patches.shape
+    for i in range(size):
+        for j in range(size):
+            x[:, i:i + rows * stride:stride, j:j + columns * stride:stride] += patches[:, :, :, i, j]
+    return x
