@@ -37,6 +37,10 @@ class Layer:
         """
         raise NotImplementedError
 
+    def backward_params(self, dout: Any) -> None:
+        """Fill `grads` as `backward` does and leave the input's gradient out: all that a network's first layer needs."""
+        self.backward(dout)
+
     def _saved(self) -> Any:
         """What the last forward pass left in `self._cache`."""
         try:
@@ -45,7 +49,8 @@ class Layer:
             raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass before it, got none") from None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name} {array.shape}' for name, array in self.params.items())})"
+        said = [f"{name} {array.shape}" for name, array in self.params.items()] + ["frozen"] * self.frozen
+        return f"{type(self).__name__}({', '.join(said)})"
 
     _cache: Any
 
@@ -67,16 +72,9 @@ class Affine(Layer):
     def __init__(self, inputs: int, outputs: int, *, rng: np.random.Generator, std: float | None = None, bias: bool = True,
                  dtype: Any = np.float64) -> None:
         super().__init__()
-        _positive(inputs=inputs, outputs=outputs)
-        self._weights((inputs, outputs), inputs, rng, std, bias, dtype)
-
-    def _weights(self, shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, std: float | None, bias: bool, dtype: Any) -> None:
-        std = math.sqrt(2 / fan_in) if std is None else std
-        if not (0 <= std < math.inf):
-            raise ValueError(f"std must be a finite number from 0 up, got {std!r}")
-        self.params["W"] = (rng.standard_normal(shape) * std).astype(dtype)
-        if bias:
-            self.params["b"] = np.zeros(shape[-1], dtype)
+        check_count("inputs", inputs)
+        check_count("outputs", outputs)
+        self.params = _weights((inputs, outputs), inputs, rng, std, bias, dtype)
         self.grads = {name: np.zeros_like(array) for name, array in self.params.items()}
 
     def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
@@ -90,13 +88,16 @@ class Affine(Layer):
         return out
 
     def backward(self, dout: Any) -> Any:
+        self.backward_params(dout)
+        return dout @ self.params["W"].T
+
+    def backward_params(self, dout: Any) -> None:
         np.matmul(self._saved().T, dout, out=self.grads["W"])
         if "b" in self.grads:
             dout.sum(axis=0, out=self.grads["b"])
-        return dout @ self.params["W"].T
 
 
-class Conv2D(Affine):
+class Conv2D(Layer):
     """The same small weighted sum at every place of an image.
 
     `x` is (batch, height, width, channels); `W` (size, size, channels, filters) slides over it, `stride` pixels at a
@@ -111,12 +112,13 @@ class Conv2D(Affine):
 
     def __init__(self, channels: int, filters: int, size: int, *, rng: np.random.Generator, stride: int = 1, pad: int = 0,
                  std: float | None = None, bias: bool = True, dtype: Any = np.float64) -> None:
-        Layer.__init__(self)
-        _positive(channels=channels, filters=filters, size=size, stride=stride)
-        if pad < 0:
-            raise ValueError(f"pad must be 0 or more, got {pad!r}")
+        super().__init__()
+        for name, count in (("channels", channels), ("filters", filters), ("size", size), ("stride", stride)):
+            check_count(name, count)
+        check_count("pad", pad, low=0)
         self.size, self.stride, self.pad = size, stride, pad
-        self._weights((size, size, channels, filters), size * size * channels, rng, std, bias, dtype)
+        self.params = _weights((size, size, channels, filters), size * size * channels, rng, std, bias, dtype)
+        self.grads = {name: np.zeros_like(array) for name, array in self.params.items()}
 
     def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
         W = self.params["W"]
@@ -130,18 +132,22 @@ class Conv2D(Affine):
         out = rows @ W.reshape(-1, W.shape[3])
         if "b" in self.params:
             out += self.params["b"]
-        return out.reshape(*patches.shape[:3], -1)
+        return out.reshape(*patches.shape[:3], W.shape[3])
 
     def backward(self, dout: Any) -> Any:
+        self.backward_params(dout)
         W = self.params["W"]
-        shape, patches_shape, rows = self._saved()
-        dout = dout.reshape(-1, W.shape[3])
-        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, W.shape[3]))
+        shape, patches_shape, _ = self._saved()
+        drows = dout.reshape(-1, W.shape[3]) @ W.reshape(-1, W.shape[3]).T
+        dx = _put_back(drows.reshape(patches_shape), shape, self.stride)
+        return dx[:, self.pad:dx.shape[1] - self.pad, self.pad:dx.shape[2] - self.pad]
+
+    def backward_params(self, dout: Any) -> None:
+        _, _, rows = self._saved()
+        dout = dout.reshape(-1, dout.shape[3])
+        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, dout.shape[1]))
         if "b" in self.grads:
             dout.sum(axis=0, out=self.grads["b"])
-        drows = (dout @ W.reshape(-1, W.shape[3]).T).reshape(patches_shape)
-        dx = _put_back(drows, shape, self.stride)
-        return dx[:, self.pad:dx.shape[1] - self.pad, self.pad:dx.shape[2] - self.pad]
 
 
 class MaxPool2D(Layer):
@@ -156,14 +162,15 @@ class MaxPool2D(Layer):
 
     def __init__(self, size: int, *, stride: int | None = None) -> None:
         super().__init__()
+        check_count("size", size)
+        check_count("stride", size if stride is None else stride)
         self.size, self.stride = size, size if stride is None else stride
-        _positive(size=size, stride=self.stride)
 
     def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
         if x.ndim != 4:
             raise ValueError(f"x must be (batch, height, width, channels), got {x.shape}")
         patches = _patches(x, self.size, self.stride)
-        windows = patches.reshape(*patches.shape[:3], -1, x.shape[3])
+        windows = patches.reshape(*patches.shape[:3], self.size**2, x.shape[3])
         largest = windows.argmax(axis=3)[:, :, :, None]
         self._cache = x.shape, patches.shape, windows.shape, largest
         return np.take_along_axis(windows, largest, axis=3)[:, :, :, 0]
@@ -184,7 +191,7 @@ class Flatten(Layer):
 
     def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
         self._cache = x.shape
-        return x.reshape(len(x), -1) if len(x) else x.reshape(0, math.prod(x.shape[1:]))
+        return x.reshape(len(x), math.prod(x.shape[1:]))
 
     def backward(self, dout: Any) -> Any:
         return dout.reshape(self._saved())
@@ -242,10 +249,27 @@ class Sigmoid(Layer):
         return dout * (out * (1 - out))
 
 
-def _positive(**counts: int) -> None:
-    for name, count in counts.items():
-        if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < 1:
-            raise ValueError(f"{name} must be a whole number from 1 up, got {count!r}")
+def check_count(name: str, count: Any, low: int = 1) -> None:
+    """Refuse what is no whole number from `low` up: ValueError.
+
+    >>> check_count("batch_size", 0.5)
+    Traceback (most recent call last):
+        ...
+    ValueError: batch_size must be a whole number from 1 up, got 0.5
+    """
+    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < low:
+        raise ValueError(f"{name} must be a whole number from {low} up, got {count!r}")
+
+
+def _weights(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, std: float | None, bias: bool, dtype: Any) -> dict[str, Any]:
+    """`W` drawn with standard deviation `std`, by default He's for `fan_in` inputs, and `b` of zeros, one for each output."""
+    std = math.sqrt(2 / fan_in) if std is None else std
+    if not (0 <= std < math.inf):
+        raise ValueError(f"std must be a finite number from 0 up, got {std!r}")
+    if np.dtype(dtype) not in (np.float16, np.float32, np.float64):
+        raise ValueError(f"dtype must be float16, float32 or float64, got {np.dtype(dtype)}")
+    weights = {"W": (rng.standard_normal(shape) * std).astype(dtype)}
+    return weights | {"b": np.zeros(shape[-1], dtype)} if bias else weights
 
 
 def _patches(x: Any, size: int, stride: int) -> Any:

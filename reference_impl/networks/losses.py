@@ -40,18 +40,21 @@ def softmax_cross_entropy(scores: Any, labels: Any) -> tuple[float, Any]:
     """
     _check_labels(scores, labels)
     rows = np.arange(len(labels))
-    logp = log_softmax(scores)
-    dscores = np.exp(logp)
+    shifted = scores - scores.max(axis=1, keepdims=True)  # no overflow, and one exponential for loss and gradient
+    dscores = np.exp(shifted)
+    sums = dscores.sum(axis=1, keepdims=True)
+    loss = float((np.log(sums[:, 0]) - shifted[rows, labels]).sum()) / len(labels)
+    dscores /= sums
     dscores[rows, labels] -= 1
     dscores /= len(labels)
-    return float(-logp[rows, labels].mean()), dscores
+    return loss, dscores
 
 
 def mean_squared_error(outputs: Any, targets: Any) -> tuple[float, Any]:
     """The mean of (output - target)² over all elements, and its gradient by the outputs.
 
-    Both have the same shape; else ValueError. Source: Bishop 2006, eq. (5.11), with another factor:
-    the mean over batch *and* outputs, as PyTorch's `MSELoss`.
+    Both have the same shape; else ValueError. The gradient has the dtype of the outputs. Source: Bishop 2006,
+    eq. (5.11), with another factor: the mean over batch *and* outputs, as PyTorch's `MSELoss`.
 
     >>> loss, doutputs = mean_squared_error(np.array([[1.0, 3.0]]), np.array([[1.0, 1.0]]))
     >>> loss, doutputs.tolist()
@@ -60,7 +63,7 @@ def mean_squared_error(outputs: Any, targets: Any) -> tuple[float, Any]:
     if outputs.shape != targets.shape or not outputs.size:
         raise ValueError(f"targets must have the shape {outputs.shape} of the outputs, not empty, got {targets.shape}")
     error = outputs - targets
-    return float((error * error).mean()), error * (2 / error.size)
+    return float((error * error).mean()), (error * (2 / error.size)).astype(outputs.dtype, copy=False)
 
 
 def accuracy(scores: Any, labels: Any) -> float:

@@ -61,6 +61,15 @@ class Sequential:
             dout = layer.backward(dout)
         return dout
 
+    def backward_params(self, dout: Any) -> None:
+        """Fill `grads` as `backward` does, and go no further down than to the first layer that learns."""
+        learning = [i for i, layer in enumerate(self.layers) if layer.params and not layer.frozen]
+        if learning:
+            first, *rest = self.layers[learning[0]:]
+            for layer in reversed(rest):
+                dout = layer.backward(dout)
+            first.backward_params(dout)
+
     def state_dict(self) -> dict[str, Any]:
         """Copies of all parameters, frozen ones too, and of all buffers, under their keys.
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import math
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from .. import arrays
+from ..progress import bar
+from .layers import check_count
 from .losses import accuracy, softmax_cross_entropy
 from .model import Sequential
 
@@ -98,15 +97,19 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, column: str, *, patience: int, larger_is_better: bool = False) -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be 1 or more, got {patience!r}")
+        check_count("patience", patience)
         self.column, self.patience, self.larger_is_better = column, patience, larger_is_better
+        self._forget()
+
+    def _forget(self) -> None:
         self.best: dict[str, Any] = {}
-        self.best_epoch, self.best_value = 0, math.nan
+        self.best_epoch, self.best_value = 0, -math.inf if self.larger_is_better else math.inf
 
     def after_epoch(self, run: Run) -> None:
+        if run.epoch == 1:  # whatever it has seen before was another run
+            self._forget()
         value = float(run.history[self.column][-1])
-        if not self.best or (value > self.best_value if self.larger_is_better else value < self.best_value):
+        if value > self.best_value if self.larger_is_better else value < self.best_value:
             self.best, self.best_epoch, self.best_value = run.model.state_dict(), run.epoch, value
         elif run.epoch - self.best_epoch >= self.patience:
             run.stop = f"{self.column} has not improved on {self.best_value:.4g} since epoch {self.best_epoch}"
@@ -116,24 +119,31 @@ class EarlyStopping(Callback):
             run.model.load_state_dict(self.best)
 
     def state_dict(self) -> dict[str, Any]:
+        if not self.best:
+            return {}
         return {f"best/{key}": array for key, array in self.best.items()} | {"epoch": self.best_epoch, "value": self.best_value}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        self._forget()
+        if saved:
+            self.best_epoch, self.best_value = int(saved["epoch"]), float(saved["value"])
         self.best = {key.removeprefix("best/"): np.array(array) for key, array in saved.items() if key.startswith("best/")}
-        self.best_epoch, self.best_value = int(saved["epoch"]), float(saved["value"])
 
 
 class Diverged(ArithmeticError):
-    """A loss, a gradient or a parameter became NaN or infinite: at which `step`, in which `layer`, and the last good `checkpoint`.
+    """A number became NaN or infinite: after how many finished steps, in which `layer`, and the last good `checkpoint`.
 
     >>> print(Diverged(7, "layer 0 (ReLU)", None))
-    step 7: the loss is no longer finite, first in layer 0 (ReLU); there is no checkpoint to go back to
+    step 7: NaN or infinity, first in layer 0 (ReLU); there is no checkpoint to go back to
     """
 
     def __init__(self, step: int, layer: str, checkpoint: tuple[Path, int] | None) -> None:
+        super().__init__(step, layer, checkpoint)
         self.step, self.layer, self.checkpoint = step, layer, checkpoint
-        back = f"the last good checkpoint is {checkpoint[0]}, of step {checkpoint[1]}" if checkpoint else "there is no checkpoint to go back to"
-        super().__init__(f"step {step}: the loss is no longer finite, first in {layer}; {back}")
+
+    def __str__(self) -> str:
+        back = "the last good checkpoint is {}, of step {}".format(*self.checkpoint) if self.checkpoint else "there is no checkpoint to go back to"
+        return f"step {self.step}: NaN or infinity, first in {self.layer}; {back}"
 
 
 def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, epochs: int, rng: np.random.Generator,
@@ -158,8 +168,8 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
       as the uninterrupted run does, bit for bit.
     - `progress` shows a bar (needs tqdm); by default on a terminal.
 
-    Raises [`Diverged`][reference_impl.networks.training.Diverged] when the loss is no longer finite, ValueError or TypeError for
-    arguments that do not fit, before anything is changed.
+    Raises [`Diverged`][reference_impl.networks.training.Diverged] when a loss, gradient or parameter is no longer finite, ValueError or
+    TypeError for arguments that do not fit, before anything is changed.
 
     >>> from reference_impl import SGD, digits
     >>> from reference_impl.networks.layers import Affine
@@ -170,28 +180,42 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
     >>> bool(history["test_accuracy"][-1] > 0.9), len(history.losses)
     (True, 110)
     """
-    if len(inputs) != len(targets) or not len(inputs):
-        raise ValueError(f"targets must be as many as the inputs, and some, got {len(targets)} for {len(inputs)}")
-    if not 1 <= batch_size:
-        raise ValueError(f"batch_size must be 1 or more, got {batch_size!r}")
-    if epochs < 0:
-        raise ValueError(f"epochs must be 0 or more, got {epochs!r}")
+    _check_data(inputs, targets)
+    check_count("batch_size", batch_size)
+    check_count("epochs", epochs, low=0)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be Callback objects, got {callback!r}")
     if checkpoint is None and (resume or checkpoint_every is not None):
         raise ValueError("checkpoint must name a file when resume or checkpoint_every is given, got None")
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise ValueError(f"checkpoint_every must be 1 or more, got {checkpoint_every!r}")
+    if checkpoint_every is not None:
+        check_count("checkpoint_every", checkpoint_every)
+    evaluate_on = evaluate_on or {}
     run = Run(model, optimizer, rng, History())
     steps = math.ceil(len(inputs) / batch_size)
-    order = np.empty(0, dtype=np.intp)
-    file = None if checkpoint is None else _File(Path(checkpoint), {"examples": len(inputs), "batch_size": batch_size})
-    if file and resume and file.path.exists():
-        order = file.load(run, callbacks)
-    elif file:
-        file.save(run, callbacks, order)
+    file = None if checkpoint is None else _File(Path(checkpoint), run, callbacks, {
+        "examples": len(inputs), "batch_size": batch_size, "model": repr(model), "evaluate_on": list(evaluate_on),
+        "callbacks": [type(callback).__name__ for callback in callbacks]})
     params, grads = model.params, model.grads
-    with _bar(epochs * steps, run.step, progress) as bar, np.errstate(all="ignore"):
+    order = np.empty(0, dtype=np.intp)
+
+    def diverged(where: str) -> Diverged:
+        return Diverged(run.step, where, None if file is None else file.last)
+
+    with bar(epochs * steps, progress) as shown, np.errstate(all="ignore"):
+        # A rehearsal on one example: what does not fit together shows before anything is changed.
+        x = inputs[:1] if augment is None else augment(inputs[:1], copy.deepcopy(rng))
+        evaluate(model, x, targets[:1], loss=loss, metric=None)
+        for x, y in evaluate_on.values():
+            _check_data(x, y)
+            evaluate(model, x[:1], y[:1], loss=loss, metric=metric)
+        if file and resume and file.path.exists():
+            order = file.load()
+            shown.update(run.step)
+        elif file:
+            file.save(order)
         while run.epoch < epochs and not run.stop:
             at = run.step - run.epoch * steps
             if at == 0:
@@ -200,40 +224,43 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
                 batch = order[first:first + batch_size]
                 x = inputs[batch] if augment is None else augment(inputs[batch], rng)
                 value, dout = loss(model.forward(x, train=True, rng=rng), targets[batch])
-                model.backward(dout)
+                model.backward_params(dout)
                 if penalty is not None:
                     value += penalty(params, grads)
                 if not math.isfinite(value):
-                    raise Diverged(run.step, _where(model, x, rng), file and file.last)
+                    raise diverged(_where(model, x, rng) or "the loss itself")
                 try:
                     optimizer.update(params, grads)
                 except ValueError:
-                    if (key := _not_finite(grads)) is None:
+                    if (key := _not_finite(grads, last=True)) is None:
                         raise
-                    raise Diverged(run.step, f"the gradient of {_layer(model, key)}", file and file.last) from None
-                run.history.losses.append(value)
+                    raise diverged(_where(model, x, rng) or f"the gradient of {_layer(model, key)}") from None
+                run.history.losses.append(float(value))
                 run.step += 1
-                bar.update()
+                shown.update()
                 for callback in callbacks:
                     callback.after_step(run)
-                if file and checkpoint_every and run.step % checkpoint_every == 0 and run.step % steps:
-                    file.save(run, callbacks, order)
-                if run.stop:
-                    break
+                if run.step % steps:  # within an epoch
+                    if file and checkpoint_every and run.step % checkpoint_every == 0:
+                        file.save(order)
+                    if run.stop:
+                        break
             else:
                 run.epoch += 1
                 row = {"loss": float(np.mean(run.history.losses[-steps:]))}
-                for name, (x, y) in (evaluate_on or {}).items():
+                for name, (x, y) in evaluate_on.items():
                     row |= {f"{name}_{key}": value for key, value in evaluate(model, x, y, loss=loss, metric=metric).items()}
                 run.history.epochs.append(row)
-                bar.set_postfix({key: f"{value:.4g}" for key, value in row.items()}, refresh=False)
+                shown.set_postfix({key: f"{value:.4g}" for key, value in row.items()}, refresh=False)
                 for callback in callbacks:
                     callback.after_epoch(run)
                 if file and (not checkpoint_every or run.step % checkpoint_every == 0):
-                    file.save(run, callbacks, order)
+                    file.save(order)
     run.history.stopped = run.stop
+    if (key := _not_finite(model.state_dict())) is not None:
+        raise diverged(_layer(model, key))
     if file and file.last != (file.path, run.step):
-        file.save(run, callbacks, order)
+        file.save(order)
     for callback in callbacks:
         callback.after_fit(run)
     return run.history
@@ -248,6 +275,8 @@ def evaluate(model: Sequential, inputs: Any, targets: Any, *, loss: Loss = softm
     >>> evaluate(model, np.ones((3, 1)), np.array([0, 0, 1]))
     {'loss': 0.6931471805599453, 'accuracy': 0.6666666666666666}
     """
+    _check_data(inputs, targets)
+    check_count("batch_size", batch_size)
     found = np.zeros(2)
     for first in range(0, len(inputs), batch_size):
         outputs, y = model.forward(inputs[first:first + batch_size]), targets[first:first + batch_size]
@@ -256,22 +285,36 @@ def evaluate(model: Sequential, inputs: Any, targets: Any, *, loss: Loss = softm
     return values if metric is None else values | {getattr(metric, "__name__", "metric"): float(found[1])}
 
 
+def _check_data(inputs: Any, targets: Any) -> None:
+    for name, array in (("inputs", inputs), ("targets", targets)):
+        if not arrays.is_plain(array) or not array.ndim:
+            raise TypeError(f"{name} must be an array whose first axis counts examples, got {array!r}")
+    if len(inputs) != len(targets) or not len(inputs):
+        raise ValueError(f"targets must be as many as the inputs, and some, got {len(targets)} for {len(inputs)}")
+
+
 class _File:
     """The file of a run's checkpoints, and the step of the last one."""
 
-    def __init__(self, path: Path, settings: dict[str, int]) -> None:
-        self.path, self.settings = path, settings
+    def __init__(self, path: Path, run: Run, callbacks: Sequence[Callback], settings: dict[str, Any]) -> None:
+        self.path, self.run, self.settings = path, run, settings
+        self.parts: dict[str, Any] = {"model": run.model, "optimizer": run.optimizer}
+        self.parts |= {f"callback {i}": callback for i, callback in enumerate(callbacks)}
         self.last: tuple[Path, int] | None = None
 
-    def save(self, run: Run, callbacks: Sequence[Callback], order: np.ndarray) -> None:
-        if (key := _not_finite(run.model.state_dict())) is not None:
+    def save(self, order: np.ndarray) -> None:
+        """Write the run as it is; Diverged if a parameter or the optimizer's state is not finite."""
+        run = self.run
+        groups = {name: part.state_dict() for name, part in self.parts.items()}
+        if (key := _not_finite(groups["model"] | groups["optimizer"])) is not None:
             raise Diverged(run.step, _layer(run.model, key), self.last)
-        groups = {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict(),
-                  **{f"callback {i}": callback.state_dict() for i, callback in enumerate(callbacks)}}
         about = {"settings": self.settings, "rng": run.rng.bit_generator.state, "step": run.step, "epoch": run.epoch, "stop": run.stop,
                  "losses": run.history.losses, "epochs": run.history.epochs}
-        content = {f"{group}/{key}": value for group, values in groups.items() for key, value in values.items()}
-        content |= {"order": order, "about": json.dumps(about, default=lambda value: value.tolist())}
+        content: dict[str, Any] = {f"{name}/{key}": np.asarray(value) for name, values in groups.items() for key, value in values.items()}
+        for key, value in content.items():
+            if value.dtype.hasobject:
+                raise TypeError(f"state_dict must hold arrays, numbers and strings, got {value!r} for {key!r}")
+        content |= {"order": order, "about": np.array(json.dumps(about, default=lambda value: value.tolist()))}
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
         try:
             with beside.open("wb") as stream:
@@ -283,82 +326,59 @@ class _File:
             beside.unlink(missing_ok=True)
         self.last = self.path, run.step
 
-    def load(self, run: Run, callbacks: Sequence[Callback]) -> np.ndarray:
+    def load(self) -> Any:
+        """Take the run back as it was, and return its order; ValueError when that cannot be, and nothing is changed."""
+        with self.path.open("rb") as stream:
+            try:
+                with np.load(stream, allow_pickle=False) as file:
+                    content = dict(file)
+                about, order = json.loads(str(content["about"])), content["order"]
+                step, epoch, stop, losses, epochs, chance = (about[name] for name in ("step", "epoch", "stop", "losses", "epochs", "rng"))
+                settings, kind = dict(about["settings"]), chance["bit_generator"]
+            except Exception as error:  # a damaged file makes zipfile and NumPy raise almost anything
+                raise ValueError(f"checkpoint must be a file that fit has written, got {self.path}: {error}") from error
+        run = self.run
+        for name, value in self.settings.items():
+            if settings.get(name) != value:
+                raise ValueError(f"checkpoint must come from a run with {name} = {value!r}, got {self.path} with {settings.get(name)!r}")
+        if type(run.rng.bit_generator).__name__ != kind:
+            raise ValueError(f"rng must be a {kind} generator as in {self.path}, got {type(run.rng.bit_generator).__name__}")
+        before = {name: part.state_dict() for name, part in self.parts.items()}
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                content = dict(file)
-            about = json.loads(str(content["about"]))
-        except (ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-            raise ValueError(f"checkpoint must be a file that fit has written, got {self.path}: {error}") from error
-        if about["settings"] != self.settings:
-            raise ValueError(f"checkpoint must come from a run with {self.settings}, got {self.path} with {about['settings']}")
-        kind = type(run.rng.bit_generator).__name__
-        if about["rng"]["bit_generator"] != kind:
-            raise ValueError(f"rng must be a {about['rng']['bit_generator']} generator as in {self.path}, got {kind}")
-
-        def group(name: str) -> dict[str, Any]:
-            return {key.removeprefix(f"{name}/"): value for key, value in content.items() if key.startswith(f"{name}/")}
-
-        before = run.optimizer.state_dict()
-        run.optimizer.load_state_dict(group("optimizer"))
-        try:
-            run.model.load_state_dict(group("model"))
-        except ValueError:
-            run.optimizer.load_state_dict(before)
+            for name, part in self.parts.items():
+                part.load_state_dict({key.removeprefix(f"{name}/"): value for key, value in content.items() if key.startswith(f"{name}/")})
+            run.rng.bit_generator.state = chance
+        except BaseException:
+            for name, part in self.parts.items():
+                part.load_state_dict(before[name])
             raise
-        for i, callback in enumerate(callbacks):
-            callback.load_state_dict(group(f"callback {i}"))
-        run.rng.bit_generator.state = about["rng"]
-        run.step, run.epoch, run.stop = about["step"], about["epoch"], about["stop"]
-        run.history.losses, run.history.epochs = about["losses"], about["epochs"]
+        run.step, run.epoch, run.stop, run.history.losses, run.history.epochs = step, epoch, stop, losses, epochs
         self.last = self.path, run.step
-        return content["order"]
+        return order
 
 
-def _not_finite(arrays: Mapping[str, Any]) -> str | None:
-    """The key of the first array that holds NaN or infinity."""
-    return next((key for key, array in arrays.items() if not np.isfinite(array).all()), None)
+def _not_finite(named: Mapping[str, Any], *, last: bool = False) -> str | None:
+    """The key of the first array, or the last, that holds NaN or infinity."""
+    keys = [key for key, array in named.items() if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all()]
+    return keys[-1 if last else 0] if keys else None
 
 
 def _layer(model: Sequential, key: str) -> str:
     """The layer that an array of a model belongs to, in words."""
-    index, _, name = key.partition(".")
-    return f"layer {index} ({type(model.layers[int(index)]).__name__}), {name}"
+    state, _, param = key.rpartition("/")
+    index, _, name = param.partition(".")
+    return f"layer {index} ({type(model.layers[int(index)]).__name__}), {name}" + (f", the optimizer's {state}" if state else "")
 
 
-def _where(model: Sequential, x: Any, rng: np.random.Generator) -> str:
-    """The first layer from which something comes out that is not finite."""
+def _where(model: Sequential, x: Any, rng: np.random.Generator) -> str | None:
+    """What is not finite first on the way from a batch to its outputs, if anything is."""
     if not np.isfinite(x).all():
         return "the inputs"
-    if (key := _not_finite(model.state_dict())) is not None:
-        return _layer(model, key)
     model, rng = copy.deepcopy((model, rng))  # a forward pass in training changes buffers, and draws
     for i, layer in enumerate(model.layers):
+        if (name := _not_finite(layer.params)) is not None:
+            return _layer(model, f"{i}.{name}")
         x = layer.forward(x, train=not layer.frozen, rng=rng)
         if not np.isfinite(x).all():
             return f"the output of layer {i} ({type(layer).__name__})"
-    return "the loss itself"
-
-
-@contextmanager
-def _bar(total: int, done: int, wanted: bool | None) -> Iterator[Any]:
-    """A progress bar, or something as silent as one that is not shown."""
-    if wanted is None:
-        wanted = sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
-    if wanted:
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            raise ModuleNotFoundError('progress needs tqdm: pip install "descent-derived[progress]"') from None
-        with tqdm(total=total, initial=done, unit="step") as bar:
-            yield bar
-    else:
-        yield _Silent()
-
-
-class _Silent:
-    def update(self) -> None:
-        """No bar, nothing to do."""
-
-    def set_postfix(self, values: Mapping[str, str], refresh: bool = True) -> None:
-        """No bar, nothing to do."""
+    return None

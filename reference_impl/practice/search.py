@@ -168,29 +168,29 @@ def search(objective: Objective, settings: Sequence[Setting], *, seed: int = 0, 
     >>> len(trials), best(trials).setting
     (5, {'lr': 0.1})
     """
-    settings = [dict(setting) for setting in settings]
-    about = json.dumps({"seed": seed, "settings": settings}, default=repr, sort_keys=True)
+    tried = [dict(setting) for setting in settings]
+    about = json.dumps({"seed": seed, "settings": tried}, default=repr, sort_keys=True)
     done: dict[int, Trial] = {}
-    with closing(_Log(log, about, settings, done)) as file, bar(len(settings), progress, "trial") as shown:
+    with closing(_Log(log, about, tried, done)) as file, bar(len(tried), progress, "trial") as shown:
         shown.update(len(done))
-        left = [i for i in range(len(settings)) if i not in done]
+        left = [i for i in range(len(tried)) if i not in done]
         pool = _Here() if executor is None else executor
         futures: dict[Future[tuple[float, str]], int] = {}
         try:
             for i in left:
-                futures[pool.submit(_attempt, objective, settings[i], (seed, i))] = i
+                futures[pool.submit(_attempt, objective, tried[i], (seed, i))] = i
                 if executor is None:
-                    _collect(next(reversed(futures)), i, settings, done, file, shown)
+                    _collect(next(reversed(futures)), i, tried, done, file, shown)
             if executor is not None:
                 for future in as_completed(futures):
-                    _collect(future, futures[future], settings, done, file, shown)
+                    _collect(future, futures[future], tried, done, file, shown)
         except BrokenExecutor as error:
-            raise RuntimeError(f"the executor broke down after {len(done)} of {len(settings)} trials ({error}); "
+            raise RuntimeError(f"the executor broke down after {len(done)} of {len(tried)} trials ({error}); "
                                + (f"the same call goes on from {log}" if log else "with a log the search could go on")) from error
         finally:
             for future in futures:
                 future.cancel()
-    return [done[i] for i in range(len(settings))]
+    return [done[i] for i in range(len(tried))]
 
 
 def coarse_to_fine(objective: Objective, space: Space, *, rounds: int, count: int, rng: np.random.Generator, keep: float = 0.25,
