@@ -123,7 +123,8 @@ def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
             return [nav]
         return [path for entry in (nav.values() if isinstance(nav, dict) else nav or []) for path in paths(entry)]
 
-    texts = {path: (Path(config.docs_dir) / path).read_text(encoding="utf-8") for path in paths(config.nav)}
+    docs = Path(config.docs_dir)  # MkDocs itself complains of what is missing there
+    texts = {path: (docs / path).read_text(encoding="utf-8") for path in paths(config.nav) if (docs / path).exists()}
     return [(Source.parse(text, Path(path)), text) for path, text in texts.items()]
 
 

@@ -1,0 +1,198 @@
+"""Penalties and limits on weights: L2, L1 with its soft threshold, max norm, and how far each shrinks.
+
+Derived in the chapter on [weight decay][weight-decay].
+
+What is held small are the *weights*: the arrays whose name is `W`, such as `0.W`. Biases and the scales and shifts of a
+normalisation are left alone; `keys` names other arrays. Nothing is penalised in a frozen layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from ..networks.training import Callback, Run
+
+
+@dataclass(frozen=True)
+class L2:
+    """The penalty ½λ·Σw²: it adds λw to every weight's gradient.
+
+    For `fit(penalty=L2(1e-3))`. `strength` λ ≥ 0 is a number; `keys` names what is penalised, by default the
+    weights. Raises ValueError for another strength and when a key is missing. Beside a mean loss of n examples it
+    is a Gaussian prior of variance 1/(nλ) on each weight. Source: Krogh & Hertz 1992;
+    Goodfellow, Bengio & Courville 2016, eq. (7.2)-(7.5).
+
+    >>> params, grads = {"0.W": np.array([[3.0, -4.0]])}, {"0.W": np.zeros((1, 2))}
+    >>> L2(0.5)(params, grads), grads["0.W"].tolist()
+    (6.25, [[1.5, -2.0]])
+    """
+
+    strength: float
+    keys: Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_strength(self.strength)
+
+    def __call__(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> float:
+        """Add the penalty's gradient to `grads` in place, and return the penalty."""
+        total = 0.0
+        for w, g in _pairs(params, grads, self.keys):
+            g += self.strength * w
+            total += float((w * w).sum())
+        return self.strength / 2 * total
+
+
+@dataclass(frozen=True)
+class L1:
+    """The penalty λ·Σ|w|: it adds λ·sign(w) to every weight's gradient, and nothing at 0.
+
+    For `fit(penalty=L1(1e-3))`; `strength`, `keys` and what is raised as for [`L2`][reference_impl.generalization.weight_decay.L2].
+    Weights come near 0 with it and swing about it; [`ProximalL1`][reference_impl.generalization.weight_decay.ProximalL1] sets
+    them to 0. Source: Tibshirani 1996, section 1; Goodfellow, Bengio & Courville 2016, eq. (7.18)-(7.20).
+
+    >>> params, grads = {"0.W": np.array([[3.0, -4.0, 0.0]])}, {"0.W": np.zeros((1, 3))}
+    >>> L1(0.5)(params, grads), grads["0.W"].tolist()
+    (3.5, [[0.5, -0.5, 0.0]])
+    """
+
+    strength: float
+    keys: Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_strength(self.strength)
+
+    def __call__(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> float:
+        """Add the penalty's gradient to `grads` in place, and return the penalty."""
+        total = 0.0
+        for w, g in _pairs(params, grads, self.keys):
+            g += self.strength * np.sign(w)
+            total += float(abs(w).sum())
+        return self.strength * total
+
+
+def soft_threshold(w: Any, threshold: Any) -> Any:
+    """The point z that makes ½(z - w)² + t·|z| smallest: w moved towards 0 by t, and 0 if it is nearer than that.
+
+    `threshold` t ≥ 0 is a number, or an array that broadcasts against `w`. NaN stays NaN. Raises ValueError for a
+    negative threshold. Source: Donoho & Johnstone 1994; Parikh & Boyd 2014, section 6.5.2.
+
+    >>> soft_threshold(np.array([3.0, -0.5, -2.0]), 1.0).tolist()
+    [2.0, 0.0, -1.0]
+    """
+    if not np.all(np.asarray(threshold) >= 0):
+        raise ValueError(f"threshold must be 0 or more, got {threshold!r}")
+    return w - np.clip(w, -threshold, threshold)
+
+
+class ProximalL1(Callback):
+    """The L1 penalty as a step of its own: after every update each weight passes the soft threshold `lr` · `strength`.
+
+    For `fit(callbacks=[ProximalL1(1e-3)])`; `strength` and `keys` as for [`L1`][reference_impl.generalization.weight_decay.L1].
+    With `SGD` it is the proximal gradient method, whose fixed points are minima of loss + λ·Σ|w|; the loss in the
+    history is then without the penalty. Source: Beck & Teboulle 2009, eq. (1.4)-(1.5); Duchi & Singer 2009, eq. (2)-(3).
+
+    >>> ProximalL1(1e-3).strength
+    0.001
+    """
+
+    def __init__(self, strength: float, keys: Collection[str] | None = None) -> None:
+        self.strength, self.keys = _check_strength(strength), keys
+
+    def after_step(self, run: Run) -> None:
+        lr = cast(Any, run.optimizer).lr
+        lr = lr(run.optimizer.steps - 1) if callable(lr) else lr
+        for w in _chosen(run.model.params, self.keys).values():
+            w[...] = soft_threshold(w, lr * self.strength)
+
+
+def clip_norm(w: Any, limit: float, axis: int | tuple[int, ...] | None = None) -> Any:
+    """The nearest array whose norm over `axis` is at most `limit`: longer vectors scaled back, others left as they are.
+
+    `limit` > 0; `axis` as in `np.sum`, by default all of `w` is one vector. Shape and dtype stay; squares do not
+    overflow. Raises ValueError for another limit. Source: Parikh & Boyd 2014, section 6.5.1 (a projection).
+
+    >>> clip_norm(np.array([[3.0, 0.3], [4.0, 0.4]]), 1.0, axis=0).tolist()
+    [[0.6000000000000001, 0.3], [0.8, 0.4]]
+    """
+    _check_limit(limit)
+    if not w.size:
+        return w.copy()
+    largest = np.maximum(abs(w).max(axis=axis, keepdims=True), limit)
+    norm, bound = np.sqrt(((w / largest) ** 2).sum(axis=axis, keepdims=True)), limit / largest
+    return w * (bound / np.maximum(norm, bound))
+
+
+class MaxNorm(Callback):
+    """The limit ‖w‖ ≤ `limit` on the incoming weights of every unit, kept after every update.
+
+    For `fit(callbacks=[MaxNorm(3.0)])`. A unit's incoming weights are what the last axis of `W` counts: a column of an
+    affine layer, a filter of a convolution. `keys` as for [`L2`][reference_impl.generalization.weight_decay.L2]. Raises
+    ValueError unless 0 < `limit` < ∞. Source: Srebro & Shraibman 2005; Srivastava et al. 2014, section 5.1.
+
+    >>> MaxNorm(3.0).limit
+    3.0
+    """
+
+    def __init__(self, limit: float, keys: Collection[str] | None = None) -> None:
+        self.limit, self.keys = _check_limit(limit), keys
+
+    def after_step(self, run: Run) -> None:
+        for w in _chosen(run.model.params, self.keys).values():
+            w[...] = clip_norm(w, self.limit, axis=tuple(range(w.ndim - 1)))
+
+
+def shrinkage(curvatures: Any, strength: float) -> Any:
+    """What L2 leaves of the minimum's coordinate along each eigenvector of the Hessian: λᵢ/(λᵢ + λ).
+
+    `curvatures` λᵢ are its eigenvalues, an array or a number, `strength` λ ≥ 0. Their sum over all directions is
+    the effective number of parameters. Raises ValueError unless each λᵢ + λ > 0, without which there is no minimum.
+    Source: Goodfellow, Bengio & Courville 2016, eq. (7.13); Hastie, Tibshirani & Friedman 2009, eq. (3.47) and (3.50).
+
+    >>> shrinkage(np.array([9.0, 1.0, 0.0]), 1.0).tolist()
+    [0.9, 0.5, 0.0]
+    """
+    _check_strength(strength)
+    if not np.all(np.asarray(curvatures + strength) > 0):
+        raise ValueError(f"curvatures plus strength must be positive, got {curvatures!r} and {strength!r}")
+    return curvatures / (curvatures + strength)
+
+
+def weight_keys(params: Mapping[str, Any]) -> list[str]:
+    """The keys of the weights among `params`: those whose last part is `W`.
+
+    >>> weight_keys({"0.W": 1, "0.b": 2, "1.gamma": 3, "W": 4})
+    ['0.W', 'W']
+    """
+    return [key for key in params if key.rpartition(".")[2] == "W"]
+
+
+def _chosen(params: Mapping[str, Any], keys: Collection[str] | None) -> dict[str, Any]:
+    names = weight_keys(params) if keys is None else keys
+    if not names or not set(names) <= params.keys():
+        wanted = "an array W" if keys is None else sorted(keys)
+        raise ValueError(f"params must hold {wanted}, got {sorted(params)}")
+    return {key: params[key] for key in names}
+
+
+def _pairs(params: Mapping[str, Any], grads: Mapping[str, Any], keys: Collection[str] | None) -> list[tuple[Any, Any]]:
+    chosen = _chosen(params, keys)
+    if not chosen.keys() <= grads.keys():
+        raise ValueError(f"grads must hold {sorted(chosen)}, got {sorted(grads)}")
+    return [(w, grads[key]) for key, w in chosen.items()]
+
+
+def _check_strength(strength: float) -> float:
+    if not 0 <= strength < math.inf:
+        raise ValueError(f"strength must be a finite number from 0 up, got {strength!r}")
+    return strength
+
+
+def _check_limit(limit: float) -> float:
+    if not 0 < limit < math.inf:
+        raise ValueError(f"limit must be a finite number above 0, got {limit!r}")
+    return limit

@@ -1,0 +1,308 @@
+"""Newton's method: go to the bottom of the parabola that touches the loss, and see to it that it has one.
+
+Derived in the chapter on [Newton's method][newtons-method].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .line_search import ROUNDING, Objective, Result, backtracking
+
+Fun = Callable[[np.ndarray], Any]
+Grad = Callable[[np.ndarray], Any]
+Product = Callable[[np.ndarray, np.ndarray], Any]
+
+FURTHER = 16  # times the last step leads over the bottom of w², w⁴, … and up again, but on down the slope of w³
+
+
+def newton_step(g: Any, h: Any) -> np.ndarray:
+    """The pure step p with H p = -g: it leads to where the parabola that touches the loss has no slope.
+
+    `g` (…, n) is the gradient, `h` (…, n, n) the Hessian. Raises LinAlgError where the Hessian is singular.
+    Source: Nocedal & Wright 2006, eq. (3.30).
+
+    >>> print(newton_step(np.array([2.0, 6.0]), np.diag([1.0, 2.0])))
+    [-2. -3.]
+    """
+    step: np.ndarray = np.linalg.solve(h, -np.asarray(g)[..., None])[..., 0]
+    return step
+
+
+def positive_shift(h: np.ndarray) -> float:
+    """A μ ≥ 0 for which H + μI is positive definite: 0 if H is, else found by trying Cholesky factorisations.
+
+    `h` (n, n) is symmetric and finite. The first μ is just above what the diagonal demands; it doubles until the
+    factorisation succeeds. Raises LinAlgError if no finite μ does. Source: Nocedal & Wright 2006, algorithm 3.3, with β
+    relative to the size of H.
+
+    >>> positive_shift(np.diag([1.0, 2.0]))
+    0.0
+    >>> 3.0 < positive_shift(np.diag([1.0, -3.0])) < 4.0
+    True
+    """
+    size = float(np.abs(h).max()) or 1.0
+    beta = 1e-3 * size
+    lowest = float(np.diagonal(h).min())
+    mu = 0.0 if lowest > 0 else beta - lowest
+    while np.isfinite(mu):
+        try:
+            factor = np.linalg.cholesky(h + mu * np.eye(len(h)))
+            if np.diagonal(factor).min() ** 2 > len(h) * ROUNDING * size:  # else singular, but for rounding
+                return mu
+        except np.linalg.LinAlgError:
+            pass
+        mu = max(2 * mu, beta)
+    raise np.linalg.LinAlgError("no finite shift makes the matrix positive definite")
+
+
+class Solution(NamedTuple):
+    """What conjugate gradients found: `x`, the `residuals` ‖b - Ax‖ from the start on, and the direction of
+    curvature ≤ 0 at which it stopped, None if it met none."""
+
+    x: np.ndarray
+    residuals: list[float]
+    flat: np.ndarray | None
+
+
+def conjugate_gradient(product: Callable[[np.ndarray], np.ndarray], b: np.ndarray, *, tol: float = 1e-10,
+                       maxiter: int | None = None) -> Solution:
+    """Solve A x = b from 0 with nothing but products A d, for a symmetric A.
+
+    `product(d)` returns A d; `b` is (n,). Stops when ‖b - Ax‖ ≤ `tol`·‖b‖, after `maxiter` steps (n by default), or at a
+    direction d with d·A d ≤ 0, of which a positive definite A has none.
+    Source: Hestenes & Stiefel 1952; Nocedal & Wright 2006, algorithms 5.2 and 7.1.
+
+    >>> A = np.array([[4.0, 1.0], [1.0, 3.0]])
+    >>> x, residuals, flat = conjugate_gradient(lambda d: A @ d, np.array([1.0, 2.0]))
+    >>> print(x.round(6), len(residuals) - 1)
+    [0.090909 0.636364] 2
+    """
+    x, r, d = np.zeros_like(b), b.copy(), b.copy()
+    squared = float(r @ r)
+    residuals = [squared**0.5]
+    for _ in range(len(b) if maxiter is None else maxiter):
+        if residuals[-1] <= tol * residuals[0]:
+            break
+        a_d = product(d)
+        curvature = float(d @ a_d)
+        if not curvature > 0:
+            return Solution(x, residuals, d)
+        x = x + squared / curvature * d
+        r = r - squared / curvature * a_d
+        before, squared = squared, float(r @ r)
+        d = r + squared / before * d
+        residuals.append(squared**0.5)
+    return Solution(x, residuals, None)
+
+
+def hessp_from(grad: Grad) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The product H v from two gradients, (∇f(x + εv) - ∇f(x - εv)) / 2ε: no Hessian is ever formed.
+
+    `grad(x)` is the gradient at `x` (n,). The result is a function of `x` and `v` (n,); its relative error is about
+    ε_machine^⅔ ≈ 4e-11 times the scale of the third derivative. Source: Nocedal & Wright 2006, eq. (8.20).
+
+    >>> product = hessp_from(lambda x: x**3)
+    >>> print(product(np.array([1.0, 2.0]), np.array([1.0, -1.0])).round(6))
+    [  3. -12.]
+    """
+    def product(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        length = float(np.linalg.norm(v))
+        if not length:
+            return np.zeros_like(v)
+        eps = ROUNDING ** (1 / 3) * (1 + float(np.linalg.norm(x))) / length
+        ahead = np.array(grad(x + eps * v), dtype=float)  # a copy: `grad` may use its array again
+        slopes: np.ndarray = (ahead - grad(x - eps * v)) / (2 * eps)
+        return slopes
+
+    return product
+
+
+def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], Any], *, method: str = "shifted",
+           gtol: float = 1e-6, maxiter: int = 1000, callback: Callable[[np.ndarray], object] | None = None) -> Result:
+    """Minimise `fun` from `x0` with the Hessian; converged where every slope is at most `gtol` *and* no curvature is negative.
+
+    `fun(x)`, `grad(x)` (n,) and `hess(x)` (n, n) are the loss at `x` (n,) and its derivatives; `grad=True` says that `fun`
+    returns loss and gradient. `method` is
+
+    - `"shifted"`: H + μI with a μ that makes it positive definite, then backtracking. Safe from any start.
+    - `"line search"`: the Newton direction with backtracking. Gives up where that direction does not lead down.
+    - `"pure"`: the whole step, no questions asked, as the textbooks' first page has it.
+
+    `callback(x)` is called with a copy of each new point. The result counts the Hessians as `nhev`; where it does not end
+    at a minimum `success` is False and `message` says why. Raises ValueError when an argument has a wrong shape, `x0` is
+    not finite, the Hessian is not symmetric, `gtol` ≤ 0 or `maxiter` < 0.
+    Source: Nocedal & Wright 2006, algorithm 3.2 and section 3.4.
+
+    >>> from reference_impl import rosenbrock
+    >>> valley = rosenbrock()
+    >>> result = newton(valley, [-1.2, 1.0], valley.grad, valley.hess)
+    >>> print(result.x.round(6), result.success)
+    [1. 1.] True
+    >>> from reference_impl import saddle
+    >>> newton(saddle(), [1.0, 1.0], saddle().grad, saddle().hess, method="pure").message
+    'the gradient vanishes at a point that is no minimum'
+    """
+    if method not in ("shifted", "line search", "pure"):
+        raise ValueError(f"method must be 'shifted', 'line search' or 'pure', got {method!r}")
+    nhev = 0
+
+    def hessian(x: np.ndarray) -> np.ndarray:
+        nonlocal nhev
+        nhev += 1
+        h = np.array(hess(x.copy()), dtype=float)
+        if h.shape != 2 * x.shape:
+            raise ValueError(f"hess must return shape {2 * x.shape}, got {h.shape}")
+        if not np.isfinite(h).all():
+            raise _Stop("the Hessian is not finite")
+        if (gap := np.abs(h - h.T).max()) > 1e-6 * np.abs(h).max():
+            raise ValueError(f"hess must return a symmetric matrix, got one that differs by {gap:.3g} from its transpose")
+        symmetric: np.ndarray = (h + h.T) / 2
+        return symmetric
+
+    def direction(x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        h = hessian(x)
+        try:
+            return newton_step(g, h + positive_shift(h) * np.eye(len(h)) if method == "shifted" else h)
+        except np.linalg.LinAlgError:
+            raise _Stop("the Hessian is singular: there is no Newton step") from None
+
+    def doubts(x: np.ndarray) -> tuple[float, float, np.ndarray]:
+        values, vectors = np.linalg.eigh(hessian(x))
+        largest = float(np.abs(values).max())
+        return float(values[0]), largest, vectors.T[values <= ROUNDING**0.5 * largest]
+
+    return _descend(Objective(fun, grad), x0, direction, doubts, lambda: nhev, method == "pure", gtol, maxiter, callback)
+
+
+def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: float = 1e-6, maxiter: int = 1000,
+              callback: Callable[[np.ndarray], object] | None = None) -> Result:
+    """Minimise `fun` from `x0` with Hessian-vector products alone: memory for a few vectors, not for a matrix.
+
+    `hessp(x, v)` is H v at `x`, both (n,); [`hessp_from`][reference_impl.optimization.newton.hessp_from] makes one from
+    `grad`. Each step solves H p = -g by conjugate gradients, only as well as it is worth, and leaves at negative curvature
+    with what it has. At the end conjugate gradients from a fixed vector look for negative curvature once more. The result
+    counts the products as `nhev`. Raises ValueError as [`newton`][reference_impl.optimization.newton.newton] does.
+    Source: Nocedal & Wright 2006, algorithm 7.1, with η = min(½, √‖g‖).
+
+    >>> from reference_impl import rosenbrock
+    >>> valley = rosenbrock(50)
+    >>> result = newton_cg(valley, np.zeros(50), valley.grad, hessp_from(valley.grad))
+    >>> float(abs(result.x - 1).max()) < 1e-5, result.success
+    (True, True)
+    """
+    products = 0
+
+    def product_at(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        def product(v: np.ndarray) -> np.ndarray:
+            nonlocal products
+            products += 1
+            h_v = np.array(hessp(x.copy(), v.copy()), dtype=float)
+            if h_v.shape != x.shape:
+                raise ValueError(f"hessp must return shape {x.shape}, got {h_v.shape}")
+            if not np.isfinite(h_v).all():
+                raise _Stop("a Hessian-vector product is not finite")
+            return h_v
+
+        return product
+
+    def direction(x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        product = product_at(x)
+        p, residuals, flat = conjugate_gradient(product, -g, tol=min(0.5, float(np.linalg.norm(g)) ** 0.5))
+        if flat is not None and len(residuals) == 1:  # at the first look: as far down the slope as the curvature's size says
+            return -g * (float(g @ g) / (abs(float(g @ product(g))) or float(g @ g)))
+        return p
+
+    def doubts(x: np.ndarray) -> tuple[float, float, np.ndarray]:
+        product = product_at(x)
+        anywhere = np.sin(np.arange(1.0, len(x) + 1) ** 2)  # at right angles to nothing in particular
+        flat = conjugate_gradient(product, anywhere).flat
+        size = float(np.linalg.norm(product(anywhere)) / np.linalg.norm(anywhere))
+        if flat is None:
+            return size, size, np.empty((0, len(x)))
+        d = flat / np.linalg.norm(flat)
+        return float(d @ product(d)), size, d[None]
+
+    return _descend(Objective(fun, grad), x0, direction, doubts, lambda: products, False, gtol, maxiter, callback)
+
+
+class _Stop(Exception):
+    """There is no next step, and the message says why."""
+
+
+def _descend(objective: Objective, x0: Any, direction: Callable[[np.ndarray, np.ndarray], np.ndarray],
+             doubts: Callable[[np.ndarray], tuple[float, float, np.ndarray]], nhev: Callable[[], int], pure: bool,
+             gtol: float, maxiter: int, callback: Callable[[np.ndarray], object] | None) -> Result:
+    """Step after step along `direction(x, g)` until the gradient vanishes; then ask `doubts` whether it is a minimum."""
+    x = np.array(x0, dtype=float)
+    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
+        raise ValueError(f"x0 must be a non-empty vector of finite numbers, got {x0!r}")
+    if not gtol > 0:
+        raise ValueError(f"gtol must be positive, got {gtol!r}")
+    if maxiter < 0:
+        raise ValueError(f"maxiter must be 0 or more, got {maxiter!r}")
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is reported in the message
+        loss, g, nit = objective.fun(x), objective.grad(x), 0
+        first, before = loss, x
+
+        def result(message: str, success: bool = False) -> Result:
+            return Result(x, loss, nit, objective.nfev, objective.ngev, success, message, nhev())
+
+        try:
+            while True:
+                if loss < -1e30 * (1 + abs(first)):
+                    return result("the loss falls without end: it seems to be unbounded below")
+                if not (np.isfinite(loss) and np.isfinite(g).all()):
+                    return result("the loss or its gradient is not finite")
+                if np.abs(g).max() <= gtol:
+                    if not _is_minimum(objective, x, loss, g, *doubts(x)):
+                        return result("the gradient vanishes at a point that is no minimum")
+                    if objective.fun(x + FURTHER * (x - before)) < loss - 64 * ROUNDING * (1 + abs(loss)):
+                        return result("the gradient is at most gtol, but further along the last step the loss still falls")
+                    return result("the gradient is at most gtol and no negative curvature was found", True)
+                if nit == maxiter:
+                    return result("the iteration limit is reached")
+                p, before = direction(x, g), x
+                if pure:
+                    x = x + p
+                    loss, g = objective.fun(x), objective.grad(x)
+                else:
+                    x, loss, g = _downhill(objective, x, p, loss, g)
+                nit += 1
+                if callback is not None:
+                    callback(x.copy())
+        except _Stop as stop:
+            return result(str(stop))
+
+
+def _downhill(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float,
+              g: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+    """The point, its loss and its gradient after a backtracking search along `p`."""
+    slope = float(g @ p)
+    if not slope < 0:
+        raise _Stop("the step does not lead down: the Hessian is not positive definite")
+    found = backtracking(objective, x, p, loss, slope)
+    if found is not None:
+        t, after = found
+        return x + t * p, after, objective.grad(x + t * p)
+    if -slope <= 1e-8 * abs(loss):  # so near that rounding hides the fall of the loss, not yet that of the gradient
+        near, steps = objective.fun(x + p), objective.grad(x + p)
+        if np.isfinite(near) and np.abs(steps).max() < np.abs(g).max():
+            return x + p, near, steps
+    raise _Stop("the line search found no step that lowers the loss enough")
+
+
+def _is_minimum(objective: Objective, x: np.ndarray, loss: float, g: np.ndarray, lowest: float, largest: float,
+                flat: np.ndarray) -> bool:
+    """False where a curvature is negative beyond rounding, or the loss falls below its tangent along a `flat` direction."""
+    if lowest < -ROUNDING**0.5 * largest:
+        return False
+    size = 1 + float(np.abs(x).max())
+    for d in flat:
+        for step in (1e-3 * size, -1e-3 * size, 1e-5 * size, -1e-5 * size):
+            if objective.fun(x + step * d) < loss + step * float(g @ d) - 64 * ROUNDING * (1 + abs(loss)):
+                return False
+    return True

@@ -1,0 +1,345 @@
+"""Dropout: its layer, and what the chapter says of its expectation, over all masks."""
+
+import numpy as np
+import pytest
+import sympy as sp
+
+from reference_impl.generalization.dropout import Dropout, all_masks, dropout_ridge, mask_probabilities, monte_carlo
+from reference_impl.networks.layers import Affine, Flatten, Layer, ReLU
+from reference_impl.networks.losses import log_softmax, softmax
+from reference_impl.networks.model import Sequential
+from reference_impl.networks.training import fit
+from reference_impl.optimization.sgd import SGD
+
+KEEPS = [0.25, 0.4, 0.5, 0.7, 1.0]
+
+
+def drop(x, keep=0.5, *, inverted=True, seed=0):
+    return Dropout(keep, inverted=inverted).forward(x, train=True, rng=np.random.default_rng(seed))
+
+
+class Given:
+    """A generator whose next uniform numbers make this mask."""
+
+    def __init__(self, mask):
+        self.mask = mask
+
+    def random(self, shape):
+        return np.broadcast_to(np.where(self.mask > 0, 0.0, np.nextafter(1, 0)), shape)
+
+
+# The layer
+
+@pytest.mark.parametrize("keep", [0.25, 0.4, 0.7])
+def test_the_properties_that_the_course_checks(keep):
+    """CS231n's notebook: the means agree, the zeros are 1 - p of all, and there are none at test time."""
+    x = np.random.default_rng(0).normal(10, 1, (500, 500))
+    out, at_test = drop(x, keep), Dropout(keep).forward(x)
+    error = np.sqrt((x**2).mean() * (1 - keep) / keep) / 500
+    assert abs(out.mean() - x.mean()) < 5 * error and (at_test == x).all() and (at_test != 0).all()
+    assert (out == 0).mean() == pytest.approx(1 - keep, abs=5 * np.sqrt(keep * (1 - keep)) / 500)
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+@pytest.mark.parametrize("inverted", [True, False])
+def test_the_backward_pass_is_the_derivative_of_the_forward_pass(keep, inverted):
+    rng = np.random.default_rng(1)
+    x, dout, h = rng.normal(size=(10, 7)), rng.normal(size=(10, 7)), 1e-6
+    layer = Dropout(keep, inverted=inverted)
+    for train in (True, False):
+        def value(at, train=train):
+            return (layer.forward(at, train=train, rng=np.random.default_rng(2)) * dout).sum()
+
+        numeric = np.array([(value(x + h * e) - value(x - h * e)) / (2 * h) for e in np.eye(70).reshape(70, 10, 7)]).reshape(10, 7)
+        value(x)
+        np.testing.assert_allclose(layer.backward(dout), numeric, rtol=0, atol=1e-7)
+
+
+def test_a_pass_at_test_time_replaces_the_mask_of_the_one_before():
+    layer, x = Dropout(0.5), np.ones((4, 4))
+    layer.forward(x, train=True, rng=np.random.default_rng(0))
+    layer.forward(x)
+    assert (layer.backward(x) == x).all()
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+@pytest.mark.parametrize("inverted", [True, False])
+def test_a_factor_of_four_goes_through_bit_for_bit(keep, inverted):
+    x = np.random.default_rng(3).normal(size=(30, 20))
+    np.testing.assert_array_equal(drop(4 * x, keep, inverted=inverted), 4 * drop(x, keep, inverted=inverted))
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_with_keep_one_it_is_the_identity_bit_for_bit(inverted):
+    x = np.random.default_rng(4).normal(size=(30, 20)).astype(np.float32)
+    layer = Dropout(1.0, inverted=inverted)
+    for train in (True, False):
+        out = layer.forward(x, train=train, rng=np.random.default_rng(0))
+        np.testing.assert_array_equal(out, x)
+        np.testing.assert_array_equal(layer.backward(x), x)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("inverted", [True, False])
+@pytest.mark.parametrize("train", [True, False])
+def test_the_dtype_is_kept_and_the_input_left_alone(dtype, inverted, train):
+    x = np.ones((3, 2, 2, 1), dtype)
+    layer = Dropout(0.3, inverted=inverted)
+    out = layer.forward(x, train=train, rng=np.random.default_rng(0))
+    assert out.dtype == dtype == layer.backward(x).dtype and out.shape == x.shape and (x == 1).all()
+
+
+def test_every_example_has_a_mask_of_its_own_and_every_pass_a_new_one():
+    x, rng, layer = np.ones((50, 30)), np.random.default_rng(0), Dropout(0.5)
+    first, second = (layer.forward(x, train=True, rng=rng) for _ in range(2))
+    assert len(np.unique(first, axis=0)) == 50 and (first != second).any()
+
+
+def test_nan_stays_nan_wherever_it_is_and_nothing_is_nothing():
+    assert np.isnan(drop(np.full((5, 5), np.nan))).all()
+    assert drop(np.zeros((0, 4))).shape == (0, 4)
+
+
+def test_a_frozen_dropout_drops_nothing():
+    layer, x = Dropout(0.5), np.ones((4, 4))
+    layer.frozen = True
+    assert (Sequential(layer).forward(x, train=True, rng=np.random.default_rng(0)) == x).all()
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("keep", [0.3, 0.5, 0.9])
+def test_given_its_mask_torch_agrees(keep):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    x = torch.linspace(1, 2, 60, dtype=torch.float64).reshape(6, 10).requires_grad_()
+    theirs = torch.nn.functional.dropout(x, p=1 - keep, training=True)  # their p is what is dropped
+    theirs.sum().backward()
+    layer, values = Dropout(keep), x.detach().numpy()
+    ours = layer.forward(values, train=True, rng=Given(theirs.detach().numpy()))
+    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-14)
+    np.testing.assert_allclose(layer.backward(np.ones((6, 10))), x.grad.numpy(), rtol=1e-14)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: Dropout(0.0), r"keep must lie in \(0, 1\], got 0.0"),
+    (lambda: Dropout(1.5), r"keep must lie in \(0, 1\], got 1.5"),
+    (lambda: Dropout(float("nan")), r"keep must lie in \(0, 1\], got nan"),
+    (lambda: Dropout(0.5).forward(np.ones(3), train=True), "rng must be a numpy.random.Generator when train=True, .* got None"),
+    (lambda: all_masks(-1), r"n must lie in \[0, 20\], .* got -1"),
+    (lambda: all_masks(21), r"n must lie in \[0, 20\], .* got 21"),
+    (lambda: mask_probabilities(all_masks(2), 0), r"keep must lie in \(0, 1\], got 0"),
+    (lambda: dropout_ridge(np.ones((3, 2)), np.ones(3), -0.1), r"keep must lie in \(0, 1\], got -0.1"),
+    (lambda: dropout_ridge(np.ones((3, 2)), np.ones(2), 0.5), r"targets must be as many .* got \(2,\) for \(3, 2\)"),
+    (lambda: dropout_ridge(np.ones(3), np.ones(3), 0.5), r"inputs \(n, features\), got \(3,\) for \(3,\)"),
+    (lambda: monte_carlo(Sequential(), np.ones((1, 1)), 0, np.random.default_rng(0)), "samples must be 1 or more, got 0"),
+])
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_backward_needs_a_forward_pass():
+    with pytest.raises(RuntimeError, match=r"Dropout\.backward needs a forward pass"):
+        Dropout().backward(np.ones(2))
+
+
+def test_it_says_what_it_is():
+    assert repr(Sequential(Dropout(0.8), Dropout(0.5, inverted=False))) == "Sequential(Dropout(keep=0.8), Dropout(keep=0.5, inverted=False))"
+
+
+# Masks and their expectation
+
+@pytest.mark.parametrize("n", [0, 1, 5, 8])
+def test_all_masks_are_all_of_them_once(n):
+    masks = all_masks(n)
+    assert masks.shape == (2**n, n) and len({tuple(mask) for mask in masks}) == 2**n and set(masks.ravel()) <= {0.0, 1.0}
+    assert not masks[0].any() and masks[-1].all()
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_the_probabilities_are_binomial(keep):
+    masks = all_masks(6)
+    chances = mask_probabilities(masks, keep)
+    assert chances.sum() == pytest.approx(1, abs=1e-14)
+    counts = masks.sum(axis=1)
+    for k in range(7):
+        expected = float(sp.binomial(6, k)) * keep**k * (1 - keep) ** (6 - k)
+        assert chances[counts == k].sum() == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+@pytest.mark.parametrize("inverted", [True, False])
+def test_the_layers_mean_is_its_output_at_test_time_and_its_variance_the_chapters(keep, inverted):
+    """The layer itself, run once with every mask."""
+    x, masks = np.array([3.0, -1.0, 0.5, 2.0, 0.0, -4.0]), all_masks(6)
+    chances, layer = mask_probabilities(masks, keep), Dropout(keep, inverted=inverted)
+    outputs = np.array([layer.forward(x, train=True, rng=Given(mask)) for mask in masks])
+    mean = chances @ outputs
+    np.testing.assert_allclose(mean, layer.forward(x), atol=1e-13)
+    variance = x**2 * ((1 - keep) / keep if inverted else keep * (1 - keep))
+    np.testing.assert_allclose(chances @ outputs**2 - mean**2, variance, atol=1e-12)
+
+
+def test_the_two_conventions_are_one_function_and_with_its_own_rate_one_path_bit_for_bit():
+    rng = np.random.default_rng(5)
+    x, y, W = rng.normal(size=(40, 6)), rng.integers(3, size=40), rng.normal(size=(6, 3))
+
+    def trained(inverted, lr):
+        head = Affine(6, 3, rng=np.random.default_rng(0), bias=False)
+        head.params["W"][...] = W if inverted else W / 0.5
+        model = Sequential(Dropout(0.5, inverted=inverted), head)
+        outputs = [model.forward(x), model.forward(x, train=True, rng=np.random.default_rng(1))]
+        fit(model, x, y, SGD(lr=lr), epochs=5, batch_size=16, rng=np.random.default_rng(2))
+        return outputs, model.forward(x)
+
+    (inverted, after), (original, after_original) = trained(True, 0.125), trained(False, 0.125 / 0.5**2)
+    np.testing.assert_array_equal(inverted, original)
+    np.testing.assert_array_equal(after, after_original)
+    assert not np.array_equal(after, trained(False, 0.125)[1])
+
+
+# Where the mean is exact, and where not
+
+def net(seed=6):
+    rng = np.random.default_rng(seed)
+    return rng.random((5, 8)), rng.normal(size=(8, 4)), rng.normal(size=4), all_masks(8)
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_weight_scaling_is_the_renormalised_geometric_mean_over_all_masks(keep):
+    x, W, b, masks = net()
+    chances = mask_probabilities(masks, keep)
+    members = softmax((x * masks[:, None] / keep) @ W + b)
+    product = np.prod(members ** chances[:, None, None], axis=0)
+    total = product.sum(axis=1, keepdims=True)
+    full = softmax(x @ W + b)
+    np.testing.assert_allclose(product / total, full, rtol=1e-12)
+    # ... so its loss is the members' average loss plus log of a number that is at most 1.
+    average = np.tensordot(chances, -np.log(members), axes=1)
+    np.testing.assert_allclose(-np.log(full), average + np.log(total), rtol=1e-10, atol=1e-12)
+    assert (total <= 1 + 1e-12).all() and (-np.log(full) <= average + 1e-12).all()
+
+
+def test_weight_scaling_is_not_the_arithmetic_mean():
+    x, W, b, masks = net()
+    mean = np.tensordot(mask_probabilities(masks, 0.5), softmax((x * masks[:, None] / 0.5) @ W + b), axes=1)
+    assert np.abs(mean - softmax(x @ W + b)).max() > 0.1
+
+
+def test_a_linear_network_with_masks_of_their_own_in_two_layers_has_the_exact_mean_and_with_a_shared_one_has_not():
+    rng = np.random.default_rng(7)
+    x, W, V, masks, keep = rng.normal(size=4), rng.normal(size=(4, 4)), rng.normal(size=4), all_masks(4), 0.6
+    chances = mask_probabilities(masks, keep)
+    scaled = masks / keep
+    outputs = np.einsum("az,bz->ab", (scaled * x) @ W, scaled * V)  # every pair of masks
+    assert chances @ outputs @ chances == pytest.approx(x @ W @ V, rel=1e-12)
+    shared = chances @ np.diagonal(outputs)
+    assert shared == pytest.approx(x @ W @ V + (1 - keep) / keep * x @ (np.diag(W) * V), rel=1e-12)
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_linear_regression_under_dropout_is_ridge(keep):
+    rng = np.random.default_rng(8)
+    X, y, masks = rng.normal(size=(20, 8)) * np.arange(1, 9), rng.normal(size=20), all_masks(8)
+    chances = mask_probabilities(masks, keep)
+    penalty = (1 - keep) / keep * np.diag(X.T @ X)
+
+    def expected(w):
+        return chances @ ((y - (X * masks[:, None] / keep) @ w) ** 2).sum(axis=1)
+
+    for w in rng.normal(size=(5, 8)):
+        assert expected(w) == pytest.approx(((y - X @ w) ** 2).sum() + penalty @ w**2, rel=1e-12)
+    best = dropout_ridge(X, y, keep)
+    np.testing.assert_allclose(best, np.linalg.solve(X.T @ X + np.diag(penalty), X.T @ y), rtol=1e-9)
+    for step in 1e-3 * np.concatenate([np.eye(8), -np.eye(8)]):
+        assert expected(best + step) > expected(best)
+    both = dropout_ridge(X, np.stack([y, -2 * y], axis=1), keep)
+    np.testing.assert_allclose(both, np.stack([best, -2 * best], axis=1), rtol=1e-9)
+
+
+def test_under_the_original_rule_it_is_ridge_for_the_weights_as_the_test_sees_them():
+    """Srivastava et al., section 9.1, by SymPy: two inputs, four masks."""
+    p, y, x1, x2, w1, w2 = sp.symbols("p y x1 x2 w1 w2")
+    loss = sum((p if a else 1 - p) * (p if b else 1 - p) * (y - a * x1 * w1 - b * x2 * w2) ** 2 for a in (0, 1) for b in (0, 1))
+    u1, u2 = p * w1, p * w2
+    ridge = (y - x1 * u1 - x2 * u2) ** 2 + (1 - p) / p * (x1**2 * u1**2 + x2**2 * u2**2)
+    assert sp.simplify(loss - ridge) == 0
+
+
+def test_ridge_with_columns_of_zeros_or_without_dropout_and_too_few_rows_gives_the_shortest_weights():
+    X, y = np.array([[1.0, 0.0, 1.0]]), np.array([2.0])
+    np.testing.assert_allclose(dropout_ridge(X, y, 0.5), [2 / 3, 0, 2 / 3], atol=1e-12)
+    np.testing.assert_allclose(dropout_ridge(X, y, 1.0), [1, 0, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_through_a_relu_the_mean_is_larger_and_by_no_more_than_the_bound(keep):
+    rng, masks = np.random.default_rng(9), all_masks(8)
+    chances = mask_probabilities(masks, keep)
+    for _ in range(50):
+        parts, b = rng.normal(size=8), rng.normal() * 3
+        sums = masks @ parts / keep + b
+        mu, var = parts.sum() + b, (1 - keep) / keep * (parts**2).sum()
+        assert chances @ sums == pytest.approx(mu, abs=1e-12) and chances @ (sums - mu) ** 2 == pytest.approx(var, rel=1e-10)
+        gap = chances @ np.maximum(sums, 0) - max(mu, 0)
+        assert -1e-12 <= gap <= (np.sqrt(mu**2 + var) - abs(mu)) / 2 + 1e-12
+
+
+def test_where_no_mask_changes_the_sign_the_relu_has_no_gap():
+    parts, masks = np.array([1.0, 2.0, 3.0]), all_masks(3)
+    assert mask_probabilities(masks, 0.3) @ np.maximum(masks @ parts / 0.3, 0) == pytest.approx(6)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.5, 0.8])
+def test_the_variance_shift(keep):
+    """Over data and masks together, by enumeration: after dropout, and after the weights behind it."""
+    rng, masks = np.random.default_rng(10), all_masks(5)
+    x, W, chances = rng.random((40, 5)) - 0.2, rng.normal(size=(5, 3)), mask_probabilities(all_masks(5), keep)
+    dropped = x * masks[:, None] / keep
+
+    def variance(values):
+        mean, square = (np.tensordot(chances, (values**power).mean(axis=1), axes=1) for power in (1, 2))
+        return square - mean**2
+
+    noise = (1 - keep) / keep * (x**2).mean(axis=0)
+    np.testing.assert_allclose(variance(dropped), x.var(axis=0) + noise, rtol=1e-10)
+    np.testing.assert_allclose(variance(dropped @ W), (x @ W).var(axis=0) + noise @ W**2, rtol=1e-10)
+    centred = x - x.mean(axis=0)
+    np.testing.assert_allclose(centred.var(axis=0) / variance(centred * masks[:, None] / keep), keep, rtol=1e-10)
+
+
+# Monte Carlo
+
+def test_sampling_converges_to_the_sum_over_all_masks_with_the_predicted_error():
+    x, W, b, masks = net()
+    head = Affine(8, 4, rng=np.random.default_rng(0))
+    head.params["W"][...], head.params["b"][...] = W, b
+    members, chances, samples = softmax((x * masks[:, None] / 0.5) @ W + b), mask_probabilities(masks, 0.5), 4000
+    exact = np.tensordot(chances, members, axes=1)
+    spread = np.sqrt(np.tensordot(chances, (members - exact) ** 2, axes=1))
+    mean, sampled_spread = monte_carlo(Sequential(Dropout(0.5), head), x, samples, np.random.default_rng(1))
+    assert (np.abs(mean - exact) < 4.5 * spread / samples**0.5).all()
+    np.testing.assert_allclose(sampled_spread, spread, rtol=0.1)
+    assert (np.abs(mean - softmax(x @ W + b)) > 4.5 * spread / samples**0.5).any()
+
+
+def test_one_sample_is_the_pass_in_training_and_has_no_spread():
+    rng = np.random.default_rng(11)
+    model, x = Sequential(Affine(3, 9, rng=rng), ReLU(), Dropout(0.4), Affine(9, 2, rng=rng)), rng.normal(size=(5, 3))
+    mean, spread = monte_carlo(model, x, 1, np.random.default_rng(0), predict=lambda scores: scores)
+    np.testing.assert_array_equal(mean, model.forward(x, train=True, rng=np.random.default_rng(0)))
+    assert (spread == 0).all()
+    log = monte_carlo(model, x, 1, np.random.default_rng(0), predict=log_softmax).mean
+    np.testing.assert_allclose(log, log_softmax(mean))
+
+
+def test_only_dropout_is_in_training_while_sampling():
+    class Tells(Layer):
+        def forward(self, x, *, train=False, rng=None):
+            assert not train
+            return x
+
+    x = np.ones((2, 3, 1))
+    plain = monte_carlo(Sequential(Tells(), Flatten(), Tells()), x, 3, np.random.default_rng(0))
+    np.testing.assert_allclose(plain.mean, 1 / 3)
+    assert (plain.spread == 0).all()

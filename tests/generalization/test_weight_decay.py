@@ -1,0 +1,311 @@
+"""Weight decay: the penalties' gradients, the soft threshold and the limit as minimisers, and what the chapter proves."""
+
+import numpy as np
+import pytest
+
+from reference_impl import (
+    SGD,
+    Affine,
+    Conv2D,
+    Flatten,
+    Momentum,
+    ReLU,
+    Sequential,
+    cosine,
+    fit,
+    softmax_cross_entropy,
+)
+from reference_impl.generalization.weight_decay import L1, L2, MaxNorm, ProximalL1, clip_norm, shrinkage, soft_threshold, weight_keys
+from reference_impl.optimization.momentum import momentum
+
+
+def model(seed=0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    return Sequential(Affine(5, 7, rng=rng, dtype=dtype), ReLU(), Affine(7, 3, rng=rng, dtype=dtype))
+
+
+def data(seed=1, n=20):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 5)), rng.integers(0, 3, n)
+
+
+def train(network, optimizer, epochs=10, **options):
+    x, y = data()
+    return fit(network, x, y, optimizer, epochs=epochs, rng=np.random.default_rng(0), batch_size=8, **options)
+
+
+@pytest.mark.parametrize("penalty", [L2(0.3), L1(0.3), L2(0.3, keys=["0.b", "2.W"]), L1(0.0)])
+def test_the_gradient_is_the_penaltys_slope(penalty):
+    params = {key: np.random.default_rng(2).normal(size=w.shape) for key, w in model().params.items()}
+    grads = {key: np.full_like(w, 10.0) for key, w in params.items()}
+    value, step = penalty(params, grads), 1e-6
+    for key, w in params.items():
+        for at in np.ndindex(w.shape):
+            sides = []
+            for moved in (w[at] + step, w[at] - step):
+                changed = params | {key: w.copy()}
+                changed[key][at] = moved
+                sides.append(penalty(changed, {k: np.zeros_like(v) for k, v in params.items()}))
+            assert grads[key][at] - 10 == pytest.approx((sides[0] - sides[1]) / (2 * step), abs=1e-8)
+    assert value == pytest.approx(penalty(params, grads))
+
+
+def test_the_values_are_half_the_squares_and_the_sizes():
+    params = {"0.W": np.array([[3.0, -4.0]]), "0.b": np.array([100.0])}
+    for penalty, value in ((L2(0.5), 6.25), (L1(0.5), 3.5)):
+        grads = {key: np.zeros_like(w) for key, w in params.items()}
+        assert penalty(params, grads) == value
+        assert grads["0.b"] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_dtype_stays(dtype):
+    w = np.array([[1.0, -2.0]], dtype)
+    g = np.zeros_like(w)
+    for penalty in (L2(0.5), L1(0.5)):
+        assert isinstance(penalty({"W": w}, {"W": g}), float)
+    assert g.tolist() == [[1.0, -1.5]] and g.dtype == dtype
+    assert soft_threshold(w, 0.5).dtype == clip_norm(w, 1.0).dtype == shrinkage(abs(w), 1.0).dtype == dtype
+
+
+def test_weights_are_what_is_named_w():
+    rng = np.random.default_rng(0)
+    images = Sequential(Conv2D(1, 2, 3, rng=rng), Flatten(), Affine(8, 3, rng=rng))
+    assert weight_keys(images.params) == ["0.W", "2.W"]
+    assert weight_keys({"W": 0, "0.gamma": 0, "0.beta": 0, "1.V": 0, "1.WW": 0, "W.b": 0}) == ["W"]
+
+
+def test_a_frozen_layer_is_not_penalised():
+    network = model()
+    everything = L2(1.0)(network.params, network.grads)
+    network.layers[0].frozen = True
+    rest = L2(1.0)(network.params, network.grads)
+    assert rest == pytest.approx((network.layers[2].params["W"] ** 2).sum() / 2)
+    assert rest < everything
+
+
+@pytest.mark.parametrize("lr", [0.1, cosine(0.5, 30)])
+def test_for_sgd_the_penalty_is_the_decay(lr):
+    coupled, decayed, strength = model(), model(), 0.05
+    x, y = data()
+    fit(coupled, x, y, SGD(lr=lr), epochs=30, rng=np.random.default_rng(0), batch_size=len(x), penalty=L2(strength))
+    for step in range(30):
+        decayed.backward(softmax_cross_entropy(decayed.forward(x), y)[1])
+        rate = lr(step) if callable(lr) else lr
+        for key, w in decayed.params.items():
+            if key in ("0.W", "2.W"):
+                w *= 1 - rate * strength
+            w -= rate * decayed.grads[key]
+    for key, w in coupled.params.items():
+        np.testing.assert_allclose(w, decayed.params[key], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("curvature", [0.3, 2.0])
+@pytest.mark.parametrize("rho", [0.5, 0.9])
+def test_with_momentum_a_decay_counts_for_a_part_of_the_penalty(curvature, rho):
+    strength, lr = 0.4, 0.05
+    ends = []
+    for decoupled in (False, True):
+        w = v = 0.0
+        for _ in range(4000):
+            g = curvature * (w - 1)
+            w, v = momentum((1 - lr * strength) * w, g, v, lr=lr, rho=rho) if decoupled else momentum(w, g + strength * w, v, lr=lr, rho=rho)
+        ends.append(w)
+    assert ends == pytest.approx([shrinkage(curvature, strength), shrinkage(curvature, (1 - rho) * strength)])
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("rho", [0.0, 0.9])
+def test_the_path_is_that_of_torchs_weight_decay(rho):
+    torch = pytest.importorskip("torch")
+    x, y = data()
+    ours = model()
+    theirs = {key: torch.tensor(w.copy(), requires_grad=True) for key, w in ours.params.items()}
+    groups = [{"params": [theirs[k] for k in weight_keys(theirs)], "weight_decay": 0.1}, {"params": [theirs["0.b"], theirs["2.b"]]}]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=rho)
+    for _ in range(20):
+        optimizer.zero_grad()
+        hidden = torch.relu(torch.tensor(x) @ theirs["0.W"] + theirs["0.b"])
+        torch.nn.functional.cross_entropy(hidden @ theirs["2.W"] + theirs["2.b"], torch.tensor(y)).backward()
+        optimizer.step()
+    fit(ours, x, y, Momentum(lr=0.1, rho=rho), epochs=20, rng=np.random.default_rng(0), batch_size=len(x), penalty=L2(0.1))
+    for key, w in ours.params.items():
+        np.testing.assert_allclose(w, theirs[key].detach().numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.peers
+def test_the_soft_threshold_is_torchs():
+    torch = pytest.importorskip("torch")
+    w = np.random.default_rng(0).normal(size=1000)
+    np.testing.assert_allclose(soft_threshold(w, 0.7), torch.nn.functional.softshrink(torch.tensor(w), 0.7).numpy(), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_soft_threshold_is_the_minimum_among_all_places(seed):
+    rng = np.random.default_rng(seed)
+    places = np.linspace(-4, 4, 8001)
+    for w, t in zip(rng.uniform(-3, 3, 100), rng.uniform(0, 2, 100)):
+        best = places[((places - w) ** 2 / 2 + t * abs(places)).argmin()]
+        assert abs(soft_threshold(w, t) - best) <= 5.1e-4
+
+
+def test_the_soft_threshold_at_its_edges():
+    w = np.array([1.0, -1.0, 0.0, 1e300, -np.inf, np.nan])
+    assert soft_threshold(w, 1.0)[:4].tolist() == [0.0, 0.0, 0.0, 1e300]
+    assert soft_threshold(w, 1.0)[4] == -np.inf and np.isnan(soft_threshold(w, 1.0)[5])
+    np.testing.assert_array_equal(soft_threshold(w, 0.0)[:4], w[:4])
+    assert soft_threshold(w[:4], np.array([0.5, 2.0, 0.0, np.inf])).tolist() == [0.5, 0.0, 0.0, 0.0]
+    assert soft_threshold(np.empty((0, 3)), 1.0).shape == (0, 3)
+
+
+def test_the_proximal_step_ends_where_the_lasso_has_its_minimum():
+    """Where a weight is not 0 the slope is -λ·sign(w); where it is, no steeper than λ."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 8))
+    y = x @ np.array([2.0, -1.0, 0.5, 0, 0, 0, 0, 0]) + 0.3 * rng.standard_normal(60)
+    layer = Affine(8, 1, rng=rng, bias=False)
+
+    def half_square(outputs, targets):
+        error = outputs - targets
+        return float((error**2).mean() / 2), error / len(error)
+
+    fit(Sequential(layer), x, y[:, None], SGD(lr=0.3), epochs=300, rng=rng, batch_size=60, loss=half_square, metric=None,
+        callbacks=[ProximalL1(0.2)])
+    w = layer.params["W"][:, 0]
+    slope, zero = x.T @ (x @ w - y) / 60, w == 0
+    np.testing.assert_allclose(slope[~zero], -0.2 * np.sign(w[~zero]), rtol=0, atol=1e-12)
+    assert (abs(slope[zero]) < 0.2).all() and 3 <= zero.sum() <= 6
+
+
+def test_the_threshold_uses_the_rate_of_the_step_that_was_made():
+    rates = [0.5, 0.125, 0.25]
+    layer = Affine(1, 1, rng=np.random.default_rng(0), std=0.0)
+    layer.params["W"][:] = 4.0
+
+    def flat(outputs, targets):
+        return 0.0, np.zeros_like(outputs)
+
+    fit(Sequential(layer), np.ones((3, 1)), np.ones((3, 1)), SGD(lr=lambda step: rates[step]), epochs=1, rng=np.random.default_rng(0),
+        batch_size=1, loss=flat, metric=None, callbacks=[ProximalL1(1.0)])
+    assert layer.params["W"].item() == 4 - sum(rates)
+    assert layer.params["b"].item() == 0
+
+
+def test_only_the_proximal_step_makes_weights_exactly_zero():
+    by_gradient, proximal = model(), model()
+    train(by_gradient, SGD(lr=0.2), epochs=60, penalty=L1(0.05))
+    train(proximal, SGD(lr=0.2), epochs=60, callbacks=[ProximalL1(0.05)])
+    zeros = [np.mean([(w.params[key] == 0).mean() for key in ("0.W", "2.W")]) for w in (by_gradient, proximal)]
+    assert zeros[0] == 0 and zeros[1] > 0.2
+    assert proximal.params["0.b"].any()
+
+
+def test_clipping_is_the_nearest_point_within_the_limit():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        w, limit = rng.normal(size=3) * 3, rng.uniform(0.1, 4)
+        inside = rng.normal(size=(2000, 3))
+        inside *= (limit * rng.random((2000, 1)) ** 0.2) / np.linalg.norm(inside, axis=1, keepdims=True)
+        clipped = clip_norm(w, limit)
+        assert np.linalg.norm(clipped) <= limit * (1 + 1e-15)
+        assert (np.linalg.norm(inside - w, axis=1) >= np.linalg.norm(clipped - w) - 1e-12).all()
+
+
+def test_what_is_within_the_limit_stays_bit_for_bit():
+    w = np.random.default_rng(0).normal(size=(4, 50))
+    norms = np.linalg.norm(w, axis=0)
+    clipped = clip_norm(w, 2.0, axis=0)
+    np.testing.assert_array_equal(clipped[:, norms < 2], w[:, norms < 2])
+    np.testing.assert_allclose(np.linalg.norm(clipped[:, norms > 2], axis=0), 2.0, rtol=1e-15)
+    assert (norms < 2).any() and (norms > 2).any()
+    np.testing.assert_array_equal(clip_norm(clip_norm(w, 2.0, axis=0), 2.0 * (1 + 1e-15), axis=0), clipped)
+
+
+def test_clipping_at_its_edges():
+    np.testing.assert_allclose(clip_norm(np.array([3e300, -4e300]), 1.0), [0.6, -0.8])
+    np.testing.assert_allclose(clip_norm(np.array([300.0, 400.0], np.float16), 5.0), [3.0, 4.0], rtol=2e-3)  # their squares overflow
+    assert clip_norm(np.zeros(3), 1.0).tolist() == [0, 0, 0]
+    assert clip_norm(np.empty((0, 3)), 1.0, axis=0).shape == (0, 3)
+    assert np.isnan(clip_norm(np.array([np.nan, 1.0]), 1.0)).all()
+
+
+@pytest.mark.peers
+def test_clipping_is_torchs_renorm():
+    torch = pytest.importorskip("torch")
+    w = np.random.default_rng(0).normal(size=(6, 20))
+    np.testing.assert_allclose(clip_norm(w, 2.0, axis=0), torch.renorm(torch.tensor(w), 2, 1, 2.0).numpy(), rtol=1e-6)
+
+
+def test_max_norm_keeps_every_unit_short_and_biases_free():
+    rng = np.random.default_rng(0)
+    images = Sequential(Conv2D(1, 4, 3, rng=rng, std=2.0), ReLU(), Flatten(), Affine(36, 3, rng=rng, std=2.0))
+    longest = []
+
+    class Watch(MaxNorm):
+        def after_step(self, run):
+            super().after_step(run)
+            longest.append([np.sqrt((w**2).sum(axis=tuple(range(w.ndim - 1)))).max() for k, w in run.model.params.items() if k[-1] == "W"])
+
+    fit(images, rng.normal(size=(30, 5, 5, 1)), rng.integers(0, 3, 30), SGD(lr=0.5), epochs=5, rng=rng, batch_size=10, callbacks=[Watch(0.8)])
+    assert len(longest) == 15 and np.max(longest) <= 0.8 * (1 + 1e-12) and np.max(longest) > 0.79
+    assert images.params["3.b"].any()
+
+
+def test_shrinkage_is_ridges_closed_form_in_the_eigenbasis():
+    rng = np.random.default_rng(0)
+    x, y, strength = rng.normal(size=(40, 6)) * [3, 2, 1, 0.5, 0.1, 0], rng.normal(size=40), 0.07
+    hessian, pull = x.T @ x / 40, x.T @ y / 40
+    curvatures, basis = np.linalg.eigh(hessian)
+    ridge = np.linalg.solve(hessian + strength * np.eye(6), pull)
+    least_squares = np.linalg.lstsq(x, y, rcond=None)[0]
+    np.testing.assert_allclose(basis.T @ ridge, shrinkage(curvatures, strength) * (basis.T @ least_squares), rtol=0, atol=1e-12)
+
+
+def test_shrinkage_at_its_edges():
+    curvatures = np.array([0.0, 1e-300, 1.0, 1e300])
+    assert shrinkage(curvatures[1:], 0.0).tolist() == [1, 1, 1]
+    assert shrinkage(curvatures, 1.0)[[0, 2, 3]].tolist() == [0, 0.5, 1]
+    assert shrinkage(4.0, 1.0) == 0.8
+    # A saddle's coordinate, under a penalty that makes a bowl of it: the minimum of -½(w - 1)² + w² is at -1.
+    assert shrinkage(-1.0, 2.0) == -1.0
+
+
+def test_relu_layers_rescaled_are_the_same_function_and_balanced_at_the_penaltys_minimum():
+    network, x = model(), data()[0]
+    before = network.forward(x)
+    network.layers[0].params["W"] *= 16
+    network.layers[0].params["b"] *= 16
+    network.layers[2].params["W"] /= 16
+    np.testing.assert_array_equal(network.forward(x), before)
+    network, (x, y) = model(), data()
+    fit(network, x, y, Momentum(lr=0.2), epochs=400, rng=np.random.default_rng(0), batch_size=len(x), penalty=L2(0.03))
+    first, second = (np.linalg.norm(network.params[key]) for key in weight_keys(network.params))
+    assert first == pytest.approx(second, rel=0.005) and first > 0.5
+
+
+def test_nothing_is_changed_when_an_array_is_missing():
+    params, grads = {"0.W": np.ones(2), "1.W": np.ones(2)}, {"0.W": np.zeros(2)}
+    for penalty in (L2(1.0), L1(1.0)):
+        with pytest.raises(ValueError, match=r"grads must hold \['0.W', '1.W'\], got \['0.W'\]"):
+            penalty(params, grads)
+    assert not grads["0.W"].any()
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: L2(-1.0), "strength must be a finite number from 0 up, got -1.0"),
+    (lambda: L2(float("nan")), "strength must be a finite number from 0 up, got nan"),
+    (lambda: L1(float("inf")), "strength must be a finite number from 0 up, got inf"),
+    (lambda: ProximalL1(-1.0), "strength must be a finite number from 0 up, got -1.0"),
+    (lambda: L2(1.0)({"0.b": np.ones(1)}, {"0.b": np.ones(1)}), r"params must hold an array W, got \['0.b'\]"),
+    (lambda: L1(1.0, keys=["v"])({"W": np.ones(1)}, {"W": np.ones(1)}), r"params must hold \['v'\], got \['W'\]"),
+    (lambda: soft_threshold(np.ones(2), -0.1), "threshold must be 0 or more, got -0.1"),
+    (lambda: soft_threshold(np.ones(2), float("nan")), "threshold must be 0 or more, got nan"),
+    (lambda: clip_norm(np.ones(2), 0.0), "limit must be a finite number above 0, got 0.0"),
+    (lambda: MaxNorm(float("inf")), "limit must be a finite number above 0, got inf"),
+    (lambda: shrinkage(0.0, 0.0), "curvatures plus strength must be positive, got 0.0 and 0.0"),
+    (lambda: shrinkage(np.array([1.0, -2.0]), 1.0), "curvatures plus strength must be positive"),
+    (lambda: shrinkage(1.0, -0.5), "strength must be a finite number from 0 up, got -0.5"),
+])
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
