@@ -265,7 +265,8 @@ def _svg(fig: Drawing, alt: str) -> str:
     ):
         svg = re.sub(pattern, by, svg)
     svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
-    svg = re.sub(r"(?<![#\w.])-?\d+\.\d{3,}(?!\w)", lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), svg)
+    long = re.compile(r"(?<![#\w.])-?\d+\.\d{3,}(?!\w)")  # in tags only: what is written stays as it is
+    svg = re.sub(r"<[^>]+>", lambda tag: long.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), tag[0]), svg)
     # Math is set letter by letter for Matplotlib's own font; words and numbers in it flow in the page's.
     letters = re.compile(r'(<tspan x="[^"]*"( y="[^"]*" style="[^"]*">)[\w.,\xa0]+)</tspan><tspan x="[^"]*"\2([\w.,\xa0])')
     while (merged := letters.sub(r"\1\3", svg)) != svg:

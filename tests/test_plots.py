@@ -31,6 +31,16 @@ def test_svg_is_inline_themed_and_named():
         assert "step" in svg  # words stay words
 
 
+def test_what_is_written_keeps_its_digits():
+    fig, ax = figure()
+    ax.plot([0.0015, 0.0045])
+    ax.set_title("0.0123")
+    result = show(fig, alt="a", caption="c")
+    for text in ("0.0123", "0.0015", "0.0045"):
+        assert f">{text}<" in result.svg and f">{text}<" in result.narrow
+    assert not re.search(r'="[^"<]*\d\.\d{3}', result.svg)  # places are rounded
+
+
 def test_same_bytes_every_time():
     assert drawn() == drawn()
 

@@ -1,0 +1,265 @@
+"""Augmentation: images flipped, cropped, scaled and recoloured by chance, so that a label does not hang on what does not matter.
+
+Derived in the chapter on [data augmentation][data-augmentation].
+
+A batch is (batch, height, width, channels), of which nothing is changed in place: what comes back is new and has its dtype.
+Each image gets its own draw. All that takes `(images, rng)` and, by keyword, what it needs, goes into `fit(augment=…)`:
+`functools.partial` sets the keywords, `compose` puts several in a row. Values are *not* clipped to [0, 1]: inputs may
+be standardised, and a clipped jitter no longer has mean 0. `lambda x, rng: x.clip(0, 1)` is a step that clips.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import not_finite
+
+Augmentation = Callable[[Any, np.random.Generator], Any]
+
+
+def compose(*steps: Augmentation) -> Augmentation:
+    """One augmentation out of several, applied in order with the same `rng`; raises TypeError for a step that is not callable.
+
+    >>> from functools import partial
+    >>> augment = compose(random_flip, partial(random_crop, size=8, pad=1), partial(random_brightness, strength=0.2))
+    >>> augment(np.zeros((5, 8, 8, 1)), np.random.default_rng(0)).shape
+    (5, 8, 8, 1)
+    """
+    for step in steps:
+        if not callable(step):
+            raise TypeError(f"steps must be functions of (images, rng), got {step!r}")
+
+    def augment(images: Any, rng: np.random.Generator) -> Any:
+        for step in steps:
+            images = step(images, rng)
+        return images
+
+    return augment
+
+
+def flip(images: Any) -> Any:
+    """Every image mirrored left to right; twice gives the images back. Any dtype.
+
+    >>> flip(np.array([1, 2, 3]).reshape(1, 1, 3, 1)).ravel().tolist()
+    [3, 2, 1]
+    """
+    _check(images)
+    return images[:, :, ::-1].copy()
+
+
+def random_flip(images: Any, rng: np.random.Generator, probability: float = 0.5) -> Any:
+    """Each image mirrored left to right with `probability`. Any dtype.
+
+    Raises ValueError unless 0 ≤ `probability` ≤ 1. Source: Krizhevsky, Sutskever & Hinton 2012, section 4.1.
+
+    >>> random_flip(np.arange(3).reshape(1, 1, 3, 1), np.random.default_rng(0), probability=1.0).ravel().tolist()
+    [2, 1, 0]
+    """
+    _check(images)
+    if not 0 <= probability <= 1:
+        raise ValueError(f"probability must lie in [0, 1], got {probability!r}")
+    chosen = rng.random(len(images)) < probability
+    return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
+
+
+def random_crop(images: Any, rng: np.random.Generator, size: int | tuple[int, int], pad: int = 0) -> Any:
+    """From each image a piece of `size` pixels, every place equally likely: (batch, height, width, channels). Any dtype.
+
+    `size` is a side or (height, width). `pad` rows and columns of zeros come on every side first: with the images' own
+    size it shifts them by up to `pad` pixels. Raises ValueError for a piece that does not fit.
+    Source: Krizhevsky, Sutskever & Hinton 2012, section 4.1; with padding: He et al. 2016, section 4.2.
+
+    >>> random_crop(np.zeros((5, 32, 48, 3)), np.random.default_rng(0), size=28).shape
+    (5, 28, 28, 3)
+    """
+    _check(images)
+    if isinstance(pad, bool) or not isinstance(pad, int | np.integer) or pad < 0:
+        raise ValueError(f"pad must be a whole number from 0 up, got {pad!r}")
+    images = _padded(images, int(pad))
+    height, width = _size(size, images)
+    tops = rng.integers(0, images.shape[1] - height + 1, len(images))
+    lefts = rng.integers(0, images.shape[2] - width + 1, len(images))
+    rows, columns = tops[:, None] + np.arange(height), lefts[:, None] + np.arange(width)
+    return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None]]
+
+
+def random_scale_crop(images: Any, rng: np.random.Generator, size: int | tuple[int, int], low: float, high: float, pad: float = 0.0) -> Any:
+    """Each image scaled by a factor drawn from [`low`, `high`], then a piece of `size` pixels at a random place.
+
+    Factors are uniform, and so is the place, which may lie between pixels: values are interpolated (bilinear, pixels
+    stand for their centres, no smoothing before an image is made smaller). `pad` pixels of zeros, a fraction too, come on
+    every side first: `low = high = 1` with the images' own size then shifts them by up to `pad`. Floating dtypes.
+
+    Raises ValueError unless 0 < `low` ≤ `high` < ∞, for a negative `pad`, and when a piece at factor `low` does not fit;
+    TypeError for integers. Source: Simonyan & Zisserman 2015, section 3.1 (scale jittering).
+
+    >>> random_scale_crop(np.zeros((5, 32, 48, 3)), np.random.default_rng(0), size=28, low=0.9, high=1.5).shape
+    (5, 28, 28, 3)
+    """
+    _check(images, floating=True)
+    if not 0 < low <= high < math.inf:
+        raise ValueError(f"low and high must be 0 < low <= high, got {low!r} and {high!r}")
+    if not 0 <= pad < math.inf:
+        raise ValueError(f"pad must be a finite number from 0 up, got {pad!r}")
+    sides = _size(size)
+    room = np.array(images.shape[1:3]) + 2 * pad
+    if any(side / low > space * (1 + 1e-12) for side, space in zip(sides, room)):
+        raise ValueError(f"size must be at most low times the padded image, {tuple((room * low).tolist())}, got {sides}")
+    factor = rng.uniform(low, high, len(images))
+    border = math.ceil(pad)
+    at = []
+    for side, space in zip(sides, room):
+        start = rng.random(len(images)) * np.maximum(space - side / factor, 0) + border - pad
+        at.append(start[:, None] + (np.arange(side) + 0.5) / factor[:, None] - 0.5)
+    scaled = _interpolated(_padded(images, border), at[0])
+    return np.ascontiguousarray(_interpolated(scaled.swapaxes(1, 2), at[1]).swapaxes(1, 2))
+
+
+def ten_crop(images: Any, size: int | tuple[int, int]) -> Any:
+    """The four corners and the centre of every image, then the same five mirrored: (10, batch, height, width, channels).
+
+    In the order top left, top right, bottom left, bottom right, centre. Any dtype. Raises ValueError for a piece that
+    does not fit. Source: Krizhevsky, Sutskever & Hinton 2012, section 4.1.
+
+    >>> views = ten_crop(np.arange(9).reshape(1, 3, 3, 1), size=1)
+    >>> views.ravel().tolist()
+    [0, 2, 6, 8, 4, 0, 2, 6, 8, 4]
+    """
+    _check(images)
+    height, width = _size(size, images)
+    down, right = images.shape[1] - height, images.shape[2] - width
+    places = (0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)
+    five = np.stack([images[:, top:top + height, left:left + width] for top, left in places])
+    return np.concatenate([five, five[:, :, :, ::-1]])
+
+
+def average_views(predict: Callable[[Any], Any], views: Any) -> Any:
+    """The mean of `predict` over the first axis of `views` (views, batch, …): (batch, outputs).
+
+    `predict` maps a batch to (batch, outputs), probabilities as a rule. Raises ValueError when there is no view.
+
+    >>> views = np.array([[[1.0]], [[3.0]]])
+    >>> average_views(lambda x: x * x, views).tolist()
+    [[5.0]]
+    """
+    if not len(views):
+        raise ValueError(f"views must hold at least one view, got shape {views.shape}")
+    outputs = predict(views.reshape(-1, *views.shape[2:]))
+    return outputs.reshape(*views.shape[:2], -1).mean(axis=0)
+
+
+def random_brightness(images: Any, rng: np.random.Generator, strength: float) -> Any:
+    """To each image one number added, drawn evenly from [-`strength`, `strength`). Floating dtypes.
+
+    As in TensorFlow; torchvision multiplies instead. Raises ValueError for a negative or infinite strength, TypeError for integers.
+    Source: Howard 2013.
+
+    >>> random_brightness(np.zeros((2, 1, 1, 3)), np.random.default_rng(0), strength=0.5).round(2).tolist()
+    [[[[0.14, 0.14, 0.14]]], [[[-0.23, -0.23, -0.23]]]]
+    """
+    _check(images, floating=True)
+    return images + _even(images, rng, strength)
+
+
+def random_contrast(images: Any, rng: np.random.Generator, strength: float) -> Any:
+    """Each image's distance from its own mean colour scaled by a factor from [1 - `strength`, 1 + `strength`). Floating dtypes.
+
+    The mean of every channel stays. As in TensorFlow; torchvision takes the mean of the grey image. What is raised, and the
+    source, as for [`random_brightness`][reference_impl.generalization.augmentation.random_brightness].
+
+    >>> image = np.array([0.0, 1.0]).reshape(1, 2, 1, 1)
+    >>> random_contrast(image, np.random.default_rng(0), strength=0.5).round(2).ravel().tolist()
+    [-0.07, 1.07]
+    """
+    _check(images, floating=True)
+    # A factor of 1 plus what is drawn: at strength 0 the images come out as they were, to the last bit.
+    return images + _even(images, rng, strength) * (images - images.mean(axis=(1, 2), keepdims=True))
+
+
+@dataclass(frozen=True)
+class ColorPCA:
+    """The colours of a set of images: the `values` (channels,), falling, and `vectors` (channels, channels), columns, of their covariance.
+
+    >>> pixels = np.random.default_rng(0).standard_normal((4, 32, 32, 3)) * [3.0, 1.0, 2.0]
+    >>> ColorPCA.fit(pixels).values.round().tolist()
+    [9.0, 4.0, 1.0]
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+
+    @classmethod
+    def fit(cls, images: Any) -> ColorPCA:
+        """From all pixels of all `images`; raises ValueError when they are not finite, or none."""
+        _check(images, floating=True)
+        pixels = images.reshape(-1, images.shape[3]).astype(float)
+        if not len(pixels) or not np.isfinite(pixels).all():
+            found = not_finite(images) if len(pixels) else f"shape {images.shape}"
+            raise ValueError(f"images must have pixels, and finite ones, got {found}")
+        centred = pixels - pixels.mean(axis=0)
+        values, vectors = np.linalg.eigh(centred.T @ centred / len(pixels))
+        return cls(values[::-1].clip(min=0), vectors[:, ::-1])
+
+    def jitter(self, images: Any, rng: np.random.Generator, sigma: float = 0.1, by_root: bool = True) -> Any:
+        """To every image one colour added: Σᵢ aᵢ √λᵢ pᵢ, with each aᵢ normal with standard deviation `sigma`.
+
+        The added colours have covariance σ² times that of the images' colours. `by_root=False` is the paper's formula,
+        with λᵢ instead of its root: σ² times the *square* of that covariance, which depends on the unit of the pixels.
+
+        Raises ValueError for a negative or infinite `sigma` and other channels, TypeError for integers.
+        Source: Krizhevsky, Sutskever & Hinton 2012, section 4.1.
+
+        >>> colours = ColorPCA(np.array([4.0, 1.0]), np.eye(2))
+        >>> colours.jitter(np.zeros((1, 1, 1, 2)), np.random.default_rng(0)).round(3).ravel().tolist()
+        [0.025, -0.013]
+        """
+        _check(images, floating=True)
+        if not 0 <= sigma < math.inf:
+            raise ValueError(f"sigma must be a finite number from 0 up, got {sigma!r}")
+        if images.shape[3] != len(self.values):
+            raise ValueError(f"images must have {len(self.values)} channels, got shape {images.shape}")
+        lengths = np.sqrt(self.values) if by_root else self.values
+        drawn = sigma * rng.standard_normal((len(images), len(lengths)))
+        return images + ((drawn * lengths) @ self.vectors.T)[:, None, None].astype(images.dtype)
+
+
+def _check(images: Any, *, floating: bool = False) -> None:
+    if getattr(images, "ndim", None) != 4:
+        raise ValueError(f"images must be (batch, height, width, channels), got shape {np.shape(images)}")
+    if floating and images.dtype.kind != "f":
+        raise TypeError(f"images must have a floating dtype, got {images.dtype}: divide bytes by 255 first")
+
+
+def _size(size: int | tuple[int, int], images: Any = None) -> tuple[int, int]:
+    sides = size if isinstance(size, tuple) else (size, size)
+    if len(sides) != 2 or any(isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1 for n in sides):
+        raise ValueError(f"size must be a whole number from 1 up, or two, got {size!r}")
+    if images is not None and (sides[0] > images.shape[1] or sides[1] > images.shape[2]):
+        raise ValueError(f"size must be at most {images.shape[1]} by {images.shape[2]}, got {sides}")
+    return int(sides[0]), int(sides[1])
+
+
+def _padded(images: Any, pad: int) -> Any:
+    return np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else images
+
+
+def _even(images: Any, rng: np.random.Generator, strength: float) -> Any:
+    """One number an image, drawn evenly from [-strength, strength)."""
+    if not 0 <= strength < math.inf:
+        raise ValueError(f"strength must be a finite number from 0 up, got {strength!r}")
+    return (strength * (2 * rng.random((len(images), 1, 1, 1)) - 1)).astype(images.dtype)
+
+
+def _interpolated(images: Any, at: Any) -> Any:
+    """Each image's rows at the fractional places `at` (batch, rows), linear between its pixels, the outermost beyond them."""
+    at = at.clip(0, images.shape[1] - 1)
+    before = np.floor(at).astype(np.intp)
+    after = np.minimum(before + 1, images.shape[1] - 1)
+    n, part = np.arange(len(images))[:, None], (at - before)[:, :, None, None].astype(images.dtype)
+    first = images[n, before]
+    return first + part * (images[n, after] - first)

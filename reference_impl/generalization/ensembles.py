@@ -1,0 +1,210 @@
+"""Ensembles: several models, or several moments of one, averaged; and what the average is worth.
+
+Derived in the chapter on [ensembles][ensembles].
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..networks.layers import check_count
+from ..networks.losses import softmax
+from ..networks.model import Sequential
+from ..networks.training import Callback, Run
+
+
+class Ambiguity(NamedTuple):
+    """Mean squared errors: the `ensemble`'s, its `members`' on average, and how far they lie from it, the `ambiguity`."""
+
+    ensemble: float
+    members: float
+    ambiguity: float
+
+
+def ambiguity(predictions: Any, targets: Any, weights: Any = None) -> Ambiguity:
+    """The squared error of an average, taken apart: `ensemble` = `members` - `ambiguity`, whatever the predictions.
+
+    `predictions` is (members, …), `targets` (…), the shape of one member's; means run over all its elements.
+    `weights` (members,), not negative, are divided by their sum; by default all members count alike.
+    The three are computed each by itself, so that the identity can be seen to hold.
+    Raises ValueError for other shapes, nothing to average, and weights that are negative, not finite or all 0.
+    Source: Krogh & Vedelsby 1995, section 2.
+
+    >>> ambiguity(np.array([[1.0], [5.0]]), np.array([2.0]))
+    Ambiguity(ensemble=1.0, members=5.0, ambiguity=4.0)
+    """
+    if predictions.ndim < 1 or not predictions.size or targets.shape != predictions.shape[1:]:
+        raise ValueError(f"targets must have the shape of each of the predictions, some, got {targets.shape} for {predictions.shape}")
+    weights = np.ones(len(predictions)) if weights is None else np.asarray(weights, dtype=float)
+    if weights.shape != predictions.shape[:1]:
+        raise ValueError(f"weights must be as many as the members, ({len(predictions)},), got {weights.shape}")
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        raise ValueError(f"weights must be finite and not negative, and not all 0, got {weights}")
+    weights = (weights / weights.sum()).reshape(-1, *[1] * targets.ndim)
+    mean = (weights * predictions).sum(axis=0)
+    return Ambiguity(
+        float(((mean - targets) ** 2).mean()),
+        float((weights * (predictions - targets) ** 2).sum(axis=0).mean()),
+        float((weights * (predictions - mean) ** 2).sum(axis=0).mean()),
+    )
+
+
+def average(models: Sequence[Sequential], x: Any) -> Any:
+    """The mean of the class probabilities that the models give to a batch `x`: (batch, classes).
+
+    Each model runs as at test time, and its outputs are scores. Raises ValueError when there is no model.
+    Source: Goodfellow, Bengio & Courville 2016, section 7.11.
+
+    >>> from reference_impl import Affine
+    >>> rng = np.random.default_rng(0)
+    >>> models = [Sequential(Affine(64, 10, rng=rng)) for _ in range(5)]
+    >>> average(models, np.ones((3, 64))).shape
+    (3, 10)
+    """
+    if not models:
+        raise ValueError(f"models must hold one model or more, got {models!r}")
+    total = softmax(models[0].forward(x))
+    for model in models[1:]:
+        total += softmax(model.forward(x))
+    total /= len(models)
+    return total
+
+
+def correlated_variance(variance: Any, correlation: Any, members: Any) -> Any:
+    """The variance of the mean of M numbers of one `variance` σ² and one `correlation` ρ: σ² (ρ + (1 - ρ) / M).
+
+    Numbers or arrays that broadcast; `members` is M. Raises ValueError when `members` < 1, `variance` < 0, or
+    `correlation` is above 1 or below -1 / (M - 1), where no such numbers exist.
+    Source: Hastie, Tibshirani & Friedman 2009, eq. (15.1).
+
+    >>> correlated_variance(4.0, 0.25, 3)
+    2.0
+    """
+    if not np.all(np.asarray(members) >= 1):
+        raise ValueError(f"members must be 1 or more, got {members!r}")
+    if not np.all(np.asarray(variance) >= 0):
+        raise ValueError(f"variance must be 0 or more, got {variance!r}")
+    share = correlation + (1 - correlation) / members
+    if not (np.all(np.asarray(share) >= -1e-12) and np.all(np.abs(correlation) <= 1)):
+        raise ValueError(f"correlation must lie in [-1 / (members - 1), 1], got {correlation!r} for members {members!r}")
+    return variance * share
+
+
+class Snapshots(Callback):
+    """A copy of the model's weights and buffers after every `every` steps: members of an ensemble, for one run's price.
+
+    Meant for [`cyclic`][reference_impl.cyclic] with the same number of steps: each copy is taken where the rate is
+    lowest, before it jumps. `states` holds them, the oldest first; a new run begins with none.
+    Raises ValueError when `every` is no whole number from 1 up. Source: Huang et al. 2017, section 3.
+
+    >>> from reference_impl import SGD, Affine, cyclic, fit
+    >>> rng = np.random.default_rng(0)
+    >>> model, snapshots = Sequential(Affine(1, 2, rng=rng)), Snapshots(every=5)
+    >>> x, labels = np.ones((10, 1)), np.zeros(10, dtype=int)
+    >>> history = fit(model, x, labels, SGD(lr=cyclic(0.1, steps=5)), epochs=15, rng=rng, callbacks=[snapshots])
+    >>> len(snapshots.states), average(snapshots.models(model), x).shape
+    (3, (10, 2))
+    """
+
+    def __init__(self, every: int) -> None:
+        check_count("every", every)
+        self.every = every
+        self.states: list[dict[str, Any]] = []
+
+    def after_step(self, run: Run) -> None:
+        if run.step == 1:  # whatever it has seen before was another run
+            self.states = []
+        if run.step % self.every == 0:
+            self.states.append(run.model.state_dict())
+
+    def models(self, model: Sequential) -> list[Sequential]:
+        """One copy of `model` for each snapshot, with its weights and buffers."""
+        members = [copy.deepcopy(model) for _ in self.states]
+        for member, state in zip(members, self.states):
+            member.load_state_dict(state)
+        return members
+
+    def state_dict(self) -> dict[str, Any]:
+        return {f"{i}/{key}": array for i, state in enumerate(self.states) for key, array in state.items()}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        states: dict[int, dict[str, Any]] = {}
+        for name, array in saved.items():
+            i, _, key = name.partition("/")
+            states.setdefault(int(i), {})[key] = np.array(array)
+        self.states = [states[i] for i in sorted(states)]
+
+
+class WeightAverage(Callback):
+    """The average of the weights after the steps from `start` on; those k steps old count `decay`**k as much as the last.
+
+    `decay` = 1 is Polyak's average, in which all count alike; below 1 it is an exponential moving average. After n
+    weights, w the last of them,
+
+        average ← average + (w - average) · (1 - decay) / (1 - decay**n),
+
+    where the fraction is 1/n for `decay` = 1. So the weights of all n add up to 1 from the first step on, as in Adam.
+    PyTorch's `get_ema_multi_avg_fn` has 1 - `decay` at every step but the first, and leaves `decay`**(n - 1) to the first weights.
+
+    The average is in float64, whatever the model's dtype. Buffers are not averaged: after batch norm the running
+    statistics belong to other weights than these, and want a few forward passes in training over the data.
+    A new run begins a new average. Raises ValueError for `decay` outside (0, 1] and `start` < 1.
+    Source: Polyak & Juditsky 1992, eq. (2), from step 1 on; Izmailov et al. 2018, algorithm 1, for the buffers.
+
+    >>> from reference_impl import SGD, Affine, fit
+    >>> rng = np.random.default_rng(0)
+    >>> model, averaged = Sequential(Affine(1, 2, rng=rng)), WeightAverage(decay=0.9)
+    >>> x, labels = np.ones((10, 1)), np.zeros(10, dtype=int)
+    >>> history = fit(model, x, labels, SGD(lr=0.1), epochs=5, rng=rng, callbacks=[averaged])
+    >>> averaged.count, averaged.model(model).forward(x).shape
+    (5, (10, 2))
+    """
+
+    def __init__(self, decay: float = 1.0, *, start: int = 1) -> None:
+        if not 0 < decay <= 1:
+            raise ValueError(f"decay must lie in (0, 1], got {decay!r}")
+        check_count("start", start)
+        self.decay, self.start = decay, start
+        self._forget()
+
+    def _forget(self) -> None:
+        self.weights: dict[str, Any] = {}
+        self.count = 0
+
+    def after_step(self, run: Run) -> None:
+        if run.step == 1:  # whatever it has seen before was another run
+            self._forget()
+        if run.step < self.start:
+            return
+        self.count += 1
+        part = 1 / self.count if self.decay == 1 else (1 - self.decay) / (1 - self.decay**self.count)
+        for key, array in run.model.params.items():
+            if self.count == 1:
+                self.weights[key] = array.astype(np.float64)
+            else:
+                self.weights[key] += part * (array - self.weights[key])
+
+    def model(self, model: Sequential) -> Sequential:
+        """A copy of `model` with the averaged weights, and with its own buffers.
+
+        Raises RuntimeError when there is no average yet, ValueError when `model` has other parameters.
+        """
+        if not self.count:
+            raise RuntimeError(f"WeightAverage must have seen a step from start={self.start} on, got none")
+        own = model.params
+        if own.keys() != self.weights.keys():
+            raise ValueError(f"model must have the parameters {sorted(self.weights)} that were averaged, got {sorted(own)}")
+        averaged = copy.deepcopy(model)
+        averaged.load_state_dict(model.state_dict() | {key: array.astype(own[key].dtype) for key, array in self.weights.items()})
+        return averaged
+
+    def state_dict(self) -> dict[str, Any]:
+        return {f"weights/{key}": array.copy() for key, array in self.weights.items()} | {"count": self.count}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        self.weights = {key.removeprefix("weights/"): np.array(array) for key, array in saved.items() if key.startswith("weights/")}
+        self.count = int(saved["count"])

@@ -1,0 +1,410 @@
+"""Ensembles: the exact decompositions, the two callbacks against their definitions and PyTorch, and runs that are resumed."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from reference_impl import (
+    SGD,
+    Affine,
+    Momentum,
+    ReLU,
+    Sequential,
+    constant,
+    cyclic,
+    digits,
+    ema,
+    fit,
+    polyak_average,
+    softmax,
+)
+from reference_impl.generalization.ensembles import Snapshots, WeightAverage, ambiguity, average, correlated_variance
+
+DATA = digits(0)
+X, Y = DATA.inputs[:60], DATA.labels[:60]
+
+
+def network(seed=0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    return Sequential(Affine(64, 8, rng=rng, dtype=dtype), ReLU(), Affine(8, 10, rng=rng, dtype=dtype))
+
+
+def run(*callbacks, epochs=4, optimizer=None, model=None, **more):
+    model = model or network()
+    fit(model, X, Y, optimizer or Momentum(lr=0.1), epochs=epochs, batch_size=20, rng=np.random.default_rng(1), callbacks=callbacks, **more)
+    return model
+
+
+def follow(callback, path):
+    """Show `callback` the weights of `path` (steps, n), one after the other; a model whose weights are the last."""
+    model = Sequential(Affine(1, path.shape[1], rng=np.random.default_rng(0), bias=False, dtype=path.dtype))
+    for step, w in enumerate(path, start=1):
+        model.params["0.W"][0] = w
+        callback.after_step(SimpleNamespace(model=model, step=step))
+    return model
+
+
+def averages(callback, path):
+    """The callback's average after each step of a path."""
+    return np.array([follow(callback, path[:count]) and callback.weights["0.W"][0].copy() for count in range(1, len(path) + 1)])
+
+
+# The squared error
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("shape", [(1,), (7, 3), (2, 5, 4), ()])
+def test_the_ensembles_error_is_the_members_less_the_ambiguity(seed, shape):
+    rng = np.random.default_rng(seed)
+    predictions, targets = rng.normal(size=(6, *shape)) * 10 ** rng.uniform(-3, 3), rng.normal(size=shape)
+    for weights in (None, rng.random(6), np.eye(6)[2], [1, 0, 2, 0, 0, 5]):
+        found = ambiguity(predictions, np.asarray(targets), weights)
+        assert found.ensemble == pytest.approx(found.members - found.ambiguity, rel=1e-12, abs=1e-12 * found.members)
+        assert 0 <= found.ambiguity <= found.members * (1 + 1e-12)
+
+
+def test_the_three_terms_are_what_they_say():
+    predictions, targets = np.random.default_rng(0).normal(size=(5, 40, 3)), np.random.default_rng(1).normal(size=(40, 3))
+    found, mean = ambiguity(predictions, targets), predictions.mean(axis=0)
+    assert found.ensemble == pytest.approx(((mean - targets) ** 2).mean(), rel=1e-13)
+    assert found.members == pytest.approx(((predictions - targets) ** 2).mean(), rel=1e-13)
+    assert found.ambiguity == pytest.approx(predictions.var(axis=0).mean(), rel=1e-13)
+
+
+def test_the_ambiguity_needs_no_targets():
+    predictions = np.random.default_rng(0).normal(size=(5, 40))
+    assert ambiguity(predictions, np.zeros(40)).ambiguity == ambiguity(predictions, np.full(40, 1e6)).ambiguity
+
+
+def test_weights_count_by_their_ratio_and_a_weight_is_so_many_copies():
+    predictions, targets = np.random.default_rng(0).normal(size=(3, 20)), np.zeros(20)
+    weighted = ambiguity(predictions, targets, [1, 2, 1])
+    assert weighted == ambiguity(predictions, targets, [0.25, 0.5, 0.25])
+    np.testing.assert_allclose(weighted, ambiguity(predictions[[0, 1, 1, 2]], targets), rtol=1e-13)
+
+
+def test_equal_members_have_no_ambiguity():
+    one = np.random.default_rng(0).normal(size=20)
+    found = ambiguity(np.stack([one] * 4), np.zeros(20))
+    assert found.ambiguity == 0 and found.ensemble == found.members == pytest.approx((one**2).mean(), rel=1e-14)
+
+
+def test_a_nan_is_seen():
+    assert np.isnan(ambiguity(np.array([[np.nan], [1.0]]), np.zeros(1))).all()
+
+
+# Averages of probabilities
+
+
+def test_an_ensemble_of_one_model_is_that_model_bit_for_bit():
+    model = network()
+    probabilities = softmax(model.forward(X))
+    for copies in (1, 2, 4):  # sums of powers of two do not round
+        np.testing.assert_array_equal(average([model] * copies, X), probabilities)
+
+
+def test_the_average_is_a_distribution_and_its_order_is_no_matter():
+    models = [network(seed) for seed in range(5)]
+    mean = average(models, X)
+    np.testing.assert_allclose(mean.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(average(models[::-1], X), mean, rtol=1e-13)
+
+
+def test_the_log_of_the_mean_is_never_worse_than_the_mean_of_the_logs():
+    models, rows = [network(seed) for seed in range(7)], np.arange(len(X))
+    members = np.mean([-np.log(softmax(m.forward(X)))[rows, Y] for m in models], axis=0)
+    ensemble = -np.log(average(models, X))[rows, Y]
+    assert (ensemble <= members).all() and ensemble.mean() < members.mean() - 0.01
+
+
+def test_the_average_keeps_single_precision():
+    models = [network(seed, np.float32) for seed in range(3)]
+    assert average(models, X.astype(np.float32)).dtype == np.float32
+
+
+# Variance
+
+
+@pytest.mark.parametrize("rho", [-0.2, 0.0, 0.3, 1.0])
+@pytest.mark.parametrize("members", [1, 2, 6])
+def test_the_variance_of_the_mean_is_the_quadratic_form_of_the_covariance(rho, members):
+    covariance = 2.5 * (rho * np.ones((members, members)) + (1 - rho) * np.eye(members))
+    share = np.full(members, 1 / members)
+    assert correlated_variance(2.5, rho, members) == pytest.approx(share @ covariance @ share, rel=1e-12, abs=1e-15)
+
+
+def test_the_correlation_is_the_floor():
+    variances = correlated_variance(4.0, 0.3, np.arange(1, 2000))
+    assert (np.diff(variances) < 0).all() and variances[0] == 4.0
+    assert variances[-1] == pytest.approx(4.0 * 0.3, rel=1e-2) and variances[-1] > 4.0 * 0.3
+
+
+def test_the_most_negative_correlation_leaves_nothing():
+    assert correlated_variance(4.0, -0.25, 5) == pytest.approx(0, abs=1e-12)
+
+
+def test_numbers_with_a_part_in_common_obey_it():
+    """The part in common, as of networks with the same data, has nine tenths of the variance: the correlation."""
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(size=(40_000, 1)) * 3, rng.normal(size=(40_000, 8))
+    said = shared + own
+    for count in (1, 2, 8):
+        assert said[:, :count].mean(axis=1).var() == pytest.approx(correlated_variance(10.0, 0.9, count), rel=0.03)
+
+
+# Snapshots
+
+
+def test_snapshots_are_the_weights_at_the_end_of_each_cycle():
+    snapshots = Snapshots(every=6)
+    model = run(snapshots, optimizer=SGD(lr=cyclic(0.2, steps=6)))
+    assert len(snapshots.states) == 2
+    early, late = snapshots.models(model)
+    np.testing.assert_array_equal(late.forward(X), model.forward(X))
+    np.testing.assert_array_equal(early.forward(X), run(epochs=2, optimizer=SGD(lr=cyclic(0.2, steps=6))).forward(X))
+    assert np.abs(early.forward(X) - late.forward(X)).max() > 0.1
+
+
+def test_a_snapshot_is_a_copy():
+    snapshots = Snapshots(every=12)
+    model = run(snapshots)
+    before = snapshots.states[0]["0.W"].copy()
+    model.params["0.W"][:] = 0
+    snapshots.models(model)[0].params["0.W"][:] = 7
+    np.testing.assert_array_equal(snapshots.states[0]["0.W"], before)
+
+
+def test_an_incomplete_cycle_leaves_no_snapshot_and_a_new_run_none_of_the_old():
+    snapshots = Snapshots(every=5)
+    run(snapshots)
+    run(snapshots)
+    assert len(snapshots.states) == 2
+    run(snapshots, epochs=1)
+    assert snapshots.states == []
+    assert snapshots.models(network()) == []
+
+
+def test_snapshots_more_than_ten_keep_their_order():
+    snapshots, again = Snapshots(every=1), Snapshots(every=1)
+    run(snapshots)
+    again.load_state_dict(snapshots.state_dict())
+    assert len(again.states) == 12
+    for ours, theirs in zip(again.states, snapshots.states):
+        np.testing.assert_array_equal(ours["0.W"], theirs["0.W"])
+
+
+# Averages of weights
+
+
+PATH = np.random.default_rng(5).normal(size=(40, 3))
+
+
+def test_with_decay_one_it_is_polyaks_average():
+    np.testing.assert_allclose(averages(WeightAverage(), PATH), polyak_average(PATH), rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("decay", [0.01, 0.5, 0.9, 0.999])
+def test_below_it_is_the_corrected_moving_average(decay):
+    from_zero = ema(np.concatenate([np.zeros((1, 3)), PATH]), decay)[1:]
+    corrected = from_zero / (1 - decay ** np.arange(1, len(PATH) + 1))[:, None]
+    np.testing.assert_allclose(averages(WeightAverage(decay), PATH), corrected, rtol=1e-9, atol=1e-14)
+
+
+def test_the_shares_of_all_weights_add_up_to_one_from_the_first_step_on():
+    for decay in (0.3, 0.99, 1.0):
+        shares = averages(WeightAverage(decay), np.eye(12))
+        np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-12)
+        np.testing.assert_allclose(shares[-1, :-1] / shares[-1, 1:], decay, rtol=1e-12)
+
+
+def test_a_decay_next_to_one_is_polyaks_average_nearly():
+    np.testing.assert_allclose(averages(WeightAverage(1 - 1e-9), PATH), polyak_average(PATH), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("decay", [1e-300, 0.3, 0.999, 1.0])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_average_of_constant_weights_is_constant_bit_for_bit(decay, dtype):
+    path = np.repeat(np.array([[0.1, -1e-3, 3e4]], dtype), 50, axis=0)
+    averaged = WeightAverage(decay)
+    model = follow(averaged, path)
+    np.testing.assert_array_equal(averaged.model(model).params["0.W"], path[:1])
+    assert averaged.model(model).params["0.W"].dtype == dtype
+
+
+def test_it_begins_at_start():
+    averaged = WeightAverage(start=11)
+    follow(averaged, PATH)
+    assert averaged.count == 30
+    np.testing.assert_allclose(averaged.weights["0.W"][0], PATH[10:].mean(axis=0), rtol=1e-12)
+
+
+def test_half_precision_does_not_stand_still():
+    path = np.ones((3000, 1), np.float16)
+    path[0] = 0
+    averaged = WeightAverage()
+    follow(averaged, path)
+    assert averaged.weights["0.W"].item() == pytest.approx(2999 / 3000, rel=1e-12)
+
+
+def test_weights_that_move_no_more_are_their_own_average():
+    averaged = WeightAverage(0.9, start=7)
+    model = network()
+    run(averaged, model=model, optimizer=SGD(lr=constant(1e-300)))
+    np.testing.assert_array_equal(averaged.model(model).forward(X), model.forward(X))
+
+
+def test_frozen_layers_and_the_model_itself_stay_as_they_are():
+    model, averaged = network(), WeightAverage()
+    model.layers[0].frozen = True
+    run(averaged, model=model)
+    last, mean = model.state_dict(), averaged.model(model)
+    assert set(averaged.weights) == {"2.W", "2.b"}
+    np.testing.assert_array_equal(mean.layers[0].params["W"], last["0.W"])
+    assert np.abs(mean.params["2.W"] - last["2.W"]).max() > 1e-4
+    mean.params["2.W"][:] = 0
+    np.testing.assert_array_equal(model.params["2.W"], last["2.W"])
+    assert averaged.weights["2.W"].any()
+
+
+def test_a_new_run_begins_a_new_average():
+    averaged = WeightAverage(0.9)
+    run(averaged, epochs=2)
+    run(averaged)
+    fresh = WeightAverage(0.9)
+    run(fresh)
+    assert averaged.count == fresh.count == 12
+    np.testing.assert_array_equal(averaged.weights["0.W"], fresh.weights["0.W"])
+
+
+@pytest.mark.peers
+def test_with_decay_one_it_is_torchs_averaged_model():
+    torch = pytest.importorskip("torch")
+    theirs = _torch_average(torch, None)
+    np.testing.assert_allclose(averages(WeightAverage(), PATH)[-1], theirs, rtol=1e-12)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("decay", [0.5, 0.95])
+def test_torchs_moving_average_is_ours_with_more_of_the_first_weights(decay):
+    torch = pytest.importorskip("torch")
+    theirs = _torch_average(torch, torch.optim.swa_utils.get_ema_multi_avg_fn(decay))
+    early = decay ** len(PATH)
+    np.testing.assert_allclose((1 - early) * averages(WeightAverage(decay), PATH)[-1] + early * PATH[0], theirs, rtol=1e-9)
+
+
+def _torch_average(torch, multi_avg_fn):
+    layer = torch.nn.Linear(3, 1, bias=False, dtype=torch.float64)
+    averaged = torch.optim.swa_utils.AveragedModel(layer, multi_avg_fn=multi_avg_fn)
+    for w in PATH:
+        with torch.no_grad():
+            layer.weight[0] = torch.from_numpy(w)
+        averaged.update_parameters(layer)
+    return averaged.module.weight[0].detach().numpy()
+
+
+# Runs that are resumed
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_resumed_run_gathers_the_same_bit_for_bit(tmp_path, stop):
+    def gather():
+        return Snapshots(every=4), WeightAverage(0.9), WeightAverage(start=8)
+
+    whole, parts = gather(), gather()
+    model = run(*whole)
+    file = tmp_path / "run.npz"
+    run(*parts, epochs=stop, checkpoint=file)
+    parts = gather()
+    resumed = run(*parts, checkpoint=file, resume=True)
+    np.testing.assert_array_equal(resumed.forward(X), model.forward(X))
+    for ours, theirs in zip(parts, whole):
+        a, b = ours.state_dict(), theirs.state_dict()
+        assert list(a) == list(b) and len(a) > 4
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_a_run_resumed_within_an_epoch_gathers_the_same(tmp_path):
+    class Cut(Exception):
+        pass
+
+    class Cutter(Snapshots):
+        def after_step(self, run):
+            if run.step == 8:
+                raise Cut
+            super().after_step(run)
+
+    Cutter.__name__ = "Snapshots"  # the checkpoint remembers what kinds of callbacks there were
+    whole, averaged = Snapshots(every=2), WeightAverage(0.9)
+    run(whole, averaged)
+    file = tmp_path / "run.npz"
+    with pytest.raises(Cut):
+        run(Cutter(every=2), WeightAverage(0.9), checkpoint=file, checkpoint_every=7)
+    again, averaged_again = Snapshots(every=2), WeightAverage(0.9)
+    run(again, averaged_again, checkpoint=file, checkpoint_every=7, resume=True)
+    assert len(again.states) == len(whole.states) == 6
+    for ours, theirs in zip([*again.states, averaged_again.weights], [*whole.states, averaged.weights]):
+        for key in theirs:
+            np.testing.assert_array_equal(ours[key], theirs[key])
+
+
+def test_what_a_callback_hands_out_is_a_copy():
+    averaged = WeightAverage(0.9)
+    run(averaged)
+    saved = averaged.state_dict()
+    before = saved["weights/0.W"].copy()
+    other = WeightAverage(0.9)
+    other.load_state_dict(saved)
+    follow_on = SimpleNamespace(model=network(3), step=99)
+    averaged.after_step(follow_on)
+    other.after_step(follow_on)
+    np.testing.assert_array_equal(saved["weights/0.W"], before)
+    np.testing.assert_array_equal(other.weights["0.W"], averaged.weights["0.W"])
+    assert np.abs(other.weights["0.W"] - before).max() > 0
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: ambiguity(np.zeros((3, 4)), np.zeros(3)), r"targets must have the shape of each .*, got \(3,\) for \(3, 4\)"),
+    (lambda: ambiguity(np.zeros((0, 4)), np.zeros(4)), r"targets must have the shape .* for \(0, 4\)"),
+    (lambda: ambiguity(np.zeros((3, 0)), np.zeros(0)), r"targets must have the shape .* for \(3, 0\)"),
+    (lambda: ambiguity(np.array(1.0), np.array(1.0)), r"targets must have the shape"),
+    (lambda: ambiguity(np.zeros((3, 4)), np.zeros(4), [1, 2]), r"weights must be as many as the members, \(3,\), got \(2,\)"),
+    (lambda: ambiguity(np.zeros((2, 4)), np.zeros(4), [2, -1]), r"weights must be finite and not negative, and not all 0, got \[ 2. -1.\]"),
+    (lambda: ambiguity(np.zeros((2, 4)), np.zeros(4), [0, 0]), r"not all 0, got \[0. 0.\]"),
+    (lambda: ambiguity(np.zeros((2, 4)), np.zeros(4), [np.nan, 1]), r"weights must be finite"),
+    (lambda: average([], X), r"models must hold one model or more, got \[\]"),
+    (lambda: correlated_variance(1.0, 0.5, 0), "members must be 1 or more, got 0"),
+    (lambda: correlated_variance(-1.0, 0.5, 2), "variance must be 0 or more, got -1.0"),
+    (lambda: correlated_variance(1.0, 1.5, 2), r"correlation must lie in \[-1 / \(members - 1\), 1\], got 1.5 for members 2"),
+    (lambda: correlated_variance(1.0, -0.6, 3), "correlation must lie in"),
+    (lambda: correlated_variance(1.0, np.nan, 3), "correlation must lie in"),
+    (lambda: Snapshots(0), "every must be a whole number from 1 up, got 0"),
+    (lambda: Snapshots(2.5), "every must be a whole number from 1 up, got 2.5"),
+    (lambda: WeightAverage(0.0), r"decay must lie in \(0, 1\], got 0.0"),
+    (lambda: WeightAverage(1.5), r"decay must lie in \(0, 1\], got 1.5"),
+    (lambda: WeightAverage(np.nan), r"decay must lie in \(0, 1\], got nan"),
+    (lambda: WeightAverage(start=0), "start must be a whole number from 1 up, got 0"),
+])
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_no_average_before_the_first_weights():
+    averaged = WeightAverage(start=100)
+    model = run(averaged)
+    with pytest.raises(RuntimeError, match="must have seen a step from start=100 on, got none"):
+        averaged.model(model)
+
+
+def test_another_models_weights_are_refused():
+    snapshots, averaged = Snapshots(every=1), WeightAverage()
+    run(snapshots, averaged)
+    other = Sequential(Affine(64, 10, rng=np.random.default_rng(0)))
+    for give in (snapshots.models, averaged.model):
+        with pytest.raises(ValueError, match=r"(saved|model) must have the (keys|parameters) .*got \["):
+            give(other)
