@@ -41,6 +41,11 @@ class Layer:
         """Fill `grads` as `backward` does and leave the input's gradient out: all that a network's first layer needs."""
         self.backward(dout)
 
+    def __init_subclass__(cls) -> None:
+        """Whoever writes `backward` anew, and nothing else, gets the `backward_params` that calls it."""
+        if next(name for base in cls.__mro__ for name in ("backward_params", "backward") if name in vars(base)) == "backward":
+            cls.backward_params = Layer.backward_params  # type: ignore[method-assign]
+
     def _saved(self) -> Any:
         """What the last forward pass left in `self._cache`."""
         try:
@@ -88,7 +93,7 @@ class Affine(Layer):
         return out
 
     def backward(self, dout: Any) -> Any:
-        self.backward_params(dout)
+        Affine.backward_params(self, dout)  # a subclass's own may call its `backward`
         return dout @ self.params["W"].T
 
     def backward_params(self, dout: Any) -> None:
@@ -135,7 +140,7 @@ class Conv2D(Layer):
         return out.reshape(*patches.shape[:3], W.shape[3])
 
     def backward(self, dout: Any) -> Any:
-        self.backward_params(dout)
+        Conv2D.backward_params(self, dout)
         W = self.params["W"]
         shape, patches_shape, _ = self._saved()
         drows = dout.reshape(-1, W.shape[3]) @ W.reshape(-1, W.shape[3]).T
