@@ -1,9 +1,8 @@
-"""The training loop: epochs of minibatches, a history, callbacks, early stopping, checkpoints to resume from."""
+"""The training loop: epochs of minibatches, a history, callbacks, early stopping."""
 
 from __future__ import annotations
 
 import copy
-import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from .. import arrays
 from ..progress import bar
+from .checkpoint import Checkpoint, Diverged, layer_of, not_finite
 from .layers import check_count
 from .losses import accuracy, softmax_cross_entropy
 from .model import Sequential
@@ -130,22 +130,6 @@ class EarlyStopping(Callback):
         self.best = {key.removeprefix("best/"): np.array(array) for key, array in saved.items() if key.startswith("best/")}
 
 
-class Diverged(ArithmeticError):
-    """A number became NaN or infinite: after how many finished steps, in which `layer`, and the last good `checkpoint`.
-
-    >>> print(Diverged(7, "layer 0 (ReLU)", None))
-    step 7: NaN or infinity, first in layer 0 (ReLU); there is no checkpoint to go back to
-    """
-
-    def __init__(self, step: int, layer: str, checkpoint: tuple[Path, int] | None) -> None:
-        super().__init__(step, layer, checkpoint)
-        self.step, self.layer, self.checkpoint = step, layer, checkpoint
-
-    def __str__(self) -> str:
-        back = "the last good checkpoint is {}, of step {}".format(*self.checkpoint) if self.checkpoint else "there is no checkpoint to go back to"
-        return f"step {self.step}: NaN or infinity, first in {self.layer}; {back}"
-
-
 def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, epochs: int, rng: np.random.Generator,
         batch_size: int = 64, loss: Loss = softmax_cross_entropy, metric: Metric | None = accuracy,
         evaluate_on: Mapping[str, tuple[Any, Any]] | None = None,
@@ -168,7 +152,7 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
       as the uninterrupted run does, bit for bit.
     - `progress` shows a bar (needs tqdm); by default on a terminal.
 
-    Raises [`Diverged`][reference_impl.networks.training.Diverged] when a loss, gradient or parameter is no longer finite, ValueError or
+    Raises [`Diverged`][reference_impl.networks.checkpoint.Diverged] when a loss, gradient or parameter is no longer finite, ValueError or
     TypeError for arguments that do not fit, before anything is changed.
 
     >>> from reference_impl import SGD, digits
@@ -195,7 +179,7 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
     evaluate_on = evaluate_on or {}
     run = Run(model, optimizer, rng, History())
     steps = math.ceil(len(inputs) / batch_size)
-    file = None if checkpoint is None else _File(Path(checkpoint), run, callbacks, {
+    file = None if checkpoint is None else Checkpoint(Path(checkpoint), run, callbacks, {
         "examples": len(inputs), "batch_size": batch_size, "model": repr(model), "evaluate_on": list(evaluate_on),
         "callbacks": [type(callback).__name__ for callback in callbacks]})
     params, grads = model.params, model.grads
@@ -232,9 +216,9 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
                 try:
                     optimizer.update(params, grads)
                 except ValueError:
-                    if (key := _not_finite(grads, last=True)) is None:
+                    if (key := not_finite(grads, last=True)) is None:
                         raise
-                    raise diverged(_where(model, x, rng) or f"the gradient of {_layer(model, key)}") from None
+                    raise diverged(_where(model, x, rng) or f"the gradient of {layer_of(model, key)}") from None
                 run.history.losses.append(float(value))
                 run.step += 1
                 shown.update()
@@ -257,8 +241,8 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
                 if file and (not checkpoint_every or run.step % checkpoint_every == 0):
                     file.save(order)
     run.history.stopped = run.stop
-    if (key := _not_finite(model.state_dict())) is not None:
-        raise diverged(_layer(model, key))
+    if (key := not_finite(model.state_dict())) is not None:
+        raise diverged(layer_of(model, key))
     if file and file.last != (file.path, run.step):
         file.save(order)
     for callback in callbacks:
@@ -293,91 +277,14 @@ def _check_data(inputs: Any, targets: Any) -> None:
         raise ValueError(f"targets must be as many as the inputs, and some, got {len(targets)} for {len(inputs)}")
 
 
-class _File:
-    """The file of a run's checkpoints, and the step of the last one."""
-
-    def __init__(self, path: Path, run: Run, callbacks: Sequence[Callback], settings: dict[str, Any]) -> None:
-        self.path, self.run, self.settings = path, run, settings
-        self.parts: dict[str, Any] = {"model": run.model, "optimizer": run.optimizer}
-        self.parts |= {f"callback {i}": callback for i, callback in enumerate(callbacks)}
-        self.last: tuple[Path, int] | None = None
-
-    def save(self, order: np.ndarray) -> None:
-        """Write the run as it is; Diverged if a parameter or the optimizer's state is not finite."""
-        run = self.run
-        groups = {name: part.state_dict() for name, part in self.parts.items()}
-        if (key := _not_finite(groups["model"] | groups["optimizer"])) is not None:
-            raise Diverged(run.step, _layer(run.model, key), self.last)
-        about = {"settings": self.settings, "rng": run.rng.bit_generator.state, "step": run.step, "epoch": run.epoch, "stop": run.stop,
-                 "losses": run.history.losses, "epochs": run.history.epochs}
-        content: dict[str, Any] = {f"{name}/{key}": np.asarray(value) for name, values in groups.items() for key, value in values.items()}
-        for key, value in content.items():
-            if value.dtype.hasobject:
-                raise TypeError(f"state_dict must hold arrays, numbers and strings, got {value!r} for {key!r}")
-        content |= {"order": order, "about": np.array(json.dumps(about, default=lambda value: value.tolist()))}
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        try:
-            with beside.open("wb") as stream:
-                np.savez(stream, **content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(beside, self.path)
-        finally:
-            beside.unlink(missing_ok=True)
-        self.last = self.path, run.step
-
-    def load(self) -> Any:
-        """Take the run back as it was, and return its order; ValueError when that cannot be, and nothing is changed."""
-        with self.path.open("rb") as stream:
-            try:
-                with np.load(stream, allow_pickle=False) as file:
-                    content = dict(file)
-                about, order = json.loads(str(content["about"])), content["order"]
-                step, epoch, stop, losses, epochs, chance = (about[name] for name in ("step", "epoch", "stop", "losses", "epochs", "rng"))
-                settings, kind = dict(about["settings"]), chance["bit_generator"]
-            except Exception as error:  # a damaged file makes zipfile and NumPy raise almost anything
-                raise ValueError(f"checkpoint must be a file that fit has written, got {self.path}: {error}") from error
-        run = self.run
-        for name, value in self.settings.items():
-            if settings.get(name) != value:
-                raise ValueError(f"checkpoint must come from a run with {name} = {value!r}, got {self.path} with {settings.get(name)!r}")
-        if type(run.rng.bit_generator).__name__ != kind:
-            raise ValueError(f"rng must be a {kind} generator as in {self.path}, got {type(run.rng.bit_generator).__name__}")
-        before = {name: part.state_dict() for name, part in self.parts.items()}
-        try:
-            for name, part in self.parts.items():
-                part.load_state_dict({key.removeprefix(f"{name}/"): value for key, value in content.items() if key.startswith(f"{name}/")})
-            run.rng.bit_generator.state = chance
-        except BaseException:
-            for name, part in self.parts.items():
-                part.load_state_dict(before[name])
-            raise
-        run.step, run.epoch, run.stop, run.history.losses, run.history.epochs = step, epoch, stop, losses, epochs
-        self.last = self.path, run.step
-        return order
-
-
-def _not_finite(named: Mapping[str, Any], *, last: bool = False) -> str | None:
-    """The key of the first array, or the last, that holds NaN or infinity."""
-    keys = [key for key, array in named.items() if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all()]
-    return keys[-1 if last else 0] if keys else None
-
-
-def _layer(model: Sequential, key: str) -> str:
-    """The layer that an array of a model belongs to, in words."""
-    state, _, param = key.rpartition("/")
-    index, _, name = param.partition(".")
-    return f"layer {index} ({type(model.layers[int(index)]).__name__}), {name}" + (f", the optimizer's {state}" if state else "")
-
-
 def _where(model: Sequential, x: Any, rng: np.random.Generator) -> str | None:
     """What is not finite first on the way from a batch to its outputs, if anything is."""
     if not np.isfinite(x).all():
         return "the inputs"
     model, rng = copy.deepcopy((model, rng))  # a forward pass in training changes buffers, and draws
     for i, layer in enumerate(model.layers):
-        if (name := _not_finite(layer.params)) is not None:
-            return _layer(model, f"{i}.{name}")
+        if (name := not_finite(layer.params)) is not None:
+            return layer_of(model, f"{i}.{name}")
         x = layer.forward(x, train=not layer.frozen, rng=rng)
         if not np.isfinite(x).all():
             return f"the output of layer {i} ({type(layer).__name__})"

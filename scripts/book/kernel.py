@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -81,7 +82,7 @@ def run(cells: Sequence[str], root: Path, report: Callable[[float], None]) -> li
     if (outputs := _recall(entry, root)) is not None:
         return outputs
     started = time.time()
-    outputs, inputs = _execute(cells, root)
+    outputs, inputs = asyncio.run(_execute(cells, root))
     report(time.time() - started)
     files, packages = _project_files(inputs, root), _packages(inputs, root)
     # A file edited while the page ran may not be the one that was imported: such a run is not kept.
@@ -120,17 +121,17 @@ def _write(path: Path, text: str) -> None:
     os.replace(draft, path)
 
 
-def _execute(cells: Sequence[str], root: Path) -> tuple[list[Outputs], dict[str, Any]]:
+async def _execute(cells: Sequence[str], root: Path) -> tuple[list[Outputs], dict[str, Any]]:
     """Run the cells; the outputs, and what the kernel imported and opened."""
     book = v4.new_notebook(cells=[v4.new_code_cell(text) for text in (*cells, END)])
     with tempfile.TemporaryDirectory() as nowhere:  # a page that needs a file of the repository would not run elsewhere
         # Sockets in a folder of its own: no port to listen on, none to collide with.
         manager = Kernel(transport="ipc", ip=f"{nowhere}/kernel", connection_file=f"{nowhere}/kernel.json")
         client = NotebookClient(book, km=manager, timeout=TIMEOUT)
-        with client.setup_kernel(cleanup_kc=True, cwd=nowhere, env=_environment(root, nowhere)):
+        async with client.async_setup_kernel(cleanup_kc=True, cwd=nowhere, env=_environment(root, nowhere)):
             for index, cell in enumerate(book.cells):
                 try:
-                    client.execute_cell(cell, index)
+                    await client.async_execute_cell(cell, index)
                 except CellExecutionError:
                     traceback = ANSI.sub("", "\n".join(cell.outputs[-1]["traceback"]))
                     lines = re.findall(r"Cell In\[\d+\], line (\d+)", traceback)

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,23 @@ def _reachable(url: str) -> bool:
     except OSError:
         log.info(f"{url} cannot be reached: fewer links lead there")
         return False
+
+
+@event_priority(-100)  # when mkdocs-jupyter has said which pages are notebooks
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Run the pages whose outputs are not known any more, as many at a time as there are processors."""
+    root = Path(config.config_file_path).resolve().parent
+
+    def run(path: str) -> None:
+        with suppress(PageError, kernel.CellError):  # the page says so in its turn
+            cells = Source.read(path).cells
+            if cells:
+                name = os.path.relpath(path, root)
+                kernel.run([cell.text for cell in cells], root, lambda s: log.info(f"{name}: {len(cells)} cells in {s:.1f} s"))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(run, [file.abs_src_path for file in files.documentation_pages() if file.abs_src_path]))
+    return files
 
 
 @event_priority(50)  # before autorefs resolves references

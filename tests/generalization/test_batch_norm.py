@@ -1,0 +1,429 @@
+"""Batch norm: its two passes against its peers and against complex steps, and what the chapter proves about it."""
+
+import numpy as np
+import pytest
+
+from reference_impl import SGD, Affine, Conv2D, Flatten, ReLU, Sequential, fit, softmax_cross_entropy
+from reference_impl.generalization.batch_norm import BatchNorm
+
+SHAPES = [(6, 4), (2, 4), (3, 2, 5, 4), (1, 3, 3, 4), (2, 5, 4)]
+
+
+def drawn(shape, seed=0, dtype=float):
+    """A layer with scales, shifts and running statistics of its own, a batch, and a gradient by the output."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(rng.normal(size=shape[-1]), rng.uniform(0.5, 3, shape[-1]), shape)
+    return x.astype(dtype), rng.normal(size=shape).astype(dtype)
+
+
+def layer_for(features, seed=1, **settings):
+    rng, layer = np.random.default_rng(seed), BatchNorm(features, **settings)
+    layer.params["gamma"][:] = rng.normal(size=features)
+    layer.params["beta"][:] = rng.normal(size=features)
+    layer.buffers["mean"][:] = rng.normal(size=features)
+    layer.buffers["var"][:] = rng.uniform(0.5, 2, features)
+    return layer
+
+
+def as_rows(x):
+    return x.reshape(-1, x.shape[-1])
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize(("shape", "eps"), [(shape, eps) for shape in SHAPES for eps in (0.0, 1e-5, 0.3) if eps or shape != (2, 4)])
+def test_backward_is_the_complex_steps(shape, eps, train):
+    x, dout = drawn(shape)
+    layer = layer_for(4, eps=eps)
+    layer.forward(x, train=train)
+    dx = layer.backward(dout)
+
+    def derivative(change):
+        shadow, z = layer_for(4, eps=eps, dtype=complex), x.astype(complex)
+        change(shadow, z)
+        return (dout * shadow.forward(z, train=train)).sum().imag / 1e-30
+
+    expected = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        def move(_, z, i=i):
+            z[i] += 1e-30j
+        expected[i] = derivative(move)
+    np.testing.assert_allclose(dx, expected, rtol=1e-10, atol=1e-12 * abs(expected).max())
+    for name in ("gamma", "beta"):
+        for j in range(4):
+            def turn(shadow, _, name=name, j=j):
+                shadow.params[name][j] += 1e-30j
+            assert layer.grads[name][j] == pytest.approx(derivative(turn), rel=1e-10)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_backward_is_the_central_differences(train):
+    x, dout = drawn((7, 3))
+    layer = layer_for(3, keep=1.0)  # a forward pass in training leaves the statistics alone
+    layer.forward(x, train=train)
+    dx, expected, h = layer.backward(dout), np.zeros_like(x), 1e-5
+    for i in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[i] = h
+        expected[i] = (dout * (layer.forward(x + step, train=train) - layer.forward(x - step, train=train))).sum() / (2 * h)
+    assert abs(dx - expected).max() / abs(expected).max() < 1e-7
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("shape", [(6, 4), (3, 2, 5, 4)])
+@pytest.mark.parametrize("momentum", [0.1, 0.35, 0.0])
+def test_it_is_torchs(shape, momentum):
+    torch = pytest.importorskip("torch")
+    kind, axes, back = (torch.nn.BatchNorm1d, (0, 1), (0, 1)) if len(shape) == 2 else (torch.nn.BatchNorm2d, (0, 3, 1, 2), (0, 2, 3, 1))
+    theirs = kind(4, momentum=momentum, eps=1e-3, dtype=torch.float64)
+    ours = layer_for(4, keep=1 - momentum, ddof=1, eps=1e-3)
+    assert repr(BatchNorm.pytorch(4, momentum=momentum, eps=1e-3)) == repr(ours)
+    with torch.no_grad():
+        for tensor, array in ((theirs.weight, ours.params["gamma"]), (theirs.bias, ours.params["beta"]),
+                              (theirs.running_mean, ours.buffers["mean"]), (theirs.running_var, ours.buffers["var"])):
+            tensor.copy_(torch.from_numpy(array))
+    for step, train in enumerate([True, True, False, True, False]):
+        x, dout = drawn(shape, step)
+        theirs.train(train)
+        z = torch.from_numpy(x).permute(axes).requires_grad_()
+        out = theirs(z)
+        theirs.zero_grad()
+        out.backward(torch.from_numpy(dout).permute(axes))
+        pairs = [(ours.forward(x, train=train), out.detach().permute(back)), (ours.backward(dout), z.grad.permute(back)),
+                 (ours.grads["gamma"], theirs.weight.grad), (ours.grads["beta"], theirs.bias.grad),
+                 (ours.buffers["mean"], theirs.running_mean), (ours.buffers["var"], theirs.running_var)]
+        for mine, other in pairs:
+            np.testing.assert_allclose(mine, other.numpy(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.peers
+def test_the_defaults_of_the_pytorch_preset_are_torchs():
+    torch = pytest.importorskip("torch")
+    theirs, ours = torch.nn.BatchNorm1d(5), BatchNorm.pytorch(5)
+    assert (ours.keep, ours.eps) == (1 - theirs.momentum, theirs.eps)
+    assert (theirs.running_mean.numpy() == ours.buffers["mean"]).all() and (theirs.running_var.numpy() == ours.buffers["var"]).all()
+
+
+@pytest.mark.parametrize(("make", "keep", "ddof", "eps"), [
+    (lambda: BatchNorm.pytorch(4), 0.9, 1, 1e-5),
+    (lambda: BatchNorm.pytorch(4, momentum=0.25, eps=0.1), 0.75, 1, 0.1),
+    (lambda: BatchNorm.keras(4), 0.99, 0, 1e-3),
+    (lambda: BatchNorm.keras(4, momentum=0.25, eps=0.1), 0.25, 0, 0.1),
+])
+@pytest.mark.parametrize("shape", [(6, 4), (3, 2, 5, 4)])
+def test_the_presets_follow_their_frameworks_documented_formulas(make, keep, ddof, eps, shape):
+    layer, mean, var = make(), np.zeros(4), np.ones(4)
+    for seed in range(3):
+        x, _ = drawn(shape, seed)
+        rows = as_rows(x)
+        y = layer.forward(x, train=True)
+        np.testing.assert_allclose(as_rows(y), (rows - rows.mean(0)) / np.sqrt(rows.var(0) + eps), rtol=0, atol=1e-12)
+        mean = mean * keep + rows.mean(0) * (1 - keep)
+        var = var * keep + rows.var(0, ddof=ddof) * (1 - keep)
+        np.testing.assert_allclose(layer.buffers["mean"], mean, rtol=1e-12)
+        np.testing.assert_allclose(layer.buffers["var"], var, rtol=1e-12)
+    np.testing.assert_allclose(as_rows(layer.forward(x)), (rows - mean) / np.sqrt(var + eps), rtol=0, atol=1e-12)
+
+
+# The properties that the CS231n assignment of 2026 states (BatchNormalization.ipynb).
+def test_cs231n_training_gives_mean_beta_and_std_gamma():
+    x = np.random.default_rng(231).normal(size=(200, 50)) @ np.random.default_rng(1).normal(size=(50, 3)) - 4
+    layer = BatchNorm(3)
+    y = layer.forward(x, train=True)
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-13)
+    np.testing.assert_allclose(y.std(0), 1, atol=1e-6)
+    layer.params["gamma"][:], layer.params["beta"][:] = [1, 2, 3], [11, 12, 13]
+    y = layer.forward(x, train=True)
+    np.testing.assert_allclose(y.mean(0), [11, 12, 13], rtol=1e-13)
+    np.testing.assert_allclose(y.std(0), [1, 2, 3], rtol=1e-6)
+
+
+def test_cs231n_after_fifty_passes_the_test_time_is_near_but_noisier():
+    rng = np.random.default_rng(231)
+    W1, W2, layer = rng.normal(size=(50, 60)), rng.normal(size=(60, 3)), BatchNorm(3)
+    layer.buffers["var"][:] = 0  # as there
+    for _ in range(50):
+        layer.forward(np.maximum(rng.normal(size=(200, 50)) @ W1, 0) @ W2, train=True)
+    y = layer.forward(np.maximum(rng.normal(size=(200, 50)) @ W1, 0) @ W2)
+    assert 1e-8 < abs(y.mean(0)).max() < 0.2 and 1e-8 < abs(y.std(0) - 1).max() < 0.2
+
+
+def test_cs231n_the_running_statistics_are_biased_and_keep_a_tenth_of_the_batch():
+    x, _ = drawn((9, 4))
+    layer = BatchNorm(4)
+    layer.buffers["var"][:] = 0
+    layer.forward(x, train=True)
+    np.testing.assert_allclose(layer.buffers["mean"], 0.1 * x.mean(0), rtol=1e-13)
+    np.testing.assert_allclose(layer.buffers["var"], 0.1 * x.var(0), rtol=1e-13)
+
+
+def test_cs231n_the_compact_backward_pass_is_the_nodes():
+    x, dout = drawn((9, 4))
+    layer = layer_for(4)
+    layer.forward(x, train=True)
+    n, c = len(x), x - x.mean(0)
+    r = 1 / np.sqrt((c * c).mean(0) + layer.eps)
+    dx_hat = dout * layer.params["gamma"]
+    dv = (dx_hat * c).sum(0) * -0.5 * r**3
+    dc = dx_hat * r + 2 * c / n * dv
+    by_nodes = dc - dc.sum(0) / n
+    assert abs(layer.backward(dout) - by_nodes).max() < 1e-12 * abs(by_nodes).max()
+
+
+# Exact relations.
+@pytest.mark.parametrize("a", [-3.0, -0.01, 0.5, 1e6])
+def test_batch_norm_of_a_x_plus_b_is_sign_a_times_that_of_x(a):
+    x, _ = drawn((8, 3))
+    layer = BatchNorm(3, eps=0.0)
+    np.testing.assert_allclose(layer.forward(a * x + 7, train=True), np.sign(a) * layer.forward(x, train=True), rtol=1e-8)
+    assert abs(BatchNorm(3, eps=0.1).forward(2 * x, train=True) - BatchNorm(3, eps=0.1).forward(x, train=True)).max() > 1e-3
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-5, 2.0])
+@pytest.mark.parametrize("shape", [(8, 3), (2, 4, 4, 3)])
+def test_what_the_gradient_by_the_input_is_orthogonal_to(shape, eps):
+    x, dout = drawn(shape)
+    layer = layer_for(3, eps=eps)
+    layer.forward(x, train=True)
+    dx, rows = as_rows(layer.backward(dout)), as_rows(x)
+    var = rows.var(0)
+    x_hat = (rows - rows.mean(0)) / np.sqrt(var + eps)
+    np.testing.assert_allclose(dx.sum(0), 0, atol=1e-13)
+    left = layer.params["gamma"] * layer.grads["gamma"] * eps / (var + eps) ** 1.5
+    np.testing.assert_allclose((x_hat * dx).sum(0), left, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose((x_hat**2).sum(0), len(rows) * var / (var + eps), rtol=1e-12)
+
+
+def test_a_batch_of_two_is_a_sign_and_lets_no_gradient_through():
+    layer = BatchNorm(1, eps=0.0)
+    assert layer.forward(np.array([[3.0], [3.5]]), train=True).tolist() == [[-1.0], [1.0]]
+    assert layer.backward(np.array([[5.0], [-2.0]])).tolist() == [[0.0], [0.0]]
+
+
+@pytest.mark.parametrize("n", [2, 5, 50])
+def test_no_value_exceeds_the_root_of_n_minus_one(n):
+    x = np.random.default_rng(n).standard_cauchy((n, 200))
+    bound = np.sqrt(n - 1)
+    assert abs(BatchNorm(200).forward(x, train=True)).max() <= bound * (1 + 1e-12)
+    alone = np.zeros((n, 1))
+    alone[0] = 5.0
+    assert BatchNorm(1, eps=0.0).forward(alone, train=True)[0, 0] == pytest.approx(bound, rel=1e-12)
+
+
+def test_images_are_rows_of_pixels():
+    x, dout = drawn((3, 4, 5, 2))
+    image, rows = layer_for(2, ddof=1), layer_for(2, ddof=1)
+    np.testing.assert_array_equal(as_rows(image.forward(x, train=True)), rows.forward(as_rows(x), train=True))
+    np.testing.assert_array_equal(as_rows(image.backward(dout)), rows.backward(as_rows(dout)))
+    np.testing.assert_array_equal(image.buffers["var"], rows.buffers["var"])
+
+
+# What the chapter derives.
+def network(scale=1.0, eps=0.0, bias=False):
+    hidden, head = (Affine(5, 8, rng=np.random.default_rng(0), bias=bias), Affine(8, 3, rng=np.random.default_rng(1)))
+    hidden.params["W"] *= scale
+    return Sequential(hidden, BatchNorm(8, eps=eps), ReLU(), head)
+
+
+def gradient(model, seed=0):
+    rng = np.random.default_rng(seed)
+    loss, dscores = softmax_cross_entropy(model.forward(rng.normal(size=(12, 5)), train=True), rng.integers(0, 3, 12))
+    model.backward(dscores)
+    return loss
+
+
+def test_the_bias_before_it_is_redundant():
+    model = network(eps=1e-5, bias=True)
+    loss = gradient(model)
+    assert abs(model.grads["0.b"]).max() < 1e-14 < abs(model.grads["0.W"]).max()
+    model.params["0.b"][:] = np.arange(8.0) * 10
+    assert gradient(model) == pytest.approx(loss, rel=1e-9)
+
+
+@pytest.mark.parametrize("c", [2.0**-10, 0.5, 8.0])
+def test_the_scale_of_the_weights_is_a_learning_rate_bit_for_bit(c):
+    eps, paths = 2.0**-10, []
+    for scale in (1.0, c):
+        model, losses = network(scale, eps * scale**2), []
+        for step in range(20):
+            losses.append(gradient(model, step))
+            for key, w in model.params.items():
+                w -= (0.1 * scale**2 if key == "0.W" else 0.1) * model.grads[key]
+        paths.append(losses)
+    assert paths[0] == paths[1] and paths[0][0] != paths[0][-1]
+
+
+def test_the_gradient_stands_at_right_angles_to_the_weights_and_falls_as_they_grow():
+    short, long = network(), network(4.0)
+    assert gradient(short) == gradient(long)
+    w, g = short.params["0.W"], short.grads["0.W"]
+    np.testing.assert_array_equal(long.grads["0.W"], g / 4)
+    assert abs((w * g).sum(0)).max() < 1e-14 < abs(g).max()
+    after = w - 0.5 * g
+    np.testing.assert_allclose((after**2).sum(0), (w**2).sum(0) + 0.25 * (g**2).sum(0), rtol=1e-13)
+
+
+def test_at_test_time_it_melts_into_the_layer_before():
+    x, _ = drawn((6, 4))
+    affine, norm = Affine(4, 3, rng=np.random.default_rng(0)), layer_for(3)
+    factor = norm.params["gamma"] / np.sqrt(norm.buffers["var"] + norm.eps)
+    shift = (affine.params["b"] - norm.buffers["mean"]) * factor + norm.params["beta"]
+    np.testing.assert_allclose(x @ (affine.params["W"] * factor) + shift, Sequential(affine, norm).forward(x), rtol=1e-12)
+
+
+def test_training_and_test_differ_until_the_statistics_have_followed():
+    x, _ = drawn((20, 3))
+    layer = BatchNorm(3)
+    trained = layer.forward(x, train=True)
+    assert abs(layer.forward(x) - trained).max() > 0.1
+    for _ in range(400):
+        layer.forward(x, train=True)
+    np.testing.assert_allclose(layer.forward(x), trained, atol=1e-9)
+
+
+def test_at_test_time_an_answer_depends_on_no_neighbour_and_changes_nothing():
+    x, _ = drawn((6, 4))
+    layer = layer_for(4)
+    before = {key: array.copy() for key, array in layer.buffers.items()}
+    together = layer.forward(x)
+    np.testing.assert_array_equal(together, np.concatenate([layer.forward(row[None]) for row in x]))
+    assert all((layer.buffers[key] == before[key]).all() for key in before)
+    assert layer.forward(x[:0]).shape == (0, 4) and layer.backward(x[:0]).shape == (0, 4)
+
+
+def test_a_frozen_layer_runs_as_at_test_time_in_both_passes():
+    x, dout = drawn((6, 4))
+    layer = layer_for(4)
+    layer.frozen = True
+    model = Sequential(layer)
+    before = model.state_dict()
+    out = model.forward(x, train=True)
+    np.testing.assert_array_equal(out, layer_for(4).forward(x))
+    scale = layer.params["gamma"] / np.sqrt(layer.buffers["var"] + layer.eps)
+    np.testing.assert_allclose(model.backward(dout), dout * scale, rtol=1e-14)
+    assert not model.params and all((model.state_dict()[key] == before[key]).all() for key in before)
+
+
+def test_keep_one_holds_the_statistics_and_the_unrolled_weights_are_those_of_the_chapter():
+    batches = [drawn((5, 2), seed)[0] for seed in range(6)]
+    still, moving = BatchNorm(2, keep=1.0), BatchNorm(2, keep=0.7)
+    for x in batches:
+        still.forward(x, train=True)
+        moving.forward(x, train=True)
+    assert (still.buffers["mean"] == 0).all() and (still.buffers["var"] == 1).all()
+    weights = 0.3 * 0.7 ** np.arange(6)[::-1]
+    np.testing.assert_allclose(moving.buffers["mean"], weights @ [x.mean(0) for x in batches], rtol=1e-12)
+    np.testing.assert_allclose(moving.buffers["var"], weights @ [x.var(0) for x in batches] + 0.7**6, rtol=1e-12)
+
+
+def test_the_unbiased_variance_is_unbiased_and_the_biased_one_too_small():
+    rng, layers = np.random.default_rng(0), [BatchNorm(400, keep=0.999, ddof=ddof) for ddof in (0, 1)]
+    for layer in layers:
+        layer.buffers["var"][:] = 4
+    for _ in range(1500):
+        x = rng.normal(0, 2, (3, 400))
+        for layer in layers:
+            layer.forward(x, train=True)
+    forgot = 1 - 0.999**1500
+    assert layers[0].buffers["var"].mean() == pytest.approx(4 - 4 / 3 * forgot, rel=0.01)
+    assert layers[1].buffers["var"].mean() == pytest.approx(4, rel=0.01)
+
+
+# What could go wrong.
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
+def test_what_is_not_finite_is_seen_and_spares_the_running_statistics(bad):
+    x, dout = drawn((6, 3))
+    x[2, 1] = bad
+    layer, clean = layer_for(3), layer_for(3)
+    with np.errstate(all="ignore"):
+        out = layer.forward(x, train=True)
+        dx = layer.backward(dout)
+    assert np.isnan(out[:, 1]).all() and np.isnan(dx[:, 1]).all()
+    expected = clean.forward(np.ascontiguousarray(np.where(np.arange(3) == 1, 0.0, x)), train=True)
+    np.testing.assert_allclose(out[:, ::2], expected[:, ::2], rtol=1e-12)
+    np.testing.assert_allclose(layer.buffers["mean"][::2], clean.buffers["mean"][::2], rtol=1e-12)
+    assert layer.buffers["mean"][1] == layer_for(3).buffers["mean"][1] and layer.buffers["var"][1] == layer_for(3).buffers["var"][1]
+
+
+def test_a_constant_feature_gives_the_shift_and_a_far_one_keeps_its_variance():
+    layer = layer_for(2)
+    out = layer.forward(np.full((5, 2), 3.0), train=True)
+    np.testing.assert_allclose(out, np.tile(layer.params["beta"], (5, 1)), rtol=0, atol=1e-12)
+    assert np.isfinite(layer.backward(np.ones((5, 2)))).all()
+    x = 1e9 + np.arange(8.0)[:, None]
+    np.testing.assert_allclose(BatchNorm(1, eps=0.0).forward(x, train=True).std(), 1, rtol=1e-12)
+    with np.errstate(all="ignore"):
+        assert np.isnan(BatchNorm(1, eps=0.0).forward(np.ones((5, 1)), train=True)).all()
+
+
+def test_dtypes_stay_dicts_are_never_rebound_and_inputs_are_left_alone():
+    x, dout = drawn((6, 4), dtype=np.float32)
+    layer = BatchNorm(4, keep=np.float64(0.9), eps=np.float64(1e-5), dtype=np.float32)
+    held = {**layer.params, **layer.grads, **layer.buffers}
+    ids = {id(a) for d in (layer.params, layer.grads, layer.buffers) for a in d.values()}
+    x0, d0 = x.copy(), dout.copy()
+    for train in (True, False):
+        out, dx = layer.forward(x, train=train), layer.backward(dout)
+        assert out.dtype == dx.dtype == np.float32 and not np.shares_memory(out, x) and not np.shares_memory(dx, dout)
+    assert all(a.dtype == np.float32 for a in held.values())
+    assert ids == {id(a) for d in (layer.params, layer.grads, layer.buffers) for a in d.values()}
+    np.testing.assert_array_equal(x, x0)
+    np.testing.assert_array_equal(dout, d0)
+
+
+def test_layout_does_not_matter():
+    x, dout = drawn((3, 4, 6, 2))
+    a, b = layer_for(2), layer_for(2)
+    turned = np.asfortranarray(x)[:, ::-1], np.asfortranarray(dout)[:, ::-1]
+    np.testing.assert_allclose(b.forward(turned[0], train=True)[:, ::-1], a.forward(x, train=True), rtol=1e-11)
+    np.testing.assert_allclose(b.backward(turned[1])[:, ::-1], a.backward(dout), rtol=1e-10, atol=1e-13)
+
+
+def test_it_trains_in_a_model_after_a_convolution_and_its_state_is_saved():
+    rng = np.random.default_rng(0)
+
+    def build():
+        return Sequential(Conv2D(1, 3, 3, rng=np.random.default_rng(0), bias=False), BatchNorm(3), ReLU(), Flatten(),
+                          Affine(48, 2, rng=np.random.default_rng(1)))
+
+    x = rng.normal(size=(64, 6, 6, 1))
+    labels = (x.mean(axis=(1, 2, 3)) > 0).astype(int)
+    model, copy = build(), build()
+    history = fit(model, x, labels, SGD(lr=0.1), epochs=10, rng=rng, batch_size=16)
+    assert history["loss"][-1] < 0.5 * history["loss"][0] and {"1.mean", "1.var"} == model.buffers.keys()
+    assert (model.buffers["1.var"] != 1).all()
+    copy.load_state_dict(model.state_dict())
+    np.testing.assert_array_equal(copy.forward(x), model.forward(x))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (0, 3), (1, 1, 1, 3), (0, 4, 4, 3)])
+def test_a_batch_without_spread_is_refused_in_training_before_anything_changes(shape):
+    layer = layer_for(3)
+    with pytest.raises(ValueError, match=r"x must hold two or more values per feature in training, as one has no spread, got \("):
+        layer.forward(np.ones(shape), train=True)
+    fresh = layer_for(3)
+    assert all((layer.buffers[key] == fresh.buffers[key]).all() for key in fresh.buffers)
+    with pytest.raises(RuntimeError, match=r"BatchNorm\.backward needs a forward pass before it, got none"):
+        layer.backward(np.ones(shape))
+    assert layer.forward(np.ones(shape)).shape == shape
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: BatchNorm(0), "features must be a whole number from 1 up, got 0"),
+    (lambda: BatchNorm(True), "features must be a whole number from 1 up, got True"),
+    (lambda: BatchNorm(2.0), "features must be a whole number from 1 up, got 2.0"),
+    (lambda: BatchNorm(3, keep=0.0), r"keep must lie in \(0, 1\], got 0.0"),
+    (lambda: BatchNorm(3, keep=1.1), r"keep must lie in \(0, 1\], got 1.1"),
+    (lambda: BatchNorm(3, keep=np.nan), r"keep must lie in \(0, 1\], got nan"),
+    (lambda: BatchNorm(3, ddof=2), "ddof must be 0 or 1, got 2"),
+    (lambda: BatchNorm(3, eps=-1e-5), "eps must be a finite number from 0 up, got -1e-05"),
+    (lambda: BatchNorm(3, eps=np.inf), "eps must be a finite number from 0 up, got inf"),
+    (lambda: BatchNorm(3, eps=1e-9, dtype=np.float16), "eps must not vanish in float16, got 1e-09"),
+    (lambda: BatchNorm.pytorch(3, momentum=1.0), r"momentum must lie in \[0, 1\), got 1.0"),
+    (lambda: BatchNorm.keras(3, momentum=0.0), r"momentum must lie in \(0, 1\], got 0.0"),
+    (lambda: BatchNorm(3).forward(np.ones((4, 2)), train=True), r"x must be \(batch, ..., 3\) of float64, got \(4, 2\) of float64"),
+    (lambda: BatchNorm(3).forward(np.ones(3)), r"x must be \(batch, ..., 3\) of float64, got \(3,\) of float64"),
+    (lambda: BatchNorm(3).forward(np.ones((4, 3), np.float32)), r"x must be \(batch, ..., 3\) of float64, got \(4, 3\) of float32"),
+])
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
