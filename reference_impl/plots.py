@@ -21,6 +21,7 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure as Drawing
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 
 from .play import Play
 
@@ -109,7 +110,7 @@ def figure(ncols: int = 1, *, width: float = 7.2, height: float = 3.2, sharey: b
 
 
 def legend(ax: Axes, ncols: int | None = None) -> Legend:
-    """The legend above the axes, where it covers nothing, in `ncols` columns: by default in one line, on a phone in fewer.
+    """The legend above the axes and their title, where it covers nothing, in `ncols` columns: by default in one line, on a phone in fewer.
 
     >>> fig, ax = figure()
     >>> _ = ax.plot([0, 1], label="momentum")
@@ -117,7 +118,9 @@ def legend(ax: Axes, ncols: int | None = None) -> Legend:
     ['momentum']
     """
     ncols = ncols or len(ax.get_legend_handles_labels()[1])
-    key = ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=ncols, borderpad=0.1, columnspacing=1.4)
+    title = 1.9 * STYLE["axes.titlesize"] / 72 if ax.get_title(loc="left") else 0.0  # inches: above it, if there is one
+    above = ScaledTranslation(0, title, ax.get_figure(root=True).dpi_scale_trans)  # type: ignore[union-attr]
+    key = ax.legend(loc="lower left", bbox_to_anchor=(0, 1), bbox_transform=ax.transAxes + above, ncols=ncols, borderpad=0.1, columnspacing=1.4)
     key.set_gid(ABOVE)
     return key
 
