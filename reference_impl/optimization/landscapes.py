@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Function = Callable[[np.ndarray], Any]
+Parts = tuple[Any, Any, Any, Any, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,116 @@ def rosenbrock(n: int = 2) -> Landscape:
         return h
 
     return Landscape("Rosenbrock", n, fun, grad, hess, np.ones((1, n)))
+
+
+def beale() -> Landscape:
+    """Σᵢ (cᵢ - w₁(1 - w₂ⁱ))² with c = 1.5, 2.25, 2.625: a plateau with steep corners, and one minimum at (3, ½).
+
+    Source: Beale 1958; Moré, Garbow & Hillstrom 1981, problem 5.
+
+    >>> float(beale()([3.0, 0.5]))
+    0.0
+    """
+    i, c = np.arange(1, 4), np.array([1.5, 2.25, 2.625])
+
+    def parts(x: Any, y: Any) -> Parts:
+        return c - x * (1 - y**i), y**i - 1, i * x * y ** (i - 1), 0.0, i * y ** (i - 1), i * (i - 1) * x * y ** np.maximum(i - 2, 0)
+
+    return _squares("Beale", parts, [[3.0, 0.5]])
+
+
+def himmelblau() -> Landscape:
+    """(w₁² + w₂ - 11)² + (w₁ + w₂² - 7)²: four minima of equal depth, at the roots of a quartic.
+
+    Source: Himmelblau 1972, problem 29.
+
+    >>> himmelblau().minima.round(6).tolist()
+    [[3.0, 2.0], [-2.805118, 3.131313], [-3.77931, -3.283186], [3.584428, -1.848127]]
+    """
+    def parts(x: Any, y: Any) -> Parts:
+        def stack(a: Any, b: Any) -> np.ndarray:
+            return np.concatenate([a + 0 * x, b + 0 * x], axis=-1)
+
+        return stack(x**2 + y - 11, x + y**2 - 7), stack(2 * x, 1), stack(1, 2 * y), np.array([2.0, 0.0]), 0.0, np.array([0.0, 2.0])
+
+    return _squares("Himmelblau", parts, [[3.0, 2.0], [-2.805118086952745, 3.131312518250573], [-3.779310253377747, -3.2831859912861696],
+                    [3.5844283403304917, -1.8481265269644036]])
+
+
+def booth() -> Landscape:
+    """(w₁ + 2w₂ - 7)² + (2w₁ + w₂ - 5)²: a quadratic whose axes are not the coordinates', with its minimum at (1, 3).
+
+    >>> float(booth()([1.0, 3.0]))
+    0.0
+    """
+    a, b = np.array([1.0, 2.0]), np.array([2.0, 1.0])
+    return _squares("Booth", lambda x, y: (a * x + b * y - [7, 5], a, b, 0.0, 0.0, 0.0), [[1.0, 3.0]])
+
+
+def _squares(name: str, parts: Callable[[Any, Any], Parts], minima: Any) -> Landscape:
+    """Σ rᵢ² in two dimensions, where `parts(x, y)` gives r, ∂r/∂x, ∂r/∂y, ∂²r/∂x², ∂²r/∂x∂y, ∂²r/∂y²."""
+    def at(w: np.ndarray) -> Parts:
+        return parts(w[..., :1], w[..., 1:])
+
+    def grad(w: np.ndarray) -> np.ndarray:
+        r, r_x, r_y, *_ = at(w)
+        return 2 * np.stack([(r * r_x).sum(-1), (r * r_y).sum(-1)], axis=-1)
+
+    def hess(w: np.ndarray) -> np.ndarray:
+        r, r_x, r_y, r_xx, r_xy, r_yy = at(w)
+        xx, xy, yy = (2 * total.sum(-1) for total in (r_x**2 + r * r_xx, r_x * r_y + r * r_xy, r_y**2 + r * r_yy))
+        return np.stack([xx, xy, xy, yy], axis=-1).reshape(*w.shape, 2)
+
+    return Landscape(name, 2, lambda w: (at(w)[0] ** 2).sum(-1), grad, hess, np.array(minima))
+
+
+def logistic_regression(inputs: Any, labels: Any, penalty: float = 0.0) -> Landscape:
+    """The mean cross-entropy of a linear classifier, plus ½ `penalty` ‖w‖²: convex, and real where its data are.
+
+    `inputs` (N, d) are finite numbers, `labels` (N,) integers 0 … k-1; w holds a weight for each of the d inputs and k classes, n = d·k.
+    Raises ValueError for other shapes and labels, and where `penalty` < 0. Source: Bishop 2006, section 4.3.4.
+
+    >>> loss = logistic_regression([[1.0], [-1.0]], [0, 1])
+    >>> round(float(loss([0.0, 0.0])), 6), loss.grad(np.zeros(2)).tolist()
+    (0.693147, [-0.5, 0.5])
+    """
+    x, y = np.array(inputs, dtype=float), np.array(labels)
+    if x.ndim != 2 or not x.size or not np.isfinite(x).all():
+        raise ValueError(f"inputs must be finite numbers of shape (N, d), got shape {x.shape}")
+    if y.shape != x.shape[:1] or y.dtype.kind not in "iu" or y.min() < 0:
+        raise ValueError(f"labels must be {len(x)} whole numbers, 0 or more, got {labels!r}")
+    if not (np.isfinite(penalty) and penalty >= 0):
+        raise ValueError(f"penalty must be finite and 0 or more, got {penalty!r}")
+    target = np.eye(int(y.max()) + 1)[y]
+    shape = x.shape[1], target.shape[1]
+
+    def scores(w: np.ndarray) -> np.ndarray:
+        z: np.ndarray = x @ w.reshape(*w.shape[:-1], *shape)
+        z -= z.max(axis=-1, keepdims=True)
+        return z
+
+    def chances(w: np.ndarray) -> np.ndarray:
+        e: np.ndarray = np.exp(scores(w))
+        e /= e.sum(axis=-1, keepdims=True)
+        return e
+
+    def fun(w: np.ndarray) -> Any:
+        z = scores(w)
+        return (np.log(np.exp(z).sum(axis=-1)) - (z * target).sum(axis=-1)).mean(axis=-1) + penalty / 2 * (w**2).sum(axis=-1)
+
+    def grad(w: np.ndarray) -> np.ndarray:
+        slopes: np.ndarray = x.T @ (chances(w) - target) / len(x)
+        return slopes.reshape(w.shape) + penalty * w
+
+    def hess(w: np.ndarray) -> np.ndarray:
+        p = chances(w)
+        middle = p[..., None] * np.eye(shape[1]) - p[..., None] * p[..., None, :]
+        h: np.ndarray = np.einsum("ia,ib,...ikl->...akbl", x, x, middle, optimize=True) / len(x)
+        h = h.reshape(*w.shape, w.shape[-1])
+        h += h.swapaxes(-1, -2).copy()
+        return h / 2 + penalty * np.eye(w.shape[-1])
+
+    return Landscape("logistic regression", shape[0] * shape[1], fun, grad, hess, np.empty((0, shape[0] * shape[1])))
 
 
 def noisy(landscape: Landscape, sigma: float, rng: np.random.Generator) -> Landscape:

@@ -134,7 +134,7 @@ class Step(NamedTuple):
 class _Trial(NamedTuple):
     t: float
     loss: float
-    slope: float = inf  # inf: not known
+    slope: float = inf  # not known
     at: Step | None = None
 
 
@@ -142,15 +142,15 @@ def strong_wolfe(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float
                  c1: float = 1e-4, c2: float = 0.9, trials: int = 50) -> Step | None:
     """A step that lowers the loss by the part `c1` of the promise, and the slope to the part `c2` of what it was.
 
-    From `x` (n,) with its `loss` along `p` (n,), where `slope` = ∇f(x)·p < 0; `t` is tried first. Returns None if no
-    step in `trials` will do. If the loss is still falling as steeply after all of them, the last point comes back: its t is
-    astronomical. Where rounding hides the fall of the loss, the slopes alone decide.
+    From `x` (n,) with its `loss` along `p` (n,), where `slope` = ∇f(x)·p < 0; `t` is tried first. Where no step in `trials`
+    meets both conditions, the lowest that meets the first comes back (at a kink; or astronomically far off, where the loss falls
+    for ever), or None if there is none. Where rounding hides the fall of the loss, the slopes alone decide.
     Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6 in one loop; Hager & Zhang 2005, eq. (4.1), for rounding.
 
     >>> bowl = Objective(lambda x: x @ x, lambda x: 2 * x)
     >>> step = strong_wolfe(bowl, np.array([1.0]), np.array([-40.0]), 1.0, -80.0)
-    >>> print(step.t, step.x)
-    0.025 [0.]
+    >>> print(round(step.t, 3), step.x.round(2))
+    0.027 [-0.08]
     """
     low, high = _Trial(0.0, loss, slope), None
     tolerance = 4 * ROUNDING * abs(loss)
@@ -176,14 +176,14 @@ def strong_wolfe(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float
         if high is None:
             t = 4 * t
         else:
-            t = _between(low, high)
-            if abs(high.t - low.t) <= ROUNDING * high.t:
+            if abs(high.t - low.t) <= ROUNDING * max(high.t, low.t):
                 break
-    return low.at if high is None else None
+            t = _between(low, high)
+    return low.at if low.loss < loss else None
 
 
 def _between(low: _Trial, high: _Trial) -> float:
-    """Where the parabola or the cubic through what is known of both ends is lowest, a tenth of the way off either."""
+    """Where the parabola or the cubic through what is known of both ends is lowest, three tenths of the way off either end."""
     width = high.t - low.t
     share = 0.5
     if isfinite(high.loss):
@@ -196,4 +196,4 @@ def _between(low: _Trial, high: _Trial) -> float:
                 share = (root - low.slope - d) / below if below else 0.5
         elif rise > low.slope if width > 0 else rise < low.slope:
             share = low.slope / (low.slope - rise) / 2
-    return low.t + width * min(max(share, 0.1), 0.9)
+    return low.t + width * min(max(share, 0.3), 0.7)

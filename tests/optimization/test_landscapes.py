@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from reference_impl import bowl, double_well, noisy, quadratic, rosenbrock, saddle, taco_shell
+from reference_impl.optimization.landscapes import beale, booth, himmelblau, logistic_regression
 
 LANDSCAPES = [bowl(), bowl(5), taco_shell(3.0), taco_shell(1e4), saddle(), double_well(), double_well(-0.3), double_well(2.0), rosenbrock(),
-              rosenbrock(7), quadratic([0.5, -2.0, 3.0])]
+              rosenbrock(7), quadratic([0.5, -2.0, 3.0]), beale(), himmelblau(), booth(),
+              logistic_regression(np.random.default_rng(0).normal(size=(6, 2)), [0, 1, 2, 2, 1, 0], 0.1)]
 NAMES = [f"{f.name} {f.n} {i}" for i, f in enumerate(LANDSCAPES)]
 
 
@@ -52,6 +54,34 @@ def test_rosenbrock_is_scipys():
                                [optimize.rosen(w), *optimize.rosen_der(w), *optimize.rosen_hess(w).ravel()])
 
 
+def test_the_sums_of_squares_are_what_the_textbooks_print():
+    x, y = np.random.default_rng(3).normal(size=(2, 9))
+    w = np.stack([x, y], axis=-1)
+    np.testing.assert_allclose(beale()(w), (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2)
+    np.testing.assert_allclose(himmelblau()(w), (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2)
+    np.testing.assert_allclose(booth()(w), (x + 2 * y - 7) ** 2 + (2 * x + y - 5) ** 2)
+
+
+@pytest.mark.parametrize("f", [beale(), himmelblau(), booth()], ids=lambda f: f.name)
+def test_their_minima_are_zeros_and_all_of_them(f):
+    np.testing.assert_allclose(f(f.minima), 0, atol=1e-28)
+    assert np.isfinite(f.hess(np.zeros(2))).all()
+    assert len(f.minima) == {"Beale": 1, "Himmelblau": 4, "Booth": 1}[f.name]
+
+
+def test_logistic_regression_is_scikit_learns():
+    linear = pytest.importorskip("sklearn.linear_model")
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(40, 3)), rng.integers(3, size=40)
+    f = logistic_regression(x, y, 0.05)
+    w = np.zeros(9)
+    for _ in range(20):
+        w -= np.linalg.solve(f.hess(w), f.grad(w))
+    theirs = linear.LogisticRegression(C=1 / (0.05 * 40), fit_intercept=False, tol=1e-10).fit(x, y).coef_
+    np.testing.assert_allclose(w.reshape(3, 3), theirs.T, atol=1e-5)
+    assert np.isfinite(f(1e6 * np.arange(9.0)))
+
+
 def test_condition_of_the_taco_shell():
     assert np.linalg.cond(taco_shell(1e6).hess(np.zeros(2))) == pytest.approx(1e6)
 
@@ -79,6 +109,12 @@ def test_noise_is_fresh_has_the_asked_spread_and_follows_rng():
     (lambda: rosenbrock(1), "n must be 2 or more, got 1"),
     (lambda: double_well(np.inf), "tilt must be finite, got inf"),
     (lambda: noisy(bowl(), -1.0, np.random.default_rng(0)), "sigma must be finite and 0 or more, got -1.0"),
+    (lambda: logistic_regression([1.0], [0]), "inputs must be finite numbers of shape (N, d), got shape (1,)"),
+    (lambda: logistic_regression([[np.nan]], [0]), "inputs must be finite numbers"),
+    (lambda: logistic_regression([[1.0]], [0, 1]), "labels must be 1 whole numbers, 0 or more, got [0, 1]"),
+    (lambda: logistic_regression([[1.0]], [-1]), "labels must be 1 whole numbers, 0 or more, got [-1]"),
+    (lambda: logistic_regression([[1.0]], [0.5]), "labels must be 1 whole numbers, 0 or more, got [0.5]"),
+    (lambda: logistic_regression([[1.0]], [0], -1.0), "penalty must be finite and 0 or more, got -1.0"),
     (lambda: bowl()([1.0, 2.0, 3.0]), "w must have shape (..., 2), got (3,)"),
     (lambda: bowl()(1.0), "w must have shape (..., 2), got ()"),
 ])
