@@ -1,0 +1,294 @@
+"""What is wrong with a training run: a monitor, a gradient check, two sanity checks, and a diagnosis from the history.
+
+Derived in the chapter on [diagnostics][diagnostics].
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..networks.layers import ReLU, check_count
+from ..networks.losses import softmax_cross_entropy
+from ..networks.model import Sequential
+from ..networks.training import Callback, History, Loss, Run, fit
+from ..optimization.optimizer import Optimizer
+
+FAULTS = ("learning rate too high", "learning rate too low", "overfitting", "dead ReLUs", "bad initialization", "shuffled labels",
+          "unscaled inputs")
+"""What [`diagnose`][reference_impl.practice.diagnostics.diagnose] can find; its other answers are "healthy" and "unsure"."""
+
+LIMITS = {
+    "inputs low": 0.05,  # standardised inputs have a root mean square of 1: this is a twentieth of it,
+    "inputs high": 5.0,  # and this five times it
+    "score std": 2.0,  # scores that spread so much before training cost 2 on average: the first loss is ln C + 2 at most
+    "signal left": 0.1,  # He's weights keep all of it on average; at least half was left in the healthy calibration runs
+    "dead": 0.7,  # half way from the worst healthy calibration run to all
+    "loss rose": 1.25,  # below the stable rate a loss does not rise at all; this leaves room for the noise of a batch
+    "loss returned": 1.15,  # the same, from its own minimum
+    "high": 0.5,  # of ln C: a training loss that is still high at the end
+    "step": 0.1,  # ten such steps make other weights; healthy calibration runs stayed below half of it
+    "travelled": 0.45,  # of the weights' length, by all steps; the healthy calibration runs travelled at least 0.6
+    "near chance": 0.15,  # of the way from guessing to perfection
+    "good": 0.5,  # of the same way
+    "knows little": 0.95,  # of ln C: what a network has learnt that is better than nothing
+    "validation rose": 1.02,  # the mean of three epochs, from its minimum: noise is less
+    "gap": 0.25,  # of ln C, between training and validation loss: healthy calibration runs had less than a fifth
+}
+"""The thresholds of `diagnose`: from theory where there is one, else from runs of other seeds than those that it is judged by."""
+
+
+class Monitor(Callback):
+    """Write what the losses do not show into every epoch's row.
+
+    - `rms/inputs` and `rms/0`, `rms/1`, …: the root mean square of a fixed batch `inputs` and of each layer's output, and `dead/1`, …:
+      the fraction of units of a ReLU that are 0 for the whole batch. Both as the epoch *begins*: the first row shows the first weights.
+    - `update/0.W`, …: the length of a step over the length of the weights, and `gradient/0.W`, …: the length of the gradient, for every
+      array of weights; both means over the epoch's steps.
+
+    `history` is the run's, for when `fit` raises and returns none. Give it the model as training will start from it.
+
+    >>> from reference_impl import SGD, Affine, digits
+    >>> data, rng = digits(), np.random.default_rng(0)
+    >>> model = Sequential(Affine(64, 20, rng=rng), ReLU(), Affine(20, 10, rng=rng))
+    >>> history = fit(model, data.inputs, data.labels, SGD(lr=0.1), epochs=1, rng=rng, callbacks=[Monitor(model, data.inputs)])
+    >>> list(history.epochs[0])[1:5], list(history.epochs[0])[5:9]
+    (['rms/inputs', 'rms/0', 'rms/1', 'dead/1'], ['rms/2', 'update/0.W', 'gradient/0.W', 'update/2.W'])
+    """
+
+    def __init__(self, model: Sequential, inputs: Any) -> None:
+        self.inputs, self.history = inputs, History()
+        self._before = {key: array.copy() for key, array in model.params.items() if array.ndim > 1}
+        self._signal, self._sums, self._steps = self._measure(model), dict[str, float](), 0
+
+    def _measure(self, model: Sequential) -> dict[str, float]:
+        x = self.inputs
+        found = {"rms/inputs": _rms(x)}
+        with np.errstate(all="ignore"):  # a run that diverges is what a monitor is for
+            for i, layer in enumerate(model.layers):
+                x = layer.forward(x)
+                found[f"rms/{i}"] = _rms(x)
+                if isinstance(layer, ReLU):
+                    found[f"dead/{i}"] = float((x.reshape(-1, x.shape[-1]) <= 0).all(axis=0).mean())
+        return found
+
+    def row(self) -> dict[str, float]:
+        """The columns of the epoch so far."""
+        return self._signal | {key: value / self._steps for key, value in self._sums.items()}
+
+    def after_step(self, run: Run) -> None:
+        self.history = run.history
+        params, grads = run.model.params, run.model.grads
+        for key, before in self._before.items():
+            step = math.sqrt(float(((params[key] - before) ** 2).sum()))
+            length = math.sqrt(float((before * before).sum()))
+            for name, value in ((f"update/{key}", step / length if length else math.inf if step else 0.0),
+                                (f"gradient/{key}", math.sqrt(float((grads[key] ** 2).sum())))):
+                self._sums[name] = self._sums.get(name, 0.0) + value
+            before[...] = params[key]
+        self._steps += 1
+
+    def after_epoch(self, run: Run) -> None:
+        run.history.epochs[-1] |= self.row()
+        self._signal, self._sums, self._steps = self._measure(run.model), {}, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        groups = {"before": self._before, "signal": self._signal, "sum": self._sums}
+        return {f"{group}/{key}": value for group, values in groups.items() for key, value in values.items()} | {"steps": self._steps}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        def group(name: str) -> dict[str, Any]:
+            return {key.removeprefix(f"{name}/"): value for key, value in saved.items() if key.startswith(f"{name}/")}
+
+        self._before = {key: np.array(value) for key, value in group("before").items()}
+        self._signal, self._sums = ({key: float(value) for key, value in group(name).items()} for name in ("signal", "sum"))
+        self._steps = int(saved["steps"])
+
+
+class GradientCheck(NamedTuple):
+    """The relative error of each parameter's gradient, and how many entries were left out because a kink was too near."""
+
+    errors: dict[str, float]
+    kinks: int
+
+
+def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = softmax_cross_entropy, *, rng: np.random.Generator,
+                   entries: int = 20, step: float = 1e-5, train: bool = False) -> GradientCheck:
+    """Compare `backward` with central differences at `entries` random entries of every parameter.
+
+    The error is |a - n| / (|a| + |n|) with the vectors a of `backward` and n of (L(w + h) - L(w - h)) / 2h, h = `step`; 0 when both
+    vanish. Right is below 1e-6, wrong mostly above 1e-2. An entry where the slopes to the left and to the right differ has a kink within h
+    and is left out. With `train=True` layers act as in training, with the same random numbers in every pass. The model comes back
+    as it was.
+
+    Raises ValueError for parameters that are not float64 (the difference would be mostly rounding) and for a step or a count below or at 0.
+    Source: Goodfellow, Bengio & Courville 2016, section 11.5.
+
+    >>> from reference_impl import Affine
+    >>> rng = np.random.default_rng(0)
+    >>> model = Sequential(Affine(3, 4, rng=rng), ReLU(), Affine(4, 2, rng=rng))
+    >>> found = gradient_check(model, np.ones((5, 3)), np.array([0, 1, 0, 1, 1]), rng=rng)
+    >>> sorted(found.errors), max(found.errors.values()) < 1e-6
+    (['0.W', '0.b', '2.W', '2.b'], True)
+    """
+    check_count("entries", entries)
+    if not 0 < step < math.inf:
+        raise ValueError(f"step must be a positive number, got {step!r}")
+    params, saved, chance = model.params, model.state_dict(), copy.deepcopy(rng)
+    for key, array in params.items():
+        if array.dtype != np.float64:
+            raise ValueError(f"model must hold float64 parameters, got {array.dtype} in {key!r}")
+
+    def value() -> tuple[float, Any]:
+        return loss(model.forward(inputs, train=train, rng=copy.deepcopy(chance)), targets)
+
+    middle, dout = value()
+    model.backward(dout)
+    grads = {key: array.copy() for key, array in model.grads.items()}
+    errors, kinks = {}, 0
+    try:
+        for key, array in params.items():
+            chosen = rng.choice(array.size, min(entries, array.size), replace=False)
+            left, right = np.empty((2, len(chosen)))
+            for i, place in enumerate(np.unravel_index(entry, array.shape) for entry in chosen):
+                before = array[place]
+                array[place] = before + step
+                right[i] = (value()[0] - middle) / step
+                array[place] = before - step
+                left[i] = (middle - value()[0]) / step
+                array[place] = before
+            numeric, exact = (left + right) / 2, grads[key].ravel()[chosen]
+            # Curvature makes left and right differ by about h times it, far less than this; a kink by as much as the slope.
+            smooth = abs(right - left) <= 1e-4 * abs(numeric).max()
+            kinks += int((~smooth).sum())
+            size = np.linalg.norm(exact[smooth]) + np.linalg.norm(numeric[smooth])
+            errors[key] = float(np.linalg.norm((exact - numeric)[smooth]) / size) if size else 0.0
+    finally:
+        model.load_state_dict(saved)
+    return GradientCheck(errors, kinks)
+
+
+def expected_first_loss(classes: int, std: float = 0.0) -> float:
+    """ln C, the cross-entropy of a network that knows nothing; plus σ²/2, its most on average for scores of standard deviation `std`.
+
+    Raises ValueError for fewer than two classes or a negative `std`.
+
+    >>> round(expected_first_loss(10), 3), round(expected_first_loss(10, std=1.0), 3)
+    (2.303, 2.803)
+    """
+    check_count("classes", classes, low=2)
+    if not 0 <= std < math.inf:
+        raise ValueError(f"std must be a finite number from 0 up, got {std!r}")
+    return math.log(classes) + std**2 / 2
+
+
+def overfit_batch(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, steps: int = 200,
+                  loss: Loss = softmax_cross_entropy) -> np.ndarray:
+    """The losses (steps,) of copies of `model` and `optimizer`, trained on one small batch again and again.
+
+    They should go to about 0: a network that cannot learn ten examples by heart has a fault. Raises as
+    [`fit`][reference_impl.networks.training.fit] does.
+
+    >>> from reference_impl import SGD, Affine, digits
+    >>> data, rng = digits(), np.random.default_rng(0)
+    >>> model = Sequential(Affine(64, 20, rng=rng), ReLU(), Affine(20, 10, rng=rng))
+    >>> bool(overfit_batch(model, data.inputs[:10], data.labels[:10], SGD(lr=0.5))[-1] < 0.05)
+    True
+    """
+    model, optimizer = copy.deepcopy((model, optimizer))
+    history = fit(model, inputs, targets, optimizer, epochs=steps, batch_size=len(inputs), loss=loss, rng=np.random.default_rng(0),
+                  progress=False)
+    return np.array(history.losses)
+
+
+class Diagnosis(NamedTuple):
+    """A fault's name, "healthy" or "unsure", and what in the history says so."""
+
+    fault: str
+    why: str
+
+
+def diagnose(history: History, classes: int) -> Diagnosis:
+    """Name the fault of a classifier's training run from its history: the first rule that applies.
+
+    Needs `fit(evaluate_on={"validation": …})` and the mean cross-entropy; the columns of a
+    [`Monitor`][reference_impl.practice.diagnostics.Monitor] let it tell apart what looks alike in the losses. `classes` are about equally
+    frequent. The thresholds come from theory where there is one and from calibration runs; the chapter gives each its reason.
+    Raises ValueError for fewer than two classes, and when `history` holds no step.
+
+    >>> print(*diagnose(History(losses=[40.0, 35.0]), classes=10), sep=": ")
+    unsure: the first loss is 40, not about 2.3: unscaled inputs or too large weights; a Monitor would tell
+    """
+    know_nothing, limit = expected_first_loss(classes), LIMITS
+    if not history.losses:
+        raise ValueError("history must hold at least one step, got none")
+    rows, first = history.epochs, history.losses[0]
+    start = _columns(rows[0], "rms/") if rows else []
+    inputs = start[0] if start else None
+
+    # Before anything is learnt: the inputs, the first loss, the way of the signal through the first weights.
+    if inputs is not None and not limit["inputs low"] <= inputs <= limit["inputs high"]:
+        return Diagnosis("unscaled inputs", f"the inputs have a root mean square of {inputs:.2g}, far from 1")
+    if not first <= expected_first_loss(classes, limit["score std"]):
+        why = f"the first loss is {first:.3g}, not about {know_nothing:.2g}: "
+        if inputs is None:
+            return Diagnosis("unsure", why + "unscaled inputs or too large weights; a Monitor would tell")
+        return Diagnosis("bad initialization", why + "the first weights are too large")
+    if start and (dead := max(_columns(rows[0], "dead/"), default=0)) >= limit["dead"]:
+        return Diagnosis("dead ReLUs", f"{dead:.0%} of a layer's units are 0 for all inputs before the first step")
+    if inputs is not None and (left := start[-2] / inputs) < limit["signal left"]:
+        return Diagnosis("bad initialization", f"of the inputs' size {left:.2g} is left in the last hidden layer: too small first weights")
+
+    # The steps.
+    losses = [row["loss"] for row in rows if "loss" in row] or [float(np.mean(history.losses))]
+    end = losses[-1]
+    updates = [max(steps) for row in rows if (steps := _columns(row, "update/"))]
+    travelled = sum(updates) / len(updates) * len(history.losses) if updates else None
+    if (worst := max(losses)) > limit["loss rose"] * max(first, know_nothing):
+        return Diagnosis("learning rate too high", f"the loss rose from {first:.3g} to {worst:.3g}")
+    if updates and max(updates) > limit["step"] and end > limit["gap"] * know_nothing:
+        why = f"a step changes the weights by {max(updates):.0%} of their length, and the loss stays at {end:.2g}"
+        return Diagnosis("learning rate too high", why)
+    if end > limit["loss returned"] * min(losses) and end > limit["high"] * know_nothing:
+        return Diagnosis("learning rate too high", f"the training loss rose again, from {min(losses):.2g} to {end:.2g}")
+    if (dead := max(_columns(rows[-1], "dead/"), default=0) if rows else 0) >= limit["dead"]:
+        return Diagnosis("dead ReLUs", f"{dead:.0%} of a layer's units have become 0 for all inputs")
+    if travelled is not None and travelled < limit["travelled"] and end > limit["gap"] * know_nothing:
+        return Diagnosis("learning rate too low", f"all steps together can move no layer by more than {travelled:.2g} of its length")
+
+    # What new data say.
+    if not rows or not {"validation_loss", "validation_accuracy"} <= rows[-1].keys():
+        return Diagnosis("unsure", "the history has no validation_loss and validation_accuracy")
+    others = [row["validation_loss"] for row in rows if "validation_loss" in row]
+    right, learnt = rows[-1]["validation_accuracy"], end < limit["knows little"] * know_nothing
+    if learnt and others[-1] > know_nothing and right < _better_than_chance(limit["near chance"], classes):
+        return Diagnosis("shuffled labels", f"the training loss fell to {end:.2g}, yet on new data nothing is better than by chance")
+    if travelled is None and end > limit["high"] * know_nothing:
+        if not learnt and abs(first - know_nothing) < 0.02:
+            return Diagnosis("unsure", f"the loss stays at ln C = {first:.2f}: no signal reaches the output; a Monitor would tell why")
+        if len(losses) > 1 and np.mean(np.diff(losses) < 0) > 0.8 and others[-1] < end + limit["gap"] * know_nothing:
+            return Diagnosis("learning rate too low", f"the losses are still at {end:.2g} and {others[-1]:.2g}, and falling together")
+    smooth = np.convolve(others, np.ones(3) / 3, mode="valid") if len(others) >= 3 else np.array(others)
+    if smooth[-1] > limit["validation rose"] * smooth.min() and others[-1] - end > limit["gap"] * know_nothing:
+        why = f"the validation loss rose from {smooth.min():.2g} to {smooth[-1]:.2g}, while the training loss fell to {end:.2g}"
+        return Diagnosis("overfitting", why)
+    if right > _better_than_chance(limit["good"], classes):
+        return Diagnosis("healthy", f"{right:.0%} of the new data are right, and nothing speaks against the run")
+    return Diagnosis("unsure", f"only {right:.0%} of the new data are right, and no rule says why")
+
+
+def _columns(row: Mapping[str, float], prefix: str) -> list[float]:
+    return [value for key, value in row.items() if key.startswith(prefix)]
+
+
+def _better_than_chance(part: float, classes: int) -> float:
+    """The accuracy that is `part` of the way from guessing to perfection."""
+    return 1 / classes + part * (1 - 1 / classes)
+
+
+def _rms(array: Any) -> float:
+    return math.sqrt(float((array * array).mean()))

@@ -1,0 +1,257 @@
+"""Preprocessing: equal to scikit-learn, and what the chapter proves about the curvatures."""
+
+import numpy as np
+import pytest
+
+from reference_impl import digits, softmax_regression
+from reference_impl.optimization.newton import newton_step
+from reference_impl.practice.preprocessing import AffineMap, center, condition_number, curvatures, standardize, whiten
+
+STEPS = (center, standardize, whiten)
+
+
+def cloud(seed=0, n=200, features=6, offset=3.0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, features)) @ rng.normal(size=(features, features)) + offset * rng.normal(size=features)
+
+
+def hessian(x):
+    """Of least squares with a bias, block by block."""
+    mean, covariance = x.mean(axis=0), np.atleast_2d(np.cov(x.T, ddof=0))
+    return np.block([[covariance + np.outer(mean, mean), mean[:, None]], [mean[None], np.ones((1, 1))]])
+
+
+@pytest.mark.parametrize("zca", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_whitened_inputs_have_mean_zero_and_the_identity_for_covariance(seed, zca):
+    x = cloud(seed)
+    z = whiten(x, zca=zca)(x)
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(np.cov(z.T, ddof=0), np.eye(6), atol=1e-10)
+
+
+def test_dividing_by_the_eigenvalues_turns_the_condition_number_upside_down():
+    x = cloud() - cloud().mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(x.T, ddof=0))
+    np.testing.assert_allclose(np.linalg.eigvalsh(np.cov((x @ vectors / values).T, ddof=0)), np.sort(1 / values), rtol=1e-8)
+    assert condition_number(whiten(x)(x)) == pytest.approx(1, abs=1e-9)
+
+
+def test_zca_is_the_whitening_that_changes_the_inputs_least():
+    x = cloud(offset=0.0)
+    x -= x.mean(axis=0)
+    least = ((whiten(x, zca=True)(x) - x) ** 2).mean()
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        turn, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+        assert ((whiten(x)(x) @ turn - x) ** 2).mean() > least
+    matrix = whiten(x, zca=True).matrix
+    np.testing.assert_allclose(matrix, matrix.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("zca", [False, True])
+def test_eps_is_added_under_the_root(zca):
+    x, eps = cloud(), 0.7
+    values = np.linalg.eigvalsh(np.cov(x.T, ddof=0))
+    z = whiten(x, eps=eps, zca=zca)(x)
+    np.testing.assert_allclose(np.linalg.eigvalsh(np.cov(z.T, ddof=0)), values / (values + eps), rtol=1e-9)
+    assert np.linalg.norm(whiten(x, eps=eps).matrix, 2) <= 1 / np.sqrt(eps)
+
+
+@pytest.mark.peers
+def test_standardize_is_scikit_learns():
+    scaler = pytest.importorskip("sklearn.preprocessing").StandardScaler()
+    data = digits()
+    theirs = scaler.fit(data.inputs)
+    ours, varies = standardize(data.inputs), data.inputs.std(axis=0) > 0
+    np.testing.assert_allclose(ours.mean, theirs.mean_, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(ours(data.inputs), theirs.transform(data.inputs), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(ours(data.test_inputs)[:, varies], theirs.transform(data.test_inputs)[:, varies], rtol=0, atol=1e-9)
+
+
+@pytest.mark.peers
+def test_whiten_is_scikit_learns_but_for_signs_order_and_ddof():
+    PCA = pytest.importorskip("sklearn.decomposition").PCA
+    x, new = cloud(), cloud(5)
+    theirs = PCA(whiten=True, svd_solver="full").fit(x).transform(new)[:, ::-1] * np.sqrt(len(x) / (len(x) - 1))  # n - 1 there, n here
+    ours = whiten(x)(new)
+    np.testing.assert_allclose(ours * np.sign((ours * theirs).sum(axis=0)), theirs, rtol=0, atol=1e-10)
+
+
+def test_standardized_inputs_have_mean_zero_and_deviation_one():
+    x = cloud() * 10.0 ** np.arange(-3, 3) + 1e4
+    z = standardize(x)(x)
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1 / 3, 1e8 + 0.1, 1e-200, 1e140])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_feature_becomes_zero_and_is_no_direction(value, dtype):
+    value = np.clip(value, -1e30, 1e30) if dtype is np.float32 else value
+    x = np.random.default_rng(0).normal(size=(1001, 3)).astype(dtype)
+    x[:, 1] = value
+    assert (standardize(x)(x)[:, 1] == 0).all() and standardize(x).matrix[1] == 0
+    if abs(value) < 1e10:
+        assert whiten(x)(x).shape == (1001, 2)
+        assert abs(whiten(x, zca=True)(x)[:, 1]).max() < 1e-5
+
+
+def test_a_feature_that_varies_a_little_far_from_zero_is_kept():
+    x = 1.7e9 + np.arange(100.0)[:, None] / 1000  # milliseconds of a clock
+    z = standardize(x)(x)
+    np.testing.assert_allclose(z.std(), 1, rtol=1e-3)
+
+
+def test_a_pixel_lit_once_becomes_the_root_of_n_minus_one_whatever_its_brightness():
+    x = np.zeros((50, 2))
+    x[3] = 1e-6, 12.0
+    np.testing.assert_allclose(standardize(x)(x)[3], 7.0)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_one_example_or_no_variation_at_all_is_mapped_to_zero(step):
+    for x in (np.full((1, 3), 7.0), np.full((5, 3), 0.1)):
+        z = step(x)(x)
+        assert z.shape == (len(x), 0 if step is whiten else 3) and (z == 0).all()
+    assert (whiten(np.ones((4, 3)), zca=True)(np.ones((2, 3))) == 0).all()
+
+
+def test_whitened_examples_fewer_than_features_lie_equally_far_from_one_another():
+    z = whiten(cloud(n=6, features=20))(cloud(n=6, features=20))
+    gaps = np.linalg.norm(z[:, None] - z, axis=2)[np.triu_indices(6, 1)]
+    np.testing.assert_allclose(gaps, np.sqrt(2 * 6), rtol=1e-6)
+
+
+@pytest.mark.parametrize("step", [*STEPS, lambda x: whiten(x, zca=True)])
+def test_the_map_comes_from_what_it_was_fitted_on_and_changes_nothing_in_place(step):
+    x, new = cloud(), cloud(1)
+    kept, kept_new = x.copy(), new.copy()
+    fitted = step(x)
+    once = fitted(new)
+    np.testing.assert_array_equal(np.concatenate([fitted(row[None]) for row in new]).round(9), once.round(9))
+    np.testing.assert_array_equal(fitted(new.reshape(4, 50, 6)).reshape(200, -1).round(9), once.round(9))
+    x[:] = 0  # the map has its own numbers
+    np.testing.assert_array_equal(fitted(new), once)
+    np.testing.assert_array_equal(new, kept_new)
+    step(kept)
+    np.testing.assert_array_equal(kept, cloud())
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_floating_types_are_kept_and_integers_become_float64(step):
+    x = (50 + 10 * cloud(offset=0.0)).clip(0, 255)
+    for dtype in (np.float32, np.float64):
+        assert step(x.astype(dtype))(x.astype(dtype)).dtype == dtype
+    pixels = x.astype(np.uint8)
+    assert step(pixels)(pixels).dtype == np.float64
+    np.testing.assert_allclose(step(pixels)(pixels), step(pixels.astype(float))(pixels.astype(float)))
+
+
+def test_float32_inputs_far_from_zero_are_fitted_in_float64():
+    x = (1000 + np.random.default_rng(0).normal(size=(100_000, 1))).astype(np.float32)
+    assert float(center(x).mean[0]) == np.float32(x.astype(np.float64).mean())
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 30.0])
+def test_the_curvatures_are_the_eigenvalues_of_the_hessian_block_by_block(offset):
+    x = cloud(offset=offset)
+    np.testing.assert_allclose(curvatures(x), np.linalg.eigvalsh(hessian(x)), rtol=1e-6)
+    assert condition_number(x) == pytest.approx(np.linalg.cond(np.hstack([x, np.ones((len(x), 1))])) ** 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_mean_makes_one_large_eigenvalue_and_centring_never_hurts(seed):
+    x = cloud(seed, features=4, offset=seed / 2)
+    variance, place = np.linalg.eigvalsh(np.cov(x.T, ddof=0))[-1], 1 + (x.mean(axis=0) ** 2).sum()
+    found = curvatures(x)
+    assert place * (1 - 1e-12) <= found[-1] <= (place + variance) * (1 + 1e-12)
+    assert found[-2] <= variance * (1 + 1e-12)
+    assert condition_number(center(x)(x)) <= condition_number(x) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0, 1), (0, 5), (2, 1), (100, 1), (-3, 0.1)])
+def test_one_features_condition_number_follows_from_its_moments(mean, deviation):
+    x = np.array([[mean - deviation], [mean + deviation]])
+    kappa = condition_number(x)
+    assert kappa + 2 + 1 / kappa == pytest.approx((1 + mean**2 + deviation**2) ** 2 / deviation**2, rel=1e-5)
+
+
+@pytest.mark.parametrize("features", [2, 3, 5])
+def test_unit_deviations_are_within_a_factor_of_the_best_scaling(features):
+    rng = np.random.default_rng(features)
+    for seed in range(10):
+        x = cloud(seed, features=features)
+        least = min(condition_number(center(x)(x) * 10 ** rng.uniform(-2, 2, features)) for _ in range(50))
+        assert condition_number(standardize(x)(x)) <= (features + 1) * least
+
+
+def test_directions_without_curvature_do_not_count():
+    x = np.hstack([cloud(), np.zeros((200, 2))])
+    assert condition_number(x) == pytest.approx(condition_number(x[:, :6]), rel=1e-6)
+    assert len(curvatures(x)) == 9 and curvatures(x)[0] >= 0
+
+
+def test_half_the_curvatures_bound_those_of_softmax_regression():
+    x, rng = cloud(n=40, features=3), np.random.default_rng(0)
+    labels, top = rng.integers(0, 3, 40), curvatures(x)[-1]
+    for size in (0.0, 0.1, 1.0):
+        params = {"W": size * rng.normal(size=(3, 3)), "b": size * rng.normal(size=3)}
+        move = {key: rng.normal(size=array.shape) for key, array in params.items()}
+        length = sum((array**2).sum() for array in move.values())
+        ahead, behind = (softmax_regression({k: params[k] + t * move[k] for k in params}, x, labels)[1] for t in (1e-4, -1e-4))
+        bend = sum((move[k] * (ahead[k] - behind[k])).sum() for k in params) / 2e-4
+        assert 0 <= bend <= top / 2 * length
+
+
+def paths(step, newton):
+    """The predictions on the way from zero, by one method, on inputs that `step` prepared."""
+    x = cloud(2)
+    y = np.sin(np.arange(200.0))
+    X = np.hstack([step(x)(x), np.ones((200, 1))])
+    H, w, seen = X.T @ X / 200, np.zeros(X.shape[1]), []
+    for _ in range(5):
+        g = X.T @ (X @ w - y) / 200
+        w = w + (newton_step(g, H) / 2 if newton else -g / np.linalg.norm(H, 2))
+        seen.append(X @ w)
+    return np.array(seen)
+
+
+def test_newton_walks_the_same_path_on_all_inputs_and_gradient_descent_does_not():
+    as_they_are = lambda x: lambda z: z  # noqa: E731
+    newtons = [paths(step, newton=True) for step in (as_they_are, *STEPS)]
+    for path in newtons[1:]:
+        np.testing.assert_allclose(path, newtons[0], rtol=0, atol=1e-8)
+    descents = [paths(step, newton=False) for step in (as_they_are, *STEPS)]
+    assert all(np.abs(path - descents[0]).max() > 0.01 for path in descents[1:])
+    white = descents[-1]  # one step of descent on whitened inputs is Newton's
+    np.testing.assert_allclose(white[1:], np.broadcast_to(white[0], white[1:].shape), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("bad", [np.zeros(3), np.zeros((0, 3)), np.zeros((3, 0)), np.zeros((2, 2, 2))])
+@pytest.mark.parametrize("function", [*STEPS, curvatures, condition_number])
+def test_inputs_that_are_no_table_are_refused(function, bad):
+    with pytest.raises(ValueError, match=r"inputs must be a non-empty table \(n, features\), got shape"):
+        function(bad)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e150, -1e300])
+@pytest.mark.parametrize("function", [*STEPS, curvatures, condition_number])
+def test_inputs_that_are_not_finite_or_whose_squares_would_not_be_are_refused(function, bad):
+    x = cloud()
+    x[3, 2] = bad
+    with pytest.raises(ValueError, match="inputs must be finite and below 1e150 in size, got"):
+        function(x)
+
+
+@pytest.mark.parametrize("eps", [-1e-9, np.nan, np.inf])
+def test_eps_must_be_finite_and_not_negative(eps):
+    with pytest.raises(ValueError, match="eps must be a finite number from 0 up, got"):
+        whiten(cloud(), eps=eps)
+
+
+def test_another_number_of_features_is_refused():
+    with pytest.raises(ValueError, match=r"inputs must have 6 features, got shape \(2, 5\)"):
+        standardize(cloud())(np.zeros((2, 5)))
+    with pytest.raises(ValueError, match=r"inputs must have 2 features, got shape \(\)"):
+        AffineMap(np.zeros(2), np.ones(2))(np.float64(1.0))
