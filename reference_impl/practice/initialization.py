@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..networks.layers import Layer, check_count
 from ..networks.model import Sequential
 
 Scheme = Callable[[int, int], float]
@@ -21,14 +23,13 @@ def fans(weights: Any) -> tuple[int, int]:
     """How many numbers feed into one output of a layer, and how many outputs one input feeds: fan-in and fan-out.
 
     `weights` is (inputs, outputs), or (size, size, channels, filters) of a convolution: there both counts are times size².
-    Raises ValueError for other shapes.
+    They are those of a pixel far from the border, and of stride one; a stride of s feeds each input into fewer outputs, by s².
+    PyTorch counts alike in its own order (outputs, inputs, …). Raises ValueError for other shapes.
 
     >>> fans(np.zeros((64, 10))), fans(np.zeros((3, 3, 8, 16)))
     ((64, 10), (72, 144))
     """
-    if weights.ndim not in (2, 4):
-        raise ValueError(f"weights must be (inputs, outputs) or (size, size, channels, filters), got {weights.shape}")
-    places = math.prod(weights.shape[:-2])
+    places = _places("weights", weights.shape)
     return places * weights.shape[-2], places * weights.shape[-1]
 
 
@@ -38,6 +39,7 @@ def he(fan_in: int, fan_out: int) -> float:
     >>> he(50, 10)
     0.2
     """
+    check_count("fan_in", fan_in)
     return math.sqrt(2 / fan_in)
 
 
@@ -49,6 +51,7 @@ def lecun(fan_in: int, fan_out: int) -> float:
     >>> lecun(100, 10)
     0.1
     """
+    check_count("fan_in", fan_in)
     return math.sqrt(1 / fan_in)
 
 
@@ -60,13 +63,17 @@ def xavier(fan_in: int, fan_out: int) -> float:
     >>> xavier(30, 20)
     0.2
     """
+    check_count("fan_in", fan_in)
+    check_count("fan_out", fan_out)
     return math.sqrt(2 / (fan_in + fan_out))
 
 
 def orthogonal(shape: tuple[int, ...], rng: np.random.Generator, gain: float = 1.0) -> np.ndarray:
     """Weights whose columns (or rows, if they are fewer) stand at right angles and have the length `gain`.
 
-    `shape` as for [`fans`][reference_impl.practice.initialization.fans]; uniform among all such. √2 suits ReLUs.
+    `shape` as for [`fans`][reference_impl.practice.initialization.fans]; uniform among all such. √2 suits ReLUs. The deviation of
+    one weight is `gain` / √n, with n the longer side: from few inputs to many outputs that is less than
+    [`he`][reference_impl.practice.initialization.he] asks for. Raises ValueError for another shape.
     Source: Saxe, McClelland & Ganguli 2014, section 3; Mezzadri 2007 for the signs.
 
     >>> W = orthogonal((3, 2), np.random.default_rng(0))
@@ -74,19 +81,19 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator, gain: float = 1
     [[1. 0.]
      [0. 1.]]
     """
-    rows, columns = math.prod(shape[:-1]), shape[-1]
+    rows, columns = _places("shape", shape) * shape[-2], shape[-1]
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
-    q = q * np.sign(np.diagonal(r))
+    q = q * np.sign(np.diagonal(r))  # QR alone prefers some directions
     weights: np.ndarray = gain * (q if rows >= columns else q.T).reshape(shape)
     return weights
 
 
 def initialize(model: Sequential, scheme: Scheme | float | str, rng: np.random.Generator) -> None:
-    """Draw all weights of a model anew, in place, and set its biases to 0.
+    """Draw all weights `W` of a model anew, in place, from the normal distribution, and set the biases beside them to 0.
 
     `scheme` gives the standard deviation: a number, or a function of fan-in and fan-out such as
     [`he`][reference_impl.practice.initialization.he]; or it is `"orthogonal"`, with gain √2. Frozen layers stay as they are.
-    Raises ValueError for another string or a deviation that is negative or not finite, before anything is changed.
+    Raises ValueError for another scheme or a deviation that is negative or not finite, before anything is changed.
 
     >>> from reference_impl import Affine
     >>> rng = np.random.default_rng(0)
@@ -95,31 +102,27 @@ def initialize(model: Sequential, scheme: Scheme | float | str, rng: np.random.G
     >>> print(round(float(model.params["0.W"].std() / he(1000, 100)), 2))
     1.0
     """
-    if isinstance(scheme, str) and scheme != "orthogonal":
-        raise ValueError(f"scheme must be a number, a function or 'orthogonal', got {scheme!r}")
-    weights = [layer.params["W"] for layer in model.layers if "W" in layer.params and not layer.frozen]
-    deviations = [] if isinstance(scheme, str) else [float(scheme(*fans(W)) if callable(scheme) else scheme) for W in weights]
-    if bad := [deviation for deviation in deviations if not 0 <= deviation < math.inf]:
-        raise ValueError(f"scheme must give a finite deviation from 0 up, got {bad[0]!r}")
-    for layer in model.layers:
-        if "b" in layer.params and "W" in layer.params and not layer.frozen:
+    layers = [layer for layer in model.layers if "W" in layer.params and not layer.frozen]
+    stds = [_std(scheme, layer.params["W"]) for layer in layers]
+    for layer, std in zip(layers, stds):
+        W = layer.params["W"]
+        W[...] = orthogonal(W.shape, rng, math.sqrt(2)) if std is None else rng.standard_normal(W.shape) * std
+        if "b" in layer.params:
             layer.params["b"][...] = 0
-    for i, W in enumerate(weights):
-        W[...] = orthogonal(W.shape, rng, math.sqrt(2)) if isinstance(scheme, str) else rng.standard_normal(W.shape) * deviations[i]
 
 
 class Signal(NamedTuple):
-    """Root mean squares: of the input and each layer's output, and of the gradient there; both (layers + 1,)."""
+    """Root mean squares before the first layer and behind each: of the signal, and of the gradient; both (layers + 1,)."""
 
     forward: np.ndarray
     backward: np.ndarray
 
 
 def signal(model: Sequential, x: Any, dout: Any) -> Signal:
-    """The size of the signal before the first layer and behind each: forward from `x`, and backward from `dout`.
+    """The size of the signal on its way forward from `x`, and of the gradient on its way back from `dout`, at test time.
 
-    `x` is a batch, `dout` the loss's gradient by the outputs, of their shape. The backward half starts at the input, as the
-    forward one does, and ends with `dout` itself.
+    `x` is a batch; `dout` is the loss's gradient by the outputs and has their shape, else ValueError. The backward half
+    starts at the input, as the forward one does, and ends with `dout` itself. Fills the model's `grads`.
 
     >>> from reference_impl import Affine, ReLU
     >>> model = Sequential(Affine(2, 2, rng=np.random.default_rng(0)), ReLU())
@@ -128,15 +131,69 @@ def signal(model: Sequential, x: Any, dout: Any) -> Signal:
     >>> found.forward.tolist(), found.backward.tolist()
     ([1.0, 2.0, 2.0], [2.0, 1.0, 1.0])
     """
-    forward, backward = [_rms(x)], [_rms(dout)]
+    forward = [_rms(x)]
     for layer in model.layers:
         x = layer.forward(x)
         forward.append(_rms(x))
+    if dout.shape != x.shape:
+        raise ValueError(f"dout must have the outputs' shape {x.shape}, got {dout.shape}")
+    backward = [_rms(dout)]
     for layer in reversed(model.layers):
         dout = layer.backward(dout)
         backward.append(_rms(dout))
     return Signal(np.array(forward), np.array(backward[::-1]))
 
 
+def wide_limit(activation: Layer, scale: float, depth: int, start: float = 1.0) -> Signal:
+    """What theory expects: the signal through `depth` very wide layers, each with an elementwise `activation` behind it.
+
+    The n inputs of a layer get weights of standard deviation `scale` / √n and no bias; `start` is the RMS of the input, and the
+    gradient at the end has RMS 1. Each z is then normal, so a layer's factors are integrals over one normal variable. For ReLU
+    they are those of the mean square at any width. Raises ValueError unless `depth` is a whole number and `scale` and `start`
+    are positive and finite. Source: Poole et al. 2016, eq. (3), forward; Schoenholz et al. 2017, backward.
+
+    >>> from reference_impl import ReLU
+    >>> found = wide_limit(ReLU(), scale=2.0, depth=4)  # √2 a layer
+    >>> print(found.forward.round(3), found.backward.round(3))
+    [1.    1.414 2.    2.828 4.   ] [4.    2.828 2.    1.414 1.   ]
+    """
+    check_count("depth", depth, low=0)
+    for name, value in (("scale", scale), ("start", start)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} must be a positive finite number, got {value!r}")
+    z = np.linspace(-10, 10, 4000)  # an even number: none lies on ReLU's kink
+    weight = np.exp(-z * z / 2)
+    weight /= weight.sum()
+    forward, factors = [start], []
+    for _ in range(depth):
+        out = activation.forward(scale * forward[-1] * z)
+        slope = activation.backward(np.ones_like(z))
+        forward.append(math.sqrt(float(weight @ (out * out))))
+        factors.append(scale * math.sqrt(float(weight @ (slope * slope))))
+    return Signal(np.array(forward), np.cumprod([1.0, *reversed(factors)])[::-1])
+
+
+def _places(name: str, shape: tuple[int, ...]) -> int:
+    """At how many places a weight of this shape looks: 1, or size² of a convolution."""
+    if len(shape) not in (2, 4):
+        raise ValueError(f"{name} must be (inputs, outputs) or (size, size, channels, filters), got {shape}")
+    return math.prod(shape[:-2])
+
+
+def _std(scheme: Scheme | float | str, W: Any) -> float | None:
+    """The deviation that a scheme asks for; None when it is orthogonal."""
+    counts = fans(W)
+    if isinstance(scheme, str) and scheme == "orthogonal":
+        return None
+    if isinstance(scheme, str) or not (callable(scheme) or isinstance(scheme, Real)):
+        raise ValueError(f"scheme must be a number, a function or 'orthogonal', got {scheme!r}")
+    std = float(scheme(*counts) if callable(scheme) else scheme)
+    if not 0 <= std < math.inf:
+        raise ValueError(f"scheme must give a finite deviation from 0 up, got {std!r}")
+    return std
+
+
 def _rms(array: Any) -> float:
+    """In double precision: the squares of a faint float32 signal would vanish."""
+    array = array.astype(np.float64)
     return math.sqrt(float((array * array).mean()))
