@@ -29,7 +29,7 @@ def bar(total: int, wanted: bool | None = None, unit: str = "step") -> Iterator[
     ...     shown.update()
     """
     if wanted is None:
-        wanted = sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
+        wanted = sys.stderr is not None and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None
     if not wanted:
         yield Silent()
         return

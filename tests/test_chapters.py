@@ -50,9 +50,9 @@ CORRECTIONS = {
     "generalization/augmentation": ["horizontal flips"],
     "generalization/ensembles": ["about 2 %"],
     "practice/preprocessing": ["eigenvalues"],
-    "practice/initialization": ["root of n", "variance of the neurons", "zero or all the same"],
+    "practice/initialization": ["two over the root of n", "variance of the neurons", "all zero, or all equal"],
     "practice/diagnostics": [],
-    "practice/search": ["covers the space better"],
+    "practice/search": ["covers the whole space better"],
     "practice/transfer": ["re-initialised layer"],
 }
 

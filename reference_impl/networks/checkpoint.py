@@ -13,19 +13,19 @@ import numpy as np
 from .model import Sequential
 
 if TYPE_CHECKING:
-    from .training import Callback, Run
+    from .training import Callback, History, Run
 
 
 class Diverged(ArithmeticError):
-    """A number became NaN or infinite: after how many finished steps, in which `layer`, and the last good `checkpoint`.
+    """A number became NaN or infinite: after how many finished steps, in which `layer`, the last good `checkpoint`, the `history` so far.
 
     >>> print(Diverged(7, "layer 0 (ReLU)", None))
     step 7: NaN or infinity, first in layer 0 (ReLU); there is no checkpoint to go back to
     """
 
-    def __init__(self, step: int, layer: str, checkpoint: tuple[Path, int] | None) -> None:
+    def __init__(self, step: int, layer: str, checkpoint: tuple[Path, int] | None, history: History | None = None) -> None:
         super().__init__(step, layer, checkpoint)
-        self.step, self.layer, self.checkpoint = step, layer, checkpoint
+        self.step, self.layer, self.checkpoint, self.history = step, layer, checkpoint, history
 
     def __str__(self) -> str:
         back = "the last good checkpoint is {}, of step {}".format(*self.checkpoint) if self.checkpoint else "there is no checkpoint to go back to"
@@ -46,7 +46,7 @@ class Checkpoint:
         run = self.run
         groups = {name: part.state_dict() for name, part in self.parts.items()}
         if (key := not_finite(groups["model"] | groups["optimizer"])) is not None:
-            raise Diverged(run.step, layer_of(run.model, key), self.last)
+            raise Diverged(run.step, layer_of(run.model, key), self.last, run.history)
         about = {"settings": self.settings, "rng": run.rng.bit_generator.state, "step": run.step, "epoch": run.epoch, "stop": run.stop,
                  "losses": run.history.losses, "epochs": run.history.epochs}
         content: dict[str, Any] = {f"{name}/{key}": np.asarray(value) for name, values in groups.items() for key, value in values.items()}

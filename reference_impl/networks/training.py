@@ -186,7 +186,7 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
     order = np.empty(0, dtype=np.intp)
 
     def diverged(where: str) -> Diverged:
-        return Diverged(run.step, where, None if file is None else file.last)
+        return Diverged(run.step, where, None if file is None else file.last, run.history)
 
     with bar(epochs * steps, progress) as shown, np.errstate(all="ignore"):
         # A rehearsal on one example: what does not fit together shows before anything is changed.

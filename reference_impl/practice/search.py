@@ -6,22 +6,19 @@ Derived in the chapter on [search][search].
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
+from ..networks.layers import check_count
 from ..progress import bar
-
-Setting = Mapping[str, Any]
-Objective = Callable[[Setting, np.random.Generator], float]
+from .trials import Log, Lost, Objective, Setting, Trial, outcomes
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,13 @@ class Uniform:
 
     def at(self, share: float) -> float:
         """The number that has `share` of the distribution below it."""
-        return float(self.low + share * (self.high - self.low))
+        return float((1 - share) * self.low + share * self.high)
 
     def narrowed(self, values: Sequence[float], margin: float) -> Uniform:
         """The span of `values`, with `margin` of this one's width on either side, inside this one."""
         room = margin * (self.high - self.low)
-        return Uniform(max(self.low, min(values) - room), min(self.high, max(values) + room))
+        low, high = max(self.low, min(values) - room), min(self.high, max(values) + room)
+        return Uniform(low, high) if low < high else self
 
 
 @dataclass(frozen=True)
@@ -72,12 +70,13 @@ class LogUniform:
     def narrowed(self, values: Sequence[float], margin: float) -> LogUniform:
         """The span of `values`, with `margin` of this one's width on either side, both on the logarithmic scale."""
         room = (self.high / self.low) ** margin
-        return LogUniform(max(self.low, min(values) / room), min(self.high, max(values) * room))
+        low, high = max(self.low, min(values) / room), min(self.high, max(values) * room)
+        return LogUniform(low, high) if low < high else self
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some `values`, all equally likely. Raises ValueError when there is none.
+    """One of some `values`, all equally likely. Raises TypeError unless they are in a sequence, ValueError when there is none.
 
     >>> Choice(["relu", "tanh"]).at(0.7)
     'tanh'
@@ -86,6 +85,8 @@ class Choice:
     values: Sequence[Any]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.values, Sequence | np.ndarray) or isinstance(self.values, str):
+            raise TypeError(f"values must be a list or another sequence, got {self.values!r}")
         if not len(self.values):
             raise ValueError("values must hold at least one value, got none")
 
@@ -104,37 +105,33 @@ Space = Mapping[str, Uniform | LogUniform | Choice]
 def grid(space: Space, points: int) -> list[dict[str, Any]]:
     """Every combination of `points` values on each axis, ends included, evenly spaced in its distribution; a choice has all its values.
 
-    Raises ValueError when `points` < 1.
+    Raises ValueError when `points` < 1 or the space is empty, TypeError when an axis is none.
 
     >>> [setting["lr"] for setting in grid({"lr": LogUniform(0.01, 1)}, 3)]
     [0.01, 0.1, 1.0]
     """
-    _at_least_one(points=points)
-    shares = np.linspace(0, 1, points) if points > 1 else np.array([0.5])
-    axes = [list(axis.values) if isinstance(axis, Choice) else [_rounded(axis.at(share)) for share in shares] for axis in space.values()]
+    _check_space(space)
+    check_count("points", points)
+    shares = np.linspace(0, 1, points).tolist() if points > 1 else [0.5]
+    axes = [list(axis.values) if isinstance(axis, Choice) else [_rounded(axis, share) for share in shares] for axis in space.values()]
     return [dict(zip(space, values)) for values in itertools.product(*axes)]
 
 
 def draw(space: Space, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     """`count` settings drawn at random, every axis by itself.
 
-    Raises ValueError when `count` < 1. Source: Bergstra & Bengio 2012, section 2.
+    Raises ValueError when `count` < 1 or the space is empty, TypeError when an axis or `rng` is none.
+    Source: Bergstra & Bengio 2012, figure 1.
 
     >>> draw({"lr": Choice([0.1])}, 2, np.random.default_rng(0))
     [{'lr': 0.1}, {'lr': 0.1}]
     """
-    _at_least_one(count=count)
-    return [{name: axis.at(share) for (name, axis), share in zip(space.items(), row)} for row in rng.random((count, len(space)))]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One setting and what came of it: its `value`, NaN where it failed, and then the `error`."""
-
-    index: int
-    setting: dict[str, Any]
-    value: float
-    error: str = ""
+    _check_space(space)
+    check_count("count", count)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}")
+    shares = rng.random((count, len(space))).tolist()
+    return [{name: axis.at(share) for (name, axis), share in zip(space.items(), row)} for row in shares]
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -157,144 +154,102 @@ def search(objective: Objective, settings: Sequence[Setting], *, seed: int = 0, 
     `objective(setting, rng)` returns the number to make small; its `rng` comes from `seed` and the setting's place alone, so the
     result does not depend on the executor. A setting whose objective raises is a trial with an `error`, and the search goes on.
 
-    `executor` is any `concurrent.futures.Executor`; by default the trials run here, one by one. `ProcessPoolExecutor()` takes all
-    cores, `dask.distributed.Client(…).get_executor()` many machines; then objective and settings must be picklable.
+    - `executor` is any `concurrent.futures.Executor`; by default the trials run here, one by one. `ProcessPoolExecutor()` takes all
+      cores, `dask.distributed.Client(…).get_executor()` many machines; then objective and settings must be picklable.
+    - `log` is a file to which every finished trial is added at once. Called again with it, the same search goes on where it was,
+      whatever broke it off. It knows a search by its objective's name, its settings and its seed.
+    - `progress` shows a bar (needs tqdm); by default on a terminal.
 
-    `log` is a file to which every finished trial is added at once. Called again with it, the same search goes on where it was,
-    whatever broke it off. Raises ValueError when the file belongs to another search, RuntimeError when the executor breaks down.
-    `progress` shows a bar (needs tqdm); by default on a terminal.
+    Raises ValueError when `log` is the file of something else, TypeError when a setting's value cannot be told from another in it,
+    or an argument is of the wrong kind, all before the first trial; RuntimeError when the executor breaks down.
 
     >>> trials = search(lambda setting, rng: (setting["lr"] - 0.1) ** 2, grid({"lr": LogUniform(0.001, 10)}, 5))
     >>> len(trials), best(trials).setting
     (5, {'lr': 0.1})
     """
-    tried = [dict(setting) for setting in settings]
-    about = json.dumps({"seed": seed, "settings": tried}, default=repr, sort_keys=True)
-    done: dict[int, Trial] = {}
-    with closing(_Log(log, about, tried, done)) as file, bar(len(tried), progress, "trial") as shown:
+    if not callable(objective):
+        raise TypeError(f"objective must be a function of a setting and a generator, got {objective!r}")
+    if executor is not None and not isinstance(executor, Executor):
+        raise TypeError(f"executor must be a concurrent.futures.Executor (Dask: client.get_executor()), got {executor!r}")
+    check_count("seed", seed, low=0)
+    tried: list[dict[str, Any]] = []
+    for setting in settings:
+        if not isinstance(setting, Mapping):
+            raise TypeError(f"settings must be mappings of names to values, got {setting!r}")
+        tried.append(dict(setting))
+    with closing(Log(log, objective, tried, seed)) as file, bar(len(tried), progress, "trial") as shown:
+        done = file.done
         shown.update(len(done))
         left = [i for i in range(len(tried)) if i not in done]
-        pool = _Here() if executor is None else executor
-        futures: dict[Future[tuple[float, str]], int] = {}
         try:
-            for i in left:
-                futures[pool.submit(_attempt, objective, tried[i], (seed, i))] = i
-                if executor is None:
-                    _collect(next(reversed(futures)), i, tried, done, file, shown)
-            if executor is not None:
-                for future in as_completed(futures):
-                    _collect(future, futures[future], tried, done, file, shown)
-        except BrokenExecutor as error:
-            raise RuntimeError(f"the executor broke down after {len(done)} of {len(tried)} trials ({error}); "
-                               + (f"the same call goes on from {log}" if log else "with a log the search could go on")) from error
-        finally:
-            for future in futures:
-                future.cancel()
+            with closing(outcomes(executor, objective, tried, seed, left)) as ended:
+                for trial in ended:
+                    done[trial.index] = trial
+                    file.add(trial)
+                    shown.update()
+        except Lost as lost:
+            kept = ("a log would have kept them" if log is None
+                    else f"call again with an executor that works, and the search goes on from {os.fspath(log)}")
+            raise RuntimeError(f"{lost}; {len(done)} of {len(tried)} trials are done: {kept}") from lost.__cause__
     return [done[i] for i in range(len(tried))]
 
 
 def coarse_to_fine(objective: Objective, space: Space, *, rounds: int, count: int, rng: np.random.Generator, keep: float = 0.25,
-                   margin: float = 0.05, executor: Executor | None = None) -> list[list[Trial]]:
+                   margin: float = 0.05, executor: Executor | None = None, log: str | os.PathLike[str] | None = None,
+                   progress: bool | None = None) -> list[list[Trial]]:
     """Random search in rounds: each draws `count` settings from the part of the space that held the best of the last round.
 
     That part is, on every axis, the span of the best `keep` of the trials with `margin` of the width on either side. Returns the
-    trials of each round. Raises ValueError when `rounds` or `count` < 1 or `keep` is not in (0, 1].
+    trials of each round. `executor`, `log` and `progress` are those of [`search`][reference_impl.practice.search.search]; round
+    0 has the log `{log}.0`, and so on.
+
+    Raises ValueError when `rounds` or `count` < 1, `keep` is not in (0, 1] or `margin` < 0.
 
     >>> bowl = lambda setting, rng: (setting["a"] - 0.3) ** 2
     >>> coarse, fine = coarse_to_fine(bowl, {"a": Uniform(0, 1)}, rounds=2, count=20, rng=np.random.default_rng(0))
     >>> bool(np.median([trial.value for trial in fine]) < np.median([trial.value for trial in coarse]) / 5)
     True
     """
-    _at_least_one(rounds=rounds, count=count)
+    check_count("rounds", rounds)
     if not 0 < keep <= 1:
         raise ValueError(f"keep must lie in (0, 1], got {keep!r}")
+    if not 0 <= margin < math.inf:
+        raise ValueError(f"margin must lie in [0, inf), got {margin!r}")
     found: list[list[Trial]] = []
-    for _ in range(rounds):
-        trials = search(objective, draw(space, count, rng), seed=int(rng.integers(2**31)), executor=executor)
+    for part in range(rounds):
+        settings, seed = draw(space, count, rng), int(rng.integers(2**31))
+        trials = search(objective, settings, seed=seed, executor=executor, progress=progress,
+                        log=None if log is None else f"{os.fspath(log)}.{part}")
         found.append(trials)
         good = sorted((trial for trial in trials if math.isfinite(trial.value)), key=lambda trial: trial.value)
-        chosen = good[:max(2, math.ceil(keep * len(good)))]
-        if len({json.dumps(trial.setting, default=repr) for trial in chosen}) > 1:
-            space = {name: axis.narrowed([trial.setting[name] for trial in chosen], margin) for name, axis in space.items()}
+        chosen = [trial.setting for trial in good[:max(2, math.ceil(keep * len(good)))]]
+        if len(chosen) > 1:
+            space = {name: axis.narrowed([setting[name] for setting in chosen], margin) for name, axis in space.items()}
     return found
 
 
 def chance_of_top(share: float, trials: int) -> float:
     """The probability that at least one of `trials` random settings is among the best `share` of all: 1 - (1 - share)^trials.
 
-    Source: Bergstra & Bengio 2012, section 2.
+    Raises ValueError when `share` is not in [0, 1] or `trials` < 0.
 
     >>> chance_of_top(0.5, 2)
     0.75
     """
     if not 0 <= share <= 1:
         raise ValueError(f"share must lie in [0, 1], got {share!r}")
+    check_count("trials", trials, low=0)
     return 1 - (1 - share) ** trials
 
 
-def _attempt(objective: Objective, setting: dict[str, Any], seed: tuple[int, int]) -> tuple[float, str]:
-    """What a worker does: the value, or the error that the objective raised."""
-    try:
-        return float(objective(setting, np.random.default_rng(seed))), ""
-    except Exception as error:
-        return math.nan, f"{type(error).__name__}: {error}"
+def _rounded(axis: Uniform | LogUniform, share: float) -> float:
+    """The number at `share` without the last digits that a logarithm there and back leaves."""
+    return min(max(float(f"{axis.at(share):.12g}"), float(axis.low)), float(axis.high))
 
 
-def _collect(future: Future[tuple[float, str]], index: int, settings: list[dict[str, Any]], done: dict[int, Trial], file: _Log,
-             shown: Any) -> None:
-    done[index] = Trial(index, settings[index], *future.result())
-    file.add(done[index])
-    shown.update()
-
-
-class _Here(Executor):
-    """Runs what is submitted at once, in this thread."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
-class _Log:
-    """A line of JSON for each finished trial; a line that an interrupt cut short is dropped."""
-
-    def __init__(self, path: str | os.PathLike[str] | None, about: str, settings: list[dict[str, Any]], done: dict[int, Trial]) -> None:
-        self.stream: TextIO | None = None
-        if path is None:
-            return
-        text = Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
-        head, *lines = text[:text.rfind("\n") + 1].splitlines() or [about]
-        if head != about:
-            raise ValueError(f"log must belong to this search, got {os.fspath(path)}, which has other settings or another seed")
-        for line in lines:
-            index, value, error = json.loads(line)
-            done[index] = Trial(index, settings[index], math.nan if value is None else float(value), error)
-        self.stream = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 (closed with the log)
-        self.stream.truncate(len(text[:text.rfind("\n") + 1].encode()))
-        if not text:
-            self._write(about)
-
-    def add(self, trial: Trial) -> None:
-        self._write(json.dumps([trial.index, None if math.isnan(trial.value) else trial.value, trial.error]))
-
-    def _write(self, line: str) -> None:
-        if self.stream is not None:
-            self.stream.write(line + "\n")
-            self.stream.flush()
-            os.fsync(self.stream.fileno())
-
-    def close(self) -> None:
-        if self.stream is not None:
-            self.stream.close()
-
-
-def _rounded(value: float) -> float:
-    """Without the last digits that a logarithm there and back leaves."""
-    return float(f"{value:.12g}")
-
-
-def _at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} must be 1 or more, got {count!r}")
+def _check_space(space: Space) -> None:
+    if not isinstance(space, Mapping) or not space:
+        raise ValueError(f"space must map at least one name to its values, got {space!r}")
+    for name, axis in space.items():
+        if not isinstance(axis, Uniform | LogUniform | Choice):
+            raise TypeError(f"space must map names to Uniform, LogUniform or Choice, got {axis!r} for {name!r}")

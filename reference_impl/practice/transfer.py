@@ -1,11 +1,12 @@
-"""Transfer: keep what was learnt on one task, put a new head on it, and train that, or all of it gently.
+"""Transfer: keep the body that was learnt on one task, put a new head on it, and train the head, or all of it.
 
-Derived in the chapter on [transfer][transfer-learning].
+Derived in the chapter on [transfer learning][transfer-learning].
 """
 
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,19 +17,21 @@ from ..networks.model import Sequential
 def freeze(model: Sequential, layers: Iterable[int]) -> None:
     """Freeze the layers at these places of `model`, and thaw all others.
 
-    Frozen layers keep their parameters and their running statistics; an optimizer does not see them. Places may be
-    counted from the end. Raises IndexError for a place that is not there, before anything is changed.
+    A frozen layer keeps its parameters and its running statistics: an optimizer does not see it, and it runs as at test time.
+    The gradient still goes through it, to the layers before it. Places may be counted from the end; `range(2)` freezes the
+    first two, `[]` thaws all. Raises IndexError for a place that is not there and TypeError for what is no whole number,
+    before anything is changed.
 
     >>> import numpy as np
     >>> from reference_impl import Affine, ReLU
     >>> rng = np.random.default_rng(0)
     >>> model = Sequential(Affine(8, 4, rng=rng), ReLU(), Affine(4, 2, rng=rng))
-    >>> freeze(model, [0, 1])
+    >>> freeze(model, range(2))
     >>> sorted(model.params)
     ['2.W', '2.b']
     """
     count = len(model.layers)
-    places = list(layers)
+    places = [operator.index(place) for place in layers]
     if bad := [place for place in places if not -count <= place < count]:
         raise IndexError(f"layers must be places of a model with {count} layers, got {bad[0]}")
     chosen = {place % count for place in places}
@@ -39,7 +42,8 @@ def freeze(model: Sequential, layers: Iterable[int]) -> None:
 def with_new_head(model: Sequential, *head: Layer, body: int = -1) -> Sequential:
     """A copy of `model`'s first `body` layers (by default, all but the last) with the layers `head` behind them.
 
-    Nothing is frozen in it; `model` stays as it is. Raises ValueError when `body` is no place in the model or `head` is empty.
+    Nothing in the copy is frozen; `model` stays as it is. The layers of `head` themselves go in, no copies.
+    Raises ValueError when `body` is no place in the model or `head` is empty.
     Source: Yosinski et al. 2014, section 2.
 
     >>> import numpy as np
@@ -51,20 +55,28 @@ def with_new_head(model: Sequential, *head: Layer, body: int = -1) -> Sequential
     """
     if not head:
         raise ValueError("head must hold at least one layer, got none")
-    if not -len(model.layers) <= body <= len(model.layers):
-        raise ValueError(f"body must be a place in a model with {len(model.layers)} layers, got {body}")
-    kept = copy.deepcopy(model.layers[:body])
+    kept = copy.deepcopy(_body(model, body))
     for layer in kept:
         layer.frozen = False
     return Sequential(*kept, *head)
 
 
-def features(model: Sequential, x: Any, layers: int) -> Any:
-    """What the first `layers` layers of a model make of a batch, at test time: the features that a frozen body gives.
+def features(model: Sequential, x: Any, body: int = -1) -> Any:
+    """What the first `body` layers of `model` (by default, all but the last) make of a batch `x`, at test time.
+
+    A head that is trained on these goes the way that it goes behind the frozen body, which then runs only once.
+    Raises ValueError when `body` is no place in the model.
 
     >>> import numpy as np
     >>> from reference_impl import ReLU
-    >>> features(Sequential(ReLU(), ReLU()), np.array([[-1.0, 2.0]]), 1).tolist()
+    >>> features(Sequential(ReLU(), ReLU()), np.array([[-1.0, 2.0]])).tolist()
     [[0.0, 2.0]]
     """
-    return Sequential(*model.layers[:layers]).forward(x)
+    return Sequential(*_body(model, body)).forward(x)
+
+
+def _body(model: Sequential, body: int) -> list[Layer]:
+    count = len(model.layers)
+    if not -count <= body <= count:
+        raise ValueError(f"body must be a place in a model with {count} layers, got {body}")
+    return model.layers[:body]

@@ -1,0 +1,647 @@
+"""Search: the same trials on every executor, each once, whatever dies; logs to go on from; spaces and their draws."""
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import reference_impl.practice.trials as trials_module
+from reference_impl.practice.search import Choice, LogUniform, Trial, Uniform, best, chance_of_top, coarse_to_fine, draw, grid, search
+from reference_impl.progress import bar
+
+SPACE = {"lr": LogUniform(1e-4, 1), "keep": Uniform(0.5, 1), "units": Choice([8, 16, 32])}
+SETTINGS = draw(SPACE, 30, np.random.default_rng(2))
+
+
+def noisy(setting, rng):
+    """An objective with everything that may come: numbers, NaN, infinity, errors, exits."""
+    if setting["units"] == 8:
+        match int(setting["keep"] * 100) % 5:
+            case 0:
+                raise ValueError("it\n diverged")
+            case 1:
+                return math.nan
+            case 2:
+                return math.inf
+            case 3:
+                sys.exit("told to")
+    return setting["lr"] + rng.standard_normal()
+
+
+def once(folder, setting, rng):
+    """`noisy`, leaving a mark of every run."""
+    (Path(folder) / f"{setting['lr']!r} {time.monotonic_ns()} {os.getpid()}").touch()
+    return noisy(setting, rng)
+
+
+def dies(folder, setting, rng):
+    """Kills its own process at one setting, the first time."""
+    marker = Path(folder) / "died"
+    if setting == SETTINGS[11] and not marker.exists():
+        marker.touch()
+        os._exit(1)
+    return once(folder, setting, rng)
+
+
+def indices(log):
+    return [json.loads(line)["index"] for line in log.read_text().splitlines()[1:]]
+
+
+def forked(workers=2):
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+
+
+class Shuffled(Executor):
+    """Finishes what it got in an order of its own, from a thread of its own, when the queue is `full`."""
+
+    def __init__(self, full, seed):
+        self.full, self.rng, self.work = full, np.random.default_rng(seed), []
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        self.work.append((future, partial(fn, *args, **kwargs)))
+        if len(self.work) == self.full:
+            threading.Thread(target=self.finish).start()
+        return future
+
+    def finish(self):
+        for i in self.rng.permutation(len(self.work)):
+            future, call = self.work[i]
+            future.set_result(call())
+
+
+class Scripted(Executor):
+    """Runs at once, but in place of some results there is what a script says: index -> list of exceptions to come first."""
+
+    def __init__(self, script):
+        self.script, self.submitted = script, []
+
+    def submit(self, fn, /, objective, setting, seed, index):
+        future, planned = Future(), self.script.get(index, [])
+        self.submitted.append(index)
+        if planned:
+            future.set_exception(planned.pop(0))
+        else:
+            future.set_result(fn(objective, setting, seed, index))
+        return future
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return search(noisy, SETTINGS, seed=3)
+
+
+def same(found, expected):
+    """Equal bit for bit, NaN included."""
+    return repr(found) == repr(expected)
+
+
+# On any executor
+
+def test_the_trials_are_all_there_in_order_with_what_came_of_them(alone):
+    assert [trial.index for trial in alone] == list(range(30)) and [trial.setting for trial in alone] == SETTINGS
+    errors = {trial.error for trial in alone}
+    assert errors == {"", "ValueError: it\n diverged", "SystemExit: told to"}
+    assert all(math.isnan(trial.value) for trial in alone if trial.error)
+    assert any(math.isnan(trial.value) for trial in alone if not trial.error)
+    assert math.inf in {trial.value for trial in alone}
+
+
+def test_a_trials_chance_comes_from_seed_and_place_alone():
+    def first(setting, rng):
+        return rng.random()
+
+    streams = np.random.SeedSequence(5).spawn(4)
+    values = [trial.value for trial in search(first, [{"a": 1}] * 4, seed=5)]
+    assert values == [np.random.default_rng(stream).random() for stream in streams]
+    # Not the stream that settings are drawn from with the same seed.
+    assert np.random.default_rng(5).random() not in values
+    assert values[:2] == [trial.value for trial in search(first, [{"a": 2}] * 2, seed=np.int64(5))]
+
+
+@pytest.mark.parametrize("start", [
+    lambda: ThreadPoolExecutor(4), forked, lambda: Shuffled(30, 0), lambda: Shuffled(30, 1),
+], ids=["threads", "processes", "shuffled", "shuffled otherwise"])
+def test_any_executor_gives_the_same_trials_bit_for_bit(start, alone, tmp_path):
+    log = tmp_path / "log"
+    with start() as executor:
+        assert same(search(noisy, SETTINGS, seed=3, executor=executor, log=log), alone)
+    assert sorted(indices(log)) == list(range(30))
+    if isinstance(executor, Shuffled):
+        assert indices(log) != sorted(indices(log))
+
+
+def test_never_more_than_so_many_are_given_out(monkeypatch, alone):
+    monkeypatch.setattr(trials_module, "_IN_FLIGHT", 7)
+
+    class Counting(ThreadPoolExecutor):
+        out = most = 0
+
+        def submit(self, *args):
+            future = super().submit(*args)
+            self.out += 1
+            self.most = max(self.most, self.out)
+            future.add_done_callback(self.back)
+            return future
+
+        def back(self, future):
+            self.out -= 1
+
+    with Counting(1) as executor:
+        assert same(search(noisy, SETTINGS, seed=3, executor=executor), alone)
+    assert 1 < executor.most <= 7
+
+
+def test_an_objective_cannot_change_what_is_tried():
+    def meddling(setting, rng):
+        setting["lr"] = 0.0
+        return 0.0
+
+    assert [trial.setting for trial in search(meddling, SETTINGS)] == SETTINGS
+
+
+# A cluster
+
+@pytest.fixture
+def client():
+    distributed = pytest.importorskip("distributed")
+    import dask
+
+    quiet = {"distributed.logging.distributed": "error", "distributed.admin.system-monitor.interval": "10s"}
+    with dask.config.set(quiet), distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50) as cluster:
+        with distributed.Client(cluster) as client:
+            yield client
+
+
+def test_a_cluster_that_loses_a_worker_in_mid_search_loses_no_trial_and_counts_none_twice(client, tmp_path):
+    settings = SETTINGS
+    log, marks = tmp_path / "log", tmp_path / "marks"
+    marks.mkdir()
+    folder = str(marks)
+
+    def objective(setting, rng):  # pickled by value: the workers do not know this file
+        import os
+        import time
+        from pathlib import Path
+
+        Path(folder, f"{setting['lr']!r} {os.getpid()} {time.monotonic_ns()}").touch()
+        time.sleep(0.06)
+        if setting["units"] == 8:
+            raise ValueError("diverged")
+        return setting["lr"] + rng.standard_normal()
+
+    def marked():
+        return [mark.name.split() for mark in marks.iterdir()]
+
+    killed = []
+
+    def kill():
+        while not log.exists() or len(indices(log)) < 6:
+            time.sleep(0.01)
+        _, pid, _ = max(marked(), key=lambda mark: int(mark[2]))  # the one that has just begun a trial
+        os.kill(int(pid), signal.SIGKILL)
+        killed.append((int(pid), len(indices(log))))
+
+    pids = set(client.run(os.getpid).values())
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = search(objective, settings, seed=3, executor=client.get_executor(), log=log)
+    killer.join()
+    ((pid, when),) = killed
+    assert pid in pids and when < 25
+    ran = marked()
+    assert sorted(indices(log)) == list(range(30)) and [trial.index for trial in found] == list(range(30))
+    assert {name for name, *_ in ran} == {repr(setting["lr"]) for setting in settings}
+    # What was under way at the dead worker ran again; what had come back did not.
+    assert 30 <= len(ran) <= 30 + 10
+
+    def quick(setting, rng):
+        if setting["units"] == 8:
+            raise ValueError("diverged")
+        return setting["lr"] + rng.standard_normal()
+
+    assert same(found, search(quick, settings, seed=3))
+    lock = threading.Lock()
+    with pytest.raises(RuntimeError, match=r"could not be pickled for it; 0 of 2 trials are done"):
+        search(lambda setting, rng: float(lock.locked()), settings[:2], executor=client.get_executor())
+
+
+def test_a_trial_that_a_cluster_gave_up_is_run_once_more_and_then_has_failed(alone):
+    class KilledWorker(Exception):
+        pass
+
+    executor = Scripted({4: [KilledWorker("1")], 6: [KilledWorker("1"), KilledWorker("2")]})
+    found = search(noisy, SETTINGS, seed=3, executor=executor)
+    assert executor.submitted == [*range(30), 4, 6]
+    assert found[6].error == "KilledWorker: 2" and math.isnan(found[6].value)
+    assert same([*found[:6], *found[7:]], [*alone[:6], *alone[7:]])
+
+
+# What breaks off a search
+
+def test_a_pool_whose_worker_dies_says_so_and_a_new_one_goes_on(tmp_path, alone):
+    log, marks = tmp_path / "log", tmp_path / "marks"
+    marks.mkdir()
+    objective = partial(dies, str(marks))
+    with forked() as pool:
+        with pytest.raises(RuntimeError, match=r"BrokenProcessPool.* of 30 trials are done: call again .* goes on from .*log"):
+            search(objective, SETTINGS, seed=3, executor=pool, log=log)
+        before = set(indices(log))
+        assert before and len(before) == len(indices(log)) < 30
+        with pytest.raises(RuntimeError, match=f"{len(before)} of 30 trials are done"):  # a broken pool stays broken
+            search(objective, SETTINGS, seed=3, executor=pool, log=log)
+    first = {float(mark.name.split()[0]) for mark in marks.iterdir() if mark.name != "died"}
+    for mark in marks.iterdir():
+        if mark.name != "died":
+            mark.unlink()
+    with forked() as pool:
+        assert same(search(objective, SETTINGS, seed=3, executor=pool, log=log), alone)
+    again = sorted(float(mark.name.split()[0]) for mark in marks.iterdir() if mark.name != "died")
+    assert again == sorted(SETTINGS[i]["lr"] for i in set(range(30)) - before)
+    assert sorted(indices(log)) == list(range(30)) and {SETTINGS[i]["lr"] for i in before} <= first
+
+
+def test_without_a_log_the_message_says_what_one_is_for(tmp_path):
+    with forked() as pool, pytest.raises(RuntimeError, match="a log would have kept them"):
+        search(partial(dies, str(tmp_path)), SETTINGS, seed=3, executor=pool)
+
+
+def test_an_objective_that_cannot_be_pickled_is_no_failed_trial(tmp_path):
+    log = tmp_path / "log"
+    with forked() as pool, pytest.raises(RuntimeError, match=r"could not be pickled for it; 0 of 30 trials are done"):
+        search(lambda setting, rng: 0.0, SETTINGS, executor=pool, log=log)
+    assert indices(log) == []
+
+
+def test_what_still_comes_back_is_kept_when_one_trial_is_lost(tmp_path):
+    log = tmp_path / "log"
+    executor = Scripted({4: [CancelledError("gone")]})
+    with pytest.raises(RuntimeError, match=r"CancelledError: gone.*29 of 30"):
+        search(noisy, SETTINGS, seed=3, executor=executor, log=log)
+    assert sorted(indices(log)) == [i for i in range(30) if i != 4]
+    with pytest.raises(KeyboardInterrupt):
+        search(noisy, SETTINGS, seed=3, executor=Scripted({4: [KeyboardInterrupt()]}), log=log)
+
+
+def test_an_executor_that_was_shut_down_is_named():
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match=r"cannot schedule new futures after shutdown.*0 of 1 trials"):
+        search(noisy, SETTINGS[:1], executor=pool)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, GeneratorExit])
+def test_an_interrupted_search_goes_on_and_repeats_only_what_was_running(tmp_path, alone, stop):
+    log, ran = tmp_path / "log", []
+
+    def noisy(setting, rng):
+        ran.append(setting["lr"])
+        if len(ran) == 12:
+            raise stop
+        return globals()["noisy"](setting, rng)
+
+    noisy.__qualname__ = "noisy"
+    with pytest.raises(stop):
+        search(noisy, SETTINGS, seed=3, log=log)
+    assert indices(log) == list(range(11))
+    assert same(search(noisy, SETTINGS, seed=3, log=log), alone)
+    assert ran == [setting["lr"] for setting in [*SETTINGS[:12], *SETTINGS[11:]]]
+    kept = log.read_bytes()
+    assert same(search(noisy, SETTINGS, seed=3, log=log), alone) and len(ran) == 31 and log.read_bytes() == kept
+
+
+def test_a_program_that_is_killed_loses_the_running_trial_only(tmp_path):
+    log = tmp_path / "log"
+    code = f"""
+import os
+from reference_impl.practice.search import search
+def objective(setting, rng):
+    if setting["a"] == 5:
+        os.kill(os.getpid(), 9)
+    return setting["a"]
+search(objective, [{{"a": a}} for a in range(9)], log={str(log)!r})
+"""
+    root = Path(trials_module.__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == -9
+    assert indices(log) == [0, 1, 2, 3, 4]
+
+    def objective(setting, rng):
+        return setting["a"]
+
+    objective.__qualname__ = "objective"
+    assert [trial.value for trial in search(objective, [{"a": a} for a in range(9)], log=log)] == list(range(9))
+
+
+# The log
+
+@pytest.mark.parametrize("cut", [1, 10, 60, 130, 200, 1000, -1, -20])
+def test_a_log_cut_anywhere_is_gone_on_from(tmp_path, alone, cut):
+    log = tmp_path / "log"
+    search(noisy, SETTINGS, seed=3, log=log)
+    whole = log.read_bytes()
+    log.write_bytes(whole[:cut])
+    assert same(search(noisy, SETTINGS, seed=3, log=log), alone)
+    assert log.read_bytes() == whole
+
+
+def test_a_damaged_line_is_run_again(tmp_path, alone):
+    log = tmp_path / "log"
+    search(noisy, SETTINGS, seed=3, log=log)
+    lines = log.read_bytes().split(b"\n")
+    lines[3:7] = [b"\0\0\0\xff", b'{"index": 99, "value": 1, "error": ""}', b"7", b'{"index": 5}']
+    log.write_bytes(b"\n".join(lines))
+    assert same(search(noisy, SETTINGS, seed=3, log=log), alone)
+    assert sorted(indices_of_good(log)) == list(range(30))
+
+
+def indices_of_good(log):
+    for line in log.read_bytes().splitlines()[1:]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "setting" in row:
+            yield row["index"]
+
+
+def test_a_log_reads_as_json_and_tells_what_was_tried(tmp_path, alone):
+    log = tmp_path / "log"
+    search(noisy, SETTINGS, seed=3, log=log)
+    head, *rows = (json.loads(line) for line in log.read_text().splitlines())
+    assert (head["objective"], head["seed"], head["trials"]) == ("noisy", 3, 30)
+    for row, trial in zip(rows, alone):
+        value = math.nan if row["value"] is None else row["value"]
+        assert same(Trial(row["index"], row["setting"], value, row["error"]), trial)
+
+
+@pytest.mark.parametrize("content", [b"", b"mine\n", b"mine", b"{}\n", b"\xff\xfe\n\n", b"{\"objective\": \"other\", "])
+def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path, content):
+    log = tmp_path / "log"
+    log.write_bytes(content)
+    if not content:
+        assert len(search(noisy, SETTINGS, log=log)) == 30
+        return
+    with pytest.raises(ValueError, match="log must be a file of this search"):
+        search(noisy, SETTINGS, log=log)
+    assert log.read_bytes() == content
+
+
+@pytest.mark.parametrize("other", [
+    lambda log: search(noisy, SETTINGS, seed=4, log=log),
+    lambda log: search(noisy, SETTINGS[:-1], seed=3, log=log),
+    lambda log: search(noisy, SETTINGS[::-1], seed=3, log=log),
+    lambda log: search(once, SETTINGS, seed=3, log=log),
+    lambda log: search(noisy, [SETTINGS[0] | {"lr": np.nextafter(SETTINGS[0]["lr"], 1)}, *SETTINGS[1:]], seed=3, log=log),
+], ids=["seed", "fewer", "order", "objective", "last digit"])
+def test_the_log_of_another_search_is_refused(tmp_path, other):
+    log = tmp_path / "log"
+    search(noisy, SETTINGS, seed=3, log=log)
+    whole = log.read_bytes()
+    with pytest.raises(ValueError, match="log must be a file of this search"):
+        other(log)
+    assert log.read_bytes() == whole
+
+
+def test_numpys_numbers_are_the_same_setting_as_pythons(tmp_path):
+    log = tmp_path / "log"
+    plain = [{"a": 0.1, "b": 3, "c": [1, 2], "d": True}]
+    of_numpy = [{"a": np.float64(0.1), "b": np.int32(3), "c": np.array([1, 2]), "d": np.bool_(True)}]
+    search(lambda setting, rng: 1.0, plain, log=log)
+    ran = []
+    found = search(lambda setting, rng: ran.append(1), of_numpy, log=log)
+    assert not ran and found[0].value == 1.0 and found[0].setting is not plain[0] and type(found[0].setting["b"]) is np.int32
+
+
+def test_a_log_does_not_depend_on_the_process(tmp_path):
+    code = """
+from functools import partial
+from reference_impl.practice.search import search
+from reference_impl.networks.layers import ReLU, Tanh
+def objective(setting, rng):
+    return 0.0
+search(objective, [{"layer": ReLU, "of": max, "names": {"a", "b", "c"}, "x": 1 + 2j}], log="LOG")
+"""
+    root = Path(trials_module.__file__).parents[2]
+    texts = []
+    for seed in "12":
+        log = tmp_path / seed
+        subprocess.run([sys.executable, "-c", code.replace("LOG", str(log))], cwd=root, check=True,
+                       env=os.environ | {"PYTHONHASHSEED": seed})
+        texts.append(log.read_text())
+    assert texts[0] == texts[1] and "reference_impl.networks.layers.ReLU" in texts[0] and " at 0x" not in texts[0]
+
+
+@pytest.mark.parametrize("value", [lambda x: x, object(), partial(noisy, 1), [lambda x: x]], ids=["lambda", "object", "partial", "nested"])
+def test_values_that_a_log_cannot_tell_apart_are_refused_by_it_only(tmp_path, value):
+    assert len(search(lambda setting, rng: 0.0, [{"a": value}])) == 1
+    with pytest.raises(TypeError, match="settings must hold numbers, strings or what has a name"):
+        search(noisy, [{"a": value}], log=tmp_path / "log")
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_log_in_a_folder_that_is_not_there_fails_before_the_first_trial(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        search(lambda setting, rng: pytest.fail("ran"), SETTINGS, log=tmp_path / "none" / "log")
+
+
+# Progress
+
+def test_the_bar_counts_what_is_done_and_what_the_log_had(tmp_path, capsys):
+    pytest.importorskip("tqdm")
+    log = tmp_path / "log"
+    search(noisy, SETTINGS, seed=3, log=log, progress=True)
+    assert "30/30" in capsys.readouterr().err
+    search(noisy, SETTINGS, seed=3, log=log, progress=True)
+    assert "30/30" in capsys.readouterr().err
+    search(noisy, SETTINGS, seed=3)
+    assert capsys.readouterr().err == ""
+
+
+def test_without_tqdm_the_bar_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ModuleNotFoundError, match="progress=True needs tqdm"):
+        search(lambda setting, rng: pytest.fail("ran"), SETTINGS, progress=True)
+
+
+def test_without_a_terminal_or_any_standard_error_there_is_no_bar(monkeypatch):
+    for stream in (None, sys.__stdout__ and open(os.devnull)):  # noqa: SIM115
+        monkeypatch.setattr(sys, "stderr", stream)
+        with bar(3) as shown:
+            shown.update()
+        if stream:
+            stream.close()
+
+
+# Spaces
+
+@pytest.mark.parametrize("axis", [Uniform(-3, 5), Uniform(-1e308, 1e308), LogUniform(1e-300, 1e300), LogUniform(0.1234567890123456, 0.2)])
+def test_draws_and_grids_stay_within_and_reach_the_ends(axis):
+    shares = np.random.default_rng(0).random(1000)
+    assert all(axis.low <= axis.at(share) <= axis.high for share in shares)
+    for points in (2, 3, 7, 100):
+        values = [setting["a"] for setting in grid({"a": axis}, points)]
+        assert values[0] == axis.low and values[-1] == axis.high and (np.diff(np.array(values) / 2) > 0).all()
+
+
+def test_a_log_uniform_draw_gives_every_decade_the_same():
+    values = np.array([setting["a"] for setting in draw({"a": LogUniform(1e-4, 1)}, 20_000, np.random.default_rng(1))])
+    parts, _ = np.histogram(np.log10(values), [-4, -3, -2, -1, 0])
+    assert abs(parts / 20_000 - 0.25).max() < 4 * (0.25 * 0.75 / 20_000) ** 0.5
+    assert np.isclose([LogUniform(2, 32).at(share) for share in (0, 0.25, 0.5, 0.75, 1)], [2, 4, 8, 16, 32], rtol=1e-14).all()
+
+
+def test_a_grid_has_each_pair_once_and_a_draw_each_value_once():
+    space = {"a": Uniform(0, 1), "b": Uniform(0, 1), "c": Choice(["x", "y"])}
+    settings = grid(space, 4)
+    assert len({tuple(setting.values()) for setting in settings}) == len(settings) == 4 * 4 * 2
+    assert len({setting["a"] for setting in settings}) == 4
+    assert len({setting["a"] for setting in draw(space, 32, np.random.default_rng(0))}) == 32
+    assert grid({"a": Uniform(0, 1)}, 1) == [{"a": 0.5}]
+
+
+def test_a_choice_draws_each_of_its_values_alike():
+    for values in ([1, 2, 3], np.arange(1, 4), range(1, 4)):
+        found = [setting["a"] for setting in draw({"a": Choice(values)}, 3000, np.random.default_rng(2))]
+        assert abs(np.bincount(found)[1:] / 3000 - 1 / 3).max() < 4 * (2 / 9 / 3000) ** 0.5
+    assert Choice([1, 2]).at(1.0) == 2
+
+
+def test_the_first_draws_of_a_longer_search_are_those_of_a_shorter_one():
+    long = draw(SPACE, 50, np.random.default_rng(3))
+    assert draw(SPACE, 20, np.random.default_rng(3)) == long[:20]
+
+
+# Results
+
+def test_the_best_is_the_smallest_number():
+    values = [math.nan, 2.0, -math.inf, 1.0, -math.inf]
+    assert best([Trial(i, {}, value) for i, value in enumerate(values)]).index == 2
+    with pytest.raises(ValueError, match="got 2 without; the first error: OSError: disk"):
+        best([Trial(0, {}, math.nan), Trial(1, {}, math.nan, "OSError: disk")])
+    with pytest.raises(ValueError, match="got 0 without"):
+        best([])
+
+
+def test_the_chance_of_the_top_is_the_share_of_searches_that_hit_it():
+    assert chance_of_top(0.05, 60) == pytest.approx(0.9539, abs=5e-5)
+    assert chance_of_top(0.05, 59) > 0.95 > chance_of_top(0.05, 58)
+    assert [chance_of_top(share, trials) for share, trials in ((0, 9), (1, 1), (0.3, 0), (0.3, 1))] == pytest.approx([0, 1, 0, 0.3])
+    hits = (np.random.default_rng(4).random((20_000, 60)) < 0.05).any(axis=1).mean()
+    assert hits == pytest.approx(chance_of_top(0.05, 60), abs=4 * (0.954 * 0.046 / 20_000) ** 0.5)
+
+
+# Coarse to fine
+
+def bowl(setting, rng):
+    return (setting["x"] - 0.2) ** 2 + (math.log10(setting["lr"]) + 2) ** 2 + (setting["kind"] != "b")
+
+
+BOWL = {"x": Uniform(-5, 5), "lr": LogUniform(1e-6, 1), "kind": Choice(["a", "b", "c"])}
+
+
+def spans(trials):
+    return {name: (min(of), max(of)) for name in ("x", "lr") if (of := [trial.setting[name] for trial in trials])}
+
+
+def test_each_round_draws_within_what_the_best_of_the_last_spanned():
+    rounds = coarse_to_fine(bowl, BOWL, rounds=5, count=30, rng=np.random.default_rng(0), keep=0.2, margin=0.0)
+    assert [len(part) for part in rounds] == [30] * 5
+    for before, after in pairwise(rounds):
+        good = sorted(before, key=lambda trial: trial.value)[:6]
+        for name, (low, high) in spans(after).items():
+            assert spans(good)[name][0] <= low < high <= spans(good)[name][1]
+        assert {trial.setting["kind"] for trial in after} <= {trial.setting["kind"] for trial in good}
+    assert best(rounds[-1]).value < best(rounds[0]).value / 10
+
+
+def test_it_never_leaves_the_first_range():
+    rounds = coarse_to_fine(lambda setting, rng: -setting["x"], {"x": Uniform(0, 1)}, rounds=8, count=10, rng=np.random.default_rng(1),
+                            margin=0.2)
+    values = [trial.setting["x"] for part in rounds for trial in part]
+    assert min(values) >= 0 and 0.99 < max(values) <= 1
+
+
+@pytest.mark.parametrize("objective", [
+    lambda setting, rng: math.nan, lambda setting, rng: 1 / 0, lambda setting, rng: 0.0,
+    lambda setting, rng: setting["x"] if setting["x"] < -4.5 else math.inf,
+], ids=["NaN", "errors", "all equal", "few"])
+def test_rounds_with_little_to_go_by_go_on(objective):
+    rounds = coarse_to_fine(objective, BOWL, rounds=4, count=5, rng=np.random.default_rng(2))
+    assert [len(part) for part in rounds] == [5] * 4
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05])
+def test_narrowing_for_ever_ends_at_neighbouring_numbers(margin):
+    space = {"x": Uniform(-5, 5), "lr": LogUniform(1e-6, 1), "one": Choice([1])}
+    rounds = coarse_to_fine(lambda setting, rng: (setting["x"] - 1) ** 2 + setting["lr"], space, rounds=120, count=4,
+                            rng=np.random.default_rng(3), margin=margin)
+    assert len(rounds) == 120
+
+
+def test_rounds_are_the_same_on_any_executor_and_go_on_from_their_logs(tmp_path):
+    def run(**options):
+        return coarse_to_fine(bowl, BOWL, rounds=3, count=10, rng=np.random.default_rng(4), **options)
+
+    alone, log = run(), tmp_path / "log"
+    with ThreadPoolExecutor(3) as pool:
+        assert run(executor=pool) == alone
+    assert run(log=log) == alone
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.0", "log.1", "log.2"]
+    (tmp_path / "log.2").unlink()
+    (tmp_path / "log.1").write_text((tmp_path / "log.1").read_text()[:600])
+    assert run(log=log) == alone
+
+
+# Refusals
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: Uniform(1, 1), ValueError, "low and high must be finite and rise, got 1 and 1"),
+    (lambda: Uniform(0, math.inf), ValueError, "finite and rise"),
+    (lambda: Uniform(math.nan, 1), ValueError, "finite and rise, got nan"),
+    (lambda: LogUniform(0, 1), ValueError, "positive and finite and rise, got 0 and 1"),
+    (lambda: LogUniform(2, 1), ValueError, "got 2 and 1"),
+    (lambda: Choice([]), ValueError, "values must hold at least one value"),
+    (lambda: Choice("relu"), TypeError, "values must be a list or another sequence, got 'relu'"),
+    (lambda: Choice({1, 2}), TypeError, "values must be a list or another sequence"),
+    (lambda: grid(SPACE, 0), ValueError, "points must be a whole number from 1 up, got 0"),
+    (lambda: grid(SPACE, 2.5), ValueError, "points must be a whole number from 1 up, got 2.5"),
+    (lambda: grid({}, 2), ValueError, "space must map at least one name to its values"),
+    (lambda: grid({"lr": (0, 1)}, 2), TypeError, r"got \(0, 1\) for 'lr'"),
+    (lambda: draw([Uniform(0, 1)], 1, np.random.default_rng(0)), ValueError, "space must map at least one name"),
+    (lambda: draw(SPACE, -1, np.random.default_rng(0)), ValueError, "count must be a whole number from 1 up, got -1"),
+    (lambda: draw(SPACE, 1, 0), TypeError, "rng must be a numpy.random.Generator, got 0"),
+    (lambda: search("train", SETTINGS), TypeError, "objective must be a function .*got 'train'"),
+    (lambda: search(noisy, [1, 2]), TypeError, "settings must be mappings of names to values, got 1"),
+    (lambda: search(noisy, SETTINGS, seed=-1), ValueError, "seed must be a whole number from 0 up, got -1"),
+    (lambda: search(noisy, SETTINGS, seed=None), ValueError, "seed must be a whole number from 0 up, got None"),
+    (lambda: search(noisy, SETTINGS, executor=4), TypeError, r"executor must be a .*Executor \(Dask: client.get_executor\(\)\), got 4"),
+    (lambda: coarse_to_fine(bowl, BOWL, rounds=0, count=1, rng=np.random.default_rng(0)), ValueError, "rounds must be .* got 0"),
+    (lambda: coarse_to_fine(bowl, BOWL, rounds=1, count=0, rng=np.random.default_rng(0)), ValueError, "count must be .* got 0"),
+    (lambda: coarse_to_fine(bowl, BOWL, rounds=1, count=1, rng=np.random.default_rng(0), keep=0.0),
+     ValueError, r"keep must lie in \(0, 1\], got 0.0"),
+    (lambda: coarse_to_fine(bowl, BOWL, rounds=1, count=1, rng=np.random.default_rng(0), margin=-1),
+     ValueError, r"margin must lie in \[0, inf\), got -1"),
+    (lambda: chance_of_top(1.5, 3), ValueError, r"share must lie in \[0, 1\], got 1.5"),
+    (lambda: chance_of_top(0.5, -3), ValueError, "trials must be a whole number from 0 up, got -3"),
+])
+def test_what_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_settings_may_come_from_a_generator_and_no_settings_make_no_trials():
+    assert len(search(noisy, iter(SETTINGS), seed=3)) == 30
+    assert search(noisy, []) == []
