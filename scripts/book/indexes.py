@@ -116,7 +116,7 @@ def index(kind: Kind, chapters: list[tuple[Page, str]], home: str) -> str:
             section = f"{link}#{_slug(mark.section)}"
             said = mark.said if kind == "question" else f"### {mark.said}"
             text += [_moved(said, mark.chapter.as_posix(), home) + ("\n{: .question }" if kind == "question" else ""), "",
-                     _moved(mark.answer, mark.chapter.as_posix(), home), "",
+                     re.sub(r":$", ".", _moved(mark.answer, mark.chapter.as_posix(), home)), "",  # the run that follows is not here
                      f"[{mark.section}]({section}) · [the run that shows it]({link}#run-{mark.anchor})\n{{: .where }}", ""]
     return "\n".join(text)
 

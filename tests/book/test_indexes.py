@@ -28,7 +28,7 @@ More.
 
 !!! failure "The notes say: no"
 
-    They do, and are wrong.
+    They do, and are wrong:
 
     Not this.
 
@@ -52,7 +52,7 @@ def test_marks_hold_what_is_said_the_answer_its_section_and_its_run():
     question, inside, before = marks(page(TEXT), TEXT)
     assert (question.kind, question.said, question.section) == ("question", '> "왜?" (lecture notes 000): *why?*', "Why *so*?")
     assert question.answer.startswith("Because") and "More" not in question.answer
-    assert (inside.said, inside.answer) == ("The notes say: no", "They do, and are wrong.")
+    assert (inside.said, inside.answer) == ("The notes say: no", "They do, and are wrong:")
     lines = TEXT.splitlines()
     assert [lines[mark.run + 1].strip() for mark in (question, inside, before)] == [">>> 1", ">>> 2", ">>> 2"]
     assert [mark.number for mark in (question, inside, before)] == [1, 1, 2]
@@ -63,6 +63,7 @@ def test_an_index_rebases_links_and_leaves_claims_and_footnotes_out():
     assert "Because [it is](part/other.md#why), and 3 times [here](part/chapter.md#a-run).\n" in made
     assert "[Why *so*?](part/chapter.md#why-so) · [the run that shows it](part/chapter.md#run-question-1)" in made
     assert "notes say" not in made
+    assert "\nThey do, and are wrong.\n" in index("correction", [(page(TEXT), TEXT)], "corrections.md")
     assert index("correction", [(page(TEXT), TEXT)], "deep/corrections.md").count("../part/chapter.md#run-correction") == 2
 
 
