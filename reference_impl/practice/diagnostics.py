@@ -212,11 +212,11 @@ class Diagnosis(NamedTuple):
     why: str
 
 
-def diagnose(history: History, classes: int) -> Diagnosis:
+def diagnose(history: History, classes: int = 10) -> Diagnosis:
     """Name the fault of a classifier's training run from its history: the first rule that applies.
 
     Needs `fit(evaluate_on={"validation": …})` and the mean cross-entropy; the columns of a
-    [`Monitor`][reference_impl.practice.diagnostics.Monitor] let it tell apart what looks alike in the losses. `classes` are about equally
+    [`Monitor`][reference_impl.practice.diagnostics.Monitor] let it tell apart what looks alike in the losses. The `classes`, ten for digits, are about equally
     frequent. The thresholds come from theory where there is one and from calibration runs; the chapter gives each its reason.
     Raises ValueError for fewer than two classes, and when `history` holds no step.
 
