@@ -119,7 +119,7 @@ def legend(ax: Axes, ncols: int | None = None) -> Legend:
     """
     ncols = ncols or len(ax.get_legend_handles_labels()[1])
     title = 1.9 * STYLE["axes.titlesize"] / 72 if ax.get_title(loc="left") else 0.0  # inches: above it, if there is one
-    above = ScaledTranslation(0, title, ax.get_figure(root=True).dpi_scale_trans)  # type: ignore[union-attr]
+    above = ScaledTranslation(0, title, ax.figure.dpi_scale_trans)
     key = ax.legend(loc="lower left", bbox_to_anchor=(0, 1), bbox_transform=ax.transAxes + above, ncols=ncols, borderpad=0.1, columnspacing=1.4)
     key.set_gid(ABOVE)
     return key

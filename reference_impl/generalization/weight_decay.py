@@ -9,6 +9,7 @@ normalisation are left alone; `keys` names other arrays. Nothing is penalised in
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,7 +20,30 @@ from ..networks.training import Callback, Run
 
 
 @dataclass(frozen=True)
-class L2:
+class _Penalty(ABC):
+    """`strength` times what a subclass makes of each array of weights."""
+
+    strength: float
+    keys: Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        _check_strength(self.strength)
+
+    def __call__(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> float:
+        """Add the penalty's gradient to `grads` in place, and return the penalty."""
+        total = 0.0
+        for w, g in _pairs(params, grads, self.keys):
+            size, slope = self._of(w)
+            g += self.strength * slope
+            total += size
+        return self.strength * total
+
+    @abstractmethod
+    def _of(self, w: Any) -> tuple[float, Any]:
+        """The penalty of strength 1, and its gradient."""
+
+
+class L2(_Penalty):
     """The penalty ½λ·Σw²: it adds λw to every weight's gradient.
 
     For `fit(penalty=L2(1e-3))`. `strength` λ ≥ 0 is a number; `keys` names what is penalised, by default the
@@ -32,23 +56,11 @@ class L2:
     (6.25, [[1.5, -2.0]])
     """
 
-    strength: float
-    keys: Collection[str] | None = None
-
-    def __post_init__(self) -> None:
-        _check_strength(self.strength)
-
-    def __call__(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> float:
-        """Add the penalty's gradient to `grads` in place, and return the penalty."""
-        total = 0.0
-        for w, g in _pairs(params, grads, self.keys):
-            g += self.strength * w
-            total += float((w * w).sum())
-        return self.strength / 2 * total
+    def _of(self, w: Any) -> tuple[float, Any]:
+        return float((w * w).sum()) / 2, w
 
 
-@dataclass(frozen=True)
-class L1:
+class L1(_Penalty):
     """The penalty λ·Σ|w|: it adds λ·sign(w) to every weight's gradient, and nothing at 0.
 
     For `fit(penalty=L1(1e-3))`; `strength`, `keys` and what is raised as for [`L2`][reference_impl.generalization.weight_decay.L2].
@@ -60,19 +72,8 @@ class L1:
     (3.5, [[0.5, -0.5, 0.0]])
     """
 
-    strength: float
-    keys: Collection[str] | None = None
-
-    def __post_init__(self) -> None:
-        _check_strength(self.strength)
-
-    def __call__(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> float:
-        """Add the penalty's gradient to `grads` in place, and return the penalty."""
-        total = 0.0
-        for w, g in _pairs(params, grads, self.keys):
-            g += self.strength * np.sign(w)
-            total += float(abs(w).sum())
-        return self.strength * total
+    def _of(self, w: Any) -> tuple[float, Any]:
+        return float(abs(w).sum()), np.sign(w)
 
 
 def soft_threshold(w: Any, threshold: Any) -> Any:

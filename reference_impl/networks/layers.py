@@ -8,12 +8,13 @@ on to them. Images are (batch, height, width, channels).
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 
 
-class Layer:
+class Layer(ABC):
     """The base of all layers: no parameters, and the two passes to be written.
 
     `frozen = True` keeps a layer as it is: a model then leaves its parameters out, and runs it as at test time.
@@ -26,25 +27,16 @@ class Layer:
         self.grads: dict[str, Any] = {}
         self.buffers: dict[str, Any] = {}
 
+    @abstractmethod
     def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
         """The layer's output for a batch `x`; `train` and `rng` matter to layers that act otherwise in training."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self, dout: Any) -> Any:
         """The loss's gradient by the input, from its gradient `dout` by the output; fills `grads`.
 
         Belongs to the last forward pass: RuntimeError when there was none.
         """
-        raise NotImplementedError
-
-    def backward_params(self, dout: Any) -> None:
-        """Fill `grads` as `backward` does and leave the input's gradient out: all that a network's first layer needs."""
-        self.backward(dout)
-
-    def __init_subclass__(cls) -> None:
-        """Whoever writes `backward` anew, and nothing else, gets the `backward_params` that calls it."""
-        if next(name for base in cls.__mro__ for name in ("backward_params", "backward") if name in vars(base)) == "backward":
-            cls.backward_params = Layer.backward_params  # type: ignore[method-assign]
 
     def _saved(self) -> Any:
         """What the last forward pass left in `self._cache`."""
@@ -93,13 +85,10 @@ class Affine(Layer):
         return out
 
     def backward(self, dout: Any) -> Any:
-        Affine.backward_params(self, dout)  # a subclass's own may call its `backward`
-        return dout @ self.params["W"].T
-
-    def backward_params(self, dout: Any) -> None:
         np.matmul(self._saved().T, dout, out=self.grads["W"])
         if "b" in self.grads:
             dout.sum(axis=0, out=self.grads["b"])
+        return dout @ self.params["W"].T
 
 
 class Conv2D(Layer):
@@ -140,19 +129,15 @@ class Conv2D(Layer):
         return out.reshape(*patches.shape[:3], W.shape[3])
 
     def backward(self, dout: Any) -> Any:
-        Conv2D.backward_params(self, dout)
         W = self.params["W"]
-        shape, patches_shape, _ = self._saved()
-        drows = dout.reshape(-1, W.shape[3]) @ W.reshape(-1, W.shape[3]).T
-        dx = _put_back(drows.reshape(patches_shape), shape, self.stride)
-        return dx[:, self.pad:dx.shape[1] - self.pad, self.pad:dx.shape[2] - self.pad]
-
-    def backward_params(self, dout: Any) -> None:
-        _, _, rows = self._saved()
-        dout = dout.reshape(-1, dout.shape[3])
-        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, dout.shape[1]))
+        shape, patches_shape, rows = self._saved()
+        dout = dout.reshape(-1, W.shape[3])
+        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, W.shape[3]))
         if "b" in self.grads:
             dout.sum(axis=0, out=self.grads["b"])
+        drows = dout @ W.reshape(-1, W.shape[3]).T
+        dx = _put_back(drows.reshape(patches_shape), shape, self.stride)
+        return dx[:, self.pad:dx.shape[1] - self.pad, self.pad:dx.shape[2] - self.pad]
 
 
 class MaxPool2D(Layer):

@@ -63,12 +63,9 @@ class Sequential:
 
     def backward_params(self, dout: Any) -> None:
         """Fill `grads` as `backward` does, and go no further down than to the first layer that learns."""
-        learning = [i for i, layer in enumerate(self.layers) if layer.params and not layer.frozen]
-        if learning:
-            first, *rest = self.layers[learning[0]:]
-            for layer in reversed(rest):
-                dout = layer.backward(dout)
-            first.backward_params(dout)
+        learning = next((i for i, layer in enumerate(self.layers) if layer.params and not layer.frozen), len(self.layers))
+        for layer in reversed(self.layers[learning:]):
+            dout = layer.backward(dout)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all parameters, frozen ones too, and of all buffers, under their keys.

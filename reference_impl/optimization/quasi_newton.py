@@ -86,7 +86,7 @@ class DenseInverse:
         return product
 
     def forget(self) -> None:
-        self.__init__(len(self.h))  # type: ignore[misc]
+        self.h, self.learnt = np.eye(len(self.h)), 0
 
 
 class LimitedInverse:
