@@ -1,11 +1,9 @@
-"""Search: the same trials on every executor, each once, whatever dies; logs to go on from; spaces and their draws."""
+"""Search: the same trials on every executor, each once, whatever dies; spaces and their draws; rounds from coarse to fine."""
 
-import json
 import math
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,51 +14,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from searches import SETTINGS, SPACE, indices, noisy, same
 
-import reference_impl.practice.trials as trials_module
 from reference_impl.practice.search import Choice, LogUniform, Trial, Uniform, best, chance_of_top, coarse_to_fine, draw, grid, search
 from reference_impl.progress import bar
 
-SPACE = {"lr": LogUniform(1e-4, 1), "keep": Uniform(0.5, 1), "units": Choice([8, 16, 32])}
-SETTINGS = draw(SPACE, 30, np.random.default_rng(2))
-
-
-def noisy(setting, rng):
-    """An objective with everything that may come: numbers, NaN, infinity, errors, exits."""
-    if setting["units"] == 8:
-        match int(setting["keep"] * 100) % 5:
-            case 0:
-                raise ValueError("it\n diverged")
-            case 1:
-                return math.nan
-            case 2:
-                return math.inf
-            case 3:
-                sys.exit("told to")
-    return setting["lr"] + rng.standard_normal()
-
-
-def once(folder, setting, rng):
-    """`noisy`, leaving a mark of every run."""
-    (Path(folder) / f"{setting['lr']!r} {time.monotonic_ns()} {os.getpid()}").touch()
-    return noisy(setting, rng)
-
 
 def dies(folder, setting, rng):
-    """Kills its own process at one setting, the first time."""
+    """`noisy`, leaving a mark of every run; at one setting it kills its own process, the first time."""
     marker = Path(folder) / "died"
     if setting == SETTINGS[11] and not marker.exists():
         marker.touch()
         os._exit(1)
-    return once(folder, setting, rng)
+    (Path(folder) / f"{setting['lr']!r} {time.monotonic_ns()} {os.getpid()}").touch()
+    return noisy(setting, rng)
 
 
-def indices(log):
-    return [json.loads(line)["index"] for line in log.read_text().splitlines()[1:]]
-
-
-def forked(workers=2):
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+def forked():
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork"))
 
 
 class Shuffled(Executor):
@@ -98,38 +69,7 @@ class Scripted(Executor):
         return future
 
 
-@pytest.fixture(scope="module")
-def alone():
-    return search(noisy, SETTINGS, seed=3)
-
-
-def same(found, expected):
-    """Equal bit for bit, NaN included."""
-    return repr(found) == repr(expected)
-
-
 # On any executor
-
-def test_the_trials_are_all_there_in_order_with_what_came_of_them(alone):
-    assert [trial.index for trial in alone] == list(range(30)) and [trial.setting for trial in alone] == SETTINGS
-    errors = {trial.error for trial in alone}
-    assert errors == {"", "ValueError: it\n diverged", "SystemExit: told to"}
-    assert all(math.isnan(trial.value) for trial in alone if trial.error)
-    assert any(math.isnan(trial.value) for trial in alone if not trial.error)
-    assert math.inf in {trial.value for trial in alone}
-
-
-def test_a_trials_chance_comes_from_seed_and_place_alone():
-    def first(setting, rng):
-        return rng.random()
-
-    streams = np.random.SeedSequence(5).spawn(4)
-    values = [trial.value for trial in search(first, [{"a": 1}] * 4, seed=5)]
-    assert values == [np.random.default_rng(stream).random() for stream in streams]
-    # Not the stream that settings are drawn from with the same seed.
-    assert np.random.default_rng(5).random() not in values
-    assert values[:2] == [trial.value for trial in search(first, [{"a": 2}] * 2, seed=np.int64(5))]
-
 
 @pytest.mark.parametrize("start", [
     lambda: ThreadPoolExecutor(4), forked, lambda: Shuffled(30, 0), lambda: Shuffled(30, 1),
@@ -141,35 +81,6 @@ def test_any_executor_gives_the_same_trials_bit_for_bit(start, alone, tmp_path):
     assert sorted(indices(log)) == list(range(30))
     if isinstance(executor, Shuffled):
         assert indices(log) != sorted(indices(log))
-
-
-def test_never_more_than_so_many_are_given_out(monkeypatch, alone):
-    monkeypatch.setattr(trials_module, "_IN_FLIGHT", 7)
-
-    class Counting(ThreadPoolExecutor):
-        out = most = 0
-
-        def submit(self, *args):
-            future = super().submit(*args)
-            self.out += 1
-            self.most = max(self.most, self.out)
-            future.add_done_callback(self.back)
-            return future
-
-        def back(self, future):
-            self.out -= 1
-
-    with Counting(1) as executor:
-        assert same(search(noisy, SETTINGS, seed=3, executor=executor), alone)
-    assert 1 < executor.most <= 7
-
-
-def test_an_objective_cannot_change_what_is_tried():
-    def meddling(setting, rng):
-        setting["lr"] = 0.0
-        return 0.0
-
-    assert [trial.setting for trial in search(meddling, SETTINGS)] == SETTINGS
 
 
 # A cluster
@@ -303,188 +214,6 @@ def test_an_executor_that_was_shut_down_is_named():
         search(noisy, SETTINGS[:1], executor=pool)
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, GeneratorExit])
-def test_an_interrupted_search_goes_on_and_repeats_only_what_was_running(tmp_path, alone, stop):
-    log, ran = tmp_path / "log", []
-
-    def noisy(setting, rng):
-        ran.append(setting["lr"])
-        if len(ran) == 12:
-            raise stop
-        return globals()["noisy"](setting, rng)
-
-    noisy.__qualname__ = "noisy"
-    with pytest.raises(stop):
-        search(noisy, SETTINGS, seed=3, log=log)
-    assert indices(log) == list(range(11))
-    assert same(search(noisy, SETTINGS, seed=3, log=log), alone)
-    assert ran == [setting["lr"] for setting in [*SETTINGS[:12], *SETTINGS[11:]]]
-    kept = log.read_bytes()
-    assert same(search(noisy, SETTINGS, seed=3, log=log), alone) and len(ran) == 31 and log.read_bytes() == kept
-
-
-def test_a_program_that_is_killed_loses_the_running_trial_only(tmp_path):
-    log = tmp_path / "log"
-    code = f"""
-import os
-from reference_impl.practice.search import search
-def objective(setting, rng):
-    if setting["a"] == 5:
-        os.kill(os.getpid(), 9)
-    return setting["a"]
-search(objective, [{{"a": a}} for a in range(9)], log={str(log)!r})
-"""
-    root = Path(trials_module.__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == -9
-    assert indices(log) == [0, 1, 2, 3, 4]
-
-    def objective(setting, rng):
-        return setting["a"]
-
-    objective.__qualname__ = "objective"
-    assert [trial.value for trial in search(objective, [{"a": a} for a in range(9)], log=log)] == list(range(9))
-
-
-# The log
-
-@pytest.mark.parametrize("cut", [1, 10, 60, 130, 200, 1000, -1, -20])
-def test_a_log_cut_anywhere_is_gone_on_from(tmp_path, alone, cut):
-    log = tmp_path / "log"
-    search(noisy, SETTINGS, seed=3, log=log)
-    whole = log.read_bytes()
-    log.write_bytes(whole[:cut])
-    assert same(search(noisy, SETTINGS, seed=3, log=log), alone)
-    assert log.read_bytes() == whole
-
-
-def test_a_damaged_line_is_run_again(tmp_path, alone):
-    log = tmp_path / "log"
-    search(noisy, SETTINGS, seed=3, log=log)
-    lines = log.read_bytes().split(b"\n")
-    lines[3:7] = [b"\0\0\0\xff", b'{"index": 99, "value": 1, "error": ""}', b"7", b'{"index": 5}']
-    log.write_bytes(b"\n".join(lines))
-    assert same(search(noisy, SETTINGS, seed=3, log=log), alone)
-    assert sorted(indices_of_good(log)) == list(range(30))
-
-
-def indices_of_good(log):
-    for line in log.read_bytes().splitlines()[1:]:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and "setting" in row:
-            yield row["index"]
-
-
-def test_a_log_reads_as_json_and_tells_what_was_tried(tmp_path, alone):
-    log = tmp_path / "log"
-    search(noisy, SETTINGS, seed=3, log=log)
-    head, *rows = (json.loads(line) for line in log.read_text().splitlines())
-    assert (head["objective"], head["seed"], head["trials"]) == ("noisy", 3, 30)
-    for row, trial in zip(rows, alone):
-        value = math.nan if row["value"] is None else row["value"]
-        assert same(Trial(row["index"], row["setting"], value, row["error"]), trial)
-
-
-@pytest.mark.parametrize("content", [b"", b"mine\n", b"mine", b"{}\n", b"\xff\xfe\n\n", b"{\"objective\": \"other\", "])
-def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path, content):
-    log = tmp_path / "log"
-    log.write_bytes(content)
-    if not content:
-        assert len(search(noisy, SETTINGS, log=log)) == 30
-        return
-    with pytest.raises(ValueError, match="log must be a file of this search"):
-        search(noisy, SETTINGS, log=log)
-    assert log.read_bytes() == content
-
-
-@pytest.mark.parametrize("other", [
-    lambda log: search(noisy, SETTINGS, seed=4, log=log),
-    lambda log: search(noisy, SETTINGS[:-1], seed=3, log=log),
-    lambda log: search(noisy, SETTINGS[::-1], seed=3, log=log),
-    lambda log: search(once, SETTINGS, seed=3, log=log),
-    lambda log: search(noisy, [SETTINGS[0] | {"lr": np.nextafter(SETTINGS[0]["lr"], 1)}, *SETTINGS[1:]], seed=3, log=log),
-], ids=["seed", "fewer", "order", "objective", "last digit"])
-def test_the_log_of_another_search_is_refused(tmp_path, other):
-    log = tmp_path / "log"
-    search(noisy, SETTINGS, seed=3, log=log)
-    whole = log.read_bytes()
-    with pytest.raises(ValueError, match="log must be a file of this search"):
-        other(log)
-    assert log.read_bytes() == whole
-
-
-def test_numpys_numbers_are_the_same_setting_as_pythons(tmp_path):
-    log = tmp_path / "log"
-    plain = [{"a": 0.1, "b": 3, "c": [1, 2], "d": True}]
-    of_numpy = [{"a": np.float64(0.1), "b": np.int32(3), "c": np.array([1, 2]), "d": np.bool_(True)}]
-    search(lambda setting, rng: 1.0, plain, log=log)
-    ran = []
-    found = search(lambda setting, rng: ran.append(1), of_numpy, log=log)
-    assert not ran and found[0].value == 1.0 and found[0].setting is not plain[0] and type(found[0].setting["b"]) is np.int32
-
-
-def test_a_log_does_not_depend_on_the_process(tmp_path):
-    code = """
-from functools import partial
-from reference_impl.practice.search import search
-from reference_impl.networks.layers import ReLU, Tanh
-def objective(setting, rng):
-    return 0.0
-search(objective, [{"layer": ReLU, "of": max, "names": {"a", "b", "c"}, "x": 1 + 2j}], log="LOG")
-"""
-    root = Path(trials_module.__file__).parents[2]
-    texts = []
-    for seed in "12":
-        log = tmp_path / seed
-        subprocess.run([sys.executable, "-c", code.replace("LOG", str(log))], cwd=root, check=True,
-                       env=os.environ | {"PYTHONHASHSEED": seed})
-        texts.append(log.read_text())
-    assert texts[0] == texts[1] and "reference_impl.networks.layers.ReLU" in texts[0] and " at 0x" not in texts[0]
-
-
-@pytest.mark.parametrize("value", [lambda x: x, object(), partial(noisy, 1), [lambda x: x]], ids=["lambda", "object", "partial", "nested"])
-def test_values_that_a_log_cannot_tell_apart_are_refused_by_it_only(tmp_path, value):
-    assert len(search(lambda setting, rng: 0.0, [{"a": value}])) == 1
-    with pytest.raises(TypeError, match="settings must hold numbers, strings or what has a name"):
-        search(noisy, [{"a": value}], log=tmp_path / "log")
-    assert not (tmp_path / "log").exists()
-
-
-def test_a_log_in_a_folder_that_is_not_there_fails_before_the_first_trial(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        search(lambda setting, rng: pytest.fail("ran"), SETTINGS, log=tmp_path / "none" / "log")
-
-
-# Progress
-
-def test_the_bar_counts_what_is_done_and_what_the_log_had(tmp_path, capsys):
-    pytest.importorskip("tqdm")
-    log = tmp_path / "log"
-    search(noisy, SETTINGS, seed=3, log=log, progress=True)
-    assert "30/30" in capsys.readouterr().err
-    search(noisy, SETTINGS, seed=3, log=log, progress=True)
-    assert "30/30" in capsys.readouterr().err
-    search(noisy, SETTINGS, seed=3)
-    assert capsys.readouterr().err == ""
-
-
-def test_without_tqdm_the_bar_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    with pytest.raises(ModuleNotFoundError, match="progress=True needs tqdm"):
-        search(lambda setting, rng: pytest.fail("ran"), SETTINGS, progress=True)
-
-
-def test_without_a_terminal_or_any_standard_error_there_is_no_bar(monkeypatch):
-    for stream in (None, sys.__stdout__ and open(os.devnull)):  # noqa: SIM115
-        monkeypatch.setattr(sys, "stderr", stream)
-        with bar(3) as shown:
-            shown.update()
-        if stream:
-            stream.close()
-
-
 # Spaces
 
 @pytest.mark.parametrize("axis", [Uniform(-3, 5), Uniform(-1e308, 1e308), LogUniform(1e-300, 1e300), LogUniform(0.1234567890123456, 0.2)])
@@ -603,6 +332,34 @@ def test_rounds_are_the_same_on_any_executor_and_go_on_from_their_logs(tmp_path)
     (tmp_path / "log.2").unlink()
     (tmp_path / "log.1").write_text((tmp_path / "log.1").read_text()[:600])
     assert run(log=log) == alone
+
+
+# Progress
+
+def test_the_bar_counts_what_is_done_and_what_the_log_had(tmp_path, capsys):
+    pytest.importorskip("tqdm")
+    log = tmp_path / "log"
+    search(noisy, SETTINGS, seed=3, log=log, progress=True)
+    assert "30/30" in capsys.readouterr().err
+    search(noisy, SETTINGS, seed=3, log=log, progress=True)
+    assert "30/30" in capsys.readouterr().err
+    search(noisy, SETTINGS, seed=3)
+    assert capsys.readouterr().err == ""
+
+
+def test_without_tqdm_the_bar_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ModuleNotFoundError, match="progress=True needs tqdm"):
+        search(lambda setting, rng: pytest.fail("ran"), SETTINGS, progress=True)
+
+
+def test_without_a_terminal_or_any_standard_error_there_is_no_bar(monkeypatch):
+    for stream in (None, sys.__stdout__ and open(os.devnull)):  # noqa: SIM115
+        monkeypatch.setattr(sys, "stderr", stream)
+        with bar(3) as shown:
+            shown.update()
+        if stream:
+            stream.close()
 
 
 # Refusals
