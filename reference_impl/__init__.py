@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .arrays import to_device, to_host
+    from .engines import set_engine
+    from .engines.threads import set_threads
+    from .flat import Flat, flatten
     from .generalization.augmentation import (
         ColorPCA,
         compose,
@@ -79,6 +83,10 @@ if TYPE_CHECKING:
     from .practice.transfer import freeze, with_new_head
 
 _HOME = {
+    "arrays": "to_device to_host",
+    "engines": "set_engine",
+    "engines.threads": "set_threads",
+    "flat": "Flat flatten",
     "generalization.augmentation": "ColorPCA compose flip random_brightness random_contrast random_crop random_flip random_scale_crop ten_crop",
     "generalization.batch_norm": "BatchNorm",
     "generalization.dropout": "Dropout",
@@ -131,6 +139,7 @@ __all__ = [
     "Diverged",
     "Dropout",
     "EarlyStopping",
+    "Flat",
     "Flatten",
     "History",
     "Landscape",
@@ -171,6 +180,7 @@ __all__ = [
     "evaluate",
     "exponential",
     "fit",
+    "flatten",
     "flip",
     "freeze",
     "gradient_check",
@@ -197,6 +207,8 @@ __all__ = [
     "rosenbrock",
     "saddle",
     "search",
+    "set_engine",
+    "set_threads",
     "softmax",
     "softmax_cross_entropy",
     "softmax_regression",
@@ -204,6 +216,8 @@ __all__ = [
     "step_decay",
     "taco_shell",
     "ten_crop",
+    "to_device",
+    "to_host",
     "train",
     "warmup",
     "whiten",

@@ -1,18 +1,113 @@
-"""Arrays of any library: which module they belong to, and whether parameters and gradients fit together.
+"""Arrays of any library: which module they belong to, whether parameters and gradients fit together, and the way to a GPU and back.
 
-NumPy's arrays are the common case; any other library's that follow the array API standard will do.
+NumPy's arrays are the common case. CuPy's, on a GPU, take NumPy's own functions, and any other library's that follow
+the array API standard will do for an optimizer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import copy as copies
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 import numpy as np
 
+Moved = TypeVar("Moved")
+
+
+def on_device(array: Any) -> bool:
+    """Whether it is an array of CuPy, which must have been imported to have made one.
+
+    >>> on_device(np.zeros(2))
+    False
+    """
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(array, getattr(cupy, "ndarray", ()))
+
+
+def to_device(x: Moved) -> Moved:
+    """A copy of `x` on the GPU: of an array, or of whatever holds arrays, such as a model or an optimizer with its state.
+
+    Containers (dicts, lists, tuples) and objects are copied with all that they hold; arrays that `x` has in two places are
+    one array in the copy too. `x` itself stays as it is and where it is. What is no array of numbers (functions, generators
+    of random numbers, text) is not copied. Raises ModuleNotFoundError without CuPy (extra `gpu`).
+
+    Everything in this package that takes arrays then runs there: `fit(to_device(model), to_device(inputs), …)`.
+    """
+    try:
+        import cupy
+    except ImportError:
+        raise ModuleNotFoundError('to_device needs CuPy: pip install "descent-derived[gpu]"') from None
+    moved: Moved = _rebuilt(x, lambda array: cupy.array(array, order="K"), {})
+    return moved
+
+
+def to_host(x: Moved) -> Moved:
+    """A copy of `x` in main memory, with NumPy's arrays: the way back from [`to_device`][reference_impl.to_device].
+
+    >>> to_host({"w": np.zeros(2)})
+    {'w': array([0., 0.])}
+    """
+    moved: Moved = _rebuilt(x, lambda array: array.get(order="A") if on_device(array) else copy(array), {})
+    return moved
+
+
+def _rebuilt(x: Any, made: Callable[[Any], Any], done: dict[int, tuple[Any, Any]]) -> Any:
+    """A copy of `x`, its arrays made anew; `done` keeps what was met, with the original, whose id must stay its own."""
+    if id(x) in done:
+        return done[id(x)][1]
+    if on_device(x) or (isinstance(x, np.ndarray) and x.dtype.kind in "biuf"):
+        new = made(x)
+    elif isinstance(x, tuple):
+        items = [_rebuilt(item, made, done) for item in x]
+        new = type(x)(*items) if hasattr(x, "_fields") else tuple(items)
+    elif isinstance(x, list):
+        new = [_rebuilt(item, made, done) for item in x]
+    elif isinstance(x, dict):
+        new = {key: _rebuilt(value, made, done) for key, value in x.items()}
+    elif isinstance(x, Mapping):  # a Flat: its arrays are views of one, and it knows of which
+        reduced: Any = x.__reduce__()
+        new = reduced[0](*_rebuilt(reduced[1], made, done))
+    elif hasattr(x, "__dict__") and not isinstance(x, (type, types.FunctionType, types.MethodType, types.ModuleType)):
+        new = copies.copy(x)
+        done[id(x)] = x, new  # before its attributes, one of which may lead back to it
+        vars(new).update({name: _rebuilt(value, made, done) for name, value in vars(new).items()})
+    else:
+        return x
+    done[id(x)] = x, new
+    return new
+
+
+def linalg_errors(array: Any) -> AbstractContextManager[object]:
+    """Where linear algebra on `array` raises LinAlgError, as NumPy's does: CuPy would go on with whatever came out.
+
+    >>> with linalg_errors(np.eye(2)):
+    ...     np.linalg.cholesky(-np.eye(2))
+    Traceback (most recent call last):
+        ...
+    numpy.linalg.LinAlgError: Matrix is not positive definite
+    """
+    if not on_device(array):
+        return nullcontext()
+    from cupyx import errstate
+
+    return errstate(linalg="raise")  # type: ignore[no-any-return]
+
+
+def floats(x: Any) -> Any:
+    """`x` as a new array of float64: where it is an array of CuPy on its device, else in main memory.
+
+    >>> floats([1, 2])
+    array([1., 2.])
+    """
+    return np.array(x, dtype=float, like=x if on_device(x) else None)
+
 
 def namespace(array: Any) -> Any:
-    """The module of an array: NumPy, or whatever its library's array API is.
+    """The module of an array: NumPy, CuPy, or whatever its library's array API is.
 
     Raises TypeError when `array` is no array.
 
@@ -21,6 +116,8 @@ def namespace(array: Any) -> Any:
     """
     if isinstance(array, np.ndarray):
         return np
+    if on_device(array):
+        return sys.modules["cupy"]
     if isinstance(array, np.generic) or not hasattr(array, "__array_namespace__"):
         raise TypeError(f"expected an array, got {type(array).__name__}")
     return array.__array_namespace__()
@@ -34,7 +131,7 @@ def is_plain(array: Any) -> bool:
     """
     if isinstance(array, np.ndarray):
         return type(array) in (np.ndarray, np.memmap)
-    return hasattr(array, "__array_namespace__") and not isinstance(array, np.generic)
+    return on_device(array) or (hasattr(array, "__array_namespace__") and not isinstance(array, np.generic))
 
 
 def copy(array: Any) -> Any:
@@ -44,7 +141,7 @@ def copy(array: Any) -> Any:
     >>> copy(a).flags.f_contiguous
     True
     """
-    return array.copy(order="K") if isinstance(array, np.ndarray) else namespace(array).asarray(array, copy=True)
+    return array.copy(order="K") if isinstance(array, np.ndarray) or on_device(array) else namespace(array).asarray(array, copy=True)
 
 
 def full_like(array: Any, value: float) -> Any:
@@ -54,6 +151,16 @@ def full_like(array: Any, value: float) -> Any:
     array([1., 1.], dtype=float32)
     """
     return np.full_like(array, value, subok=False) if isinstance(array, np.ndarray) else namespace(array).full_like(array, value)
+
+
+def flat_copy(parts: Sequence[Any]) -> Any:
+    """The elements of some arrays of one library and dtype, at least one of them, in a new vector.
+
+    >>> flat_copy([np.ones((2, 1)), np.zeros(1)])
+    array([1., 1., 0.])
+    """
+    xp = namespace(parts[0])
+    return xp.concat([xp.reshape(part, (-1,)) for part in parts])
 
 
 def check_fit(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
@@ -121,7 +228,8 @@ def check_scale(name: str, value: float, array: Any) -> None:
         ...
     ValueError: eps must not vanish in float16, got 1e-08
     """
-    if value and abs(value) < 1e-7 and float(namespace(array).asarray(value, dtype=array.dtype)) == 0:
+    xp = np if isinstance(array.dtype, np.dtype) else namespace(array)
+    if value and abs(value) < 1e-7 and float(xp.asarray(value, dtype=array.dtype)) == 0:
         raise ValueError(f"{name} must not vanish in {array.dtype}, got {value!r}")
 
 
@@ -131,7 +239,7 @@ def not_finite(array: Any) -> str:
     >>> not_finite(np.array([[1.0, np.nan]]))
     'nan at index (0, 1)'
     """
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.ndarray) and not on_device(array):
         return "NaN or infinity"
     where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
     return f"{array[where]} at index {where}"
@@ -143,7 +251,7 @@ def is_floating(array: Any) -> bool:
     >>> is_floating(np.zeros(2)), is_floating(np.zeros(2, dtype=int))
     (True, False)
     """
-    if isinstance(array, np.ndarray):
+    if isinstance(array.dtype, np.dtype):
         return bool(array.dtype.kind == "f" and array.dtype.itemsize <= 8 and array.dtype.isnative)
     return bool(namespace(array).isdtype(array.dtype, "real floating"))
 

@@ -6,7 +6,9 @@ plain rule's to the last bit on hardware where LLVM honours it, and to rounding 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -14,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from .tape import Rule, Symbol, trace
+from . import threads
+from .tape import SIGNS, Rule, trace
 
-SIGNS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/"}
-
+# Arrays of fewer elements are not worth waking other threads.
+THREADS_FROM = 2**15
 
 _orphaned = False
 
@@ -42,69 +45,92 @@ if hasattr(os, "register_at_fork"):
 
 
 @cache
-def source(rule: Rule) -> tuple[str, tuple[Any, ...]]:
-    """The loop's Python source, and the scalars that it takes after the arrays, in order.
+def source(rule: Rule) -> str:
+    """The loop's Python source; after the arrays it takes the tape's operands, as float64.
 
     >>> def sgd(w, g, *, lr):
     ...     return w - lr * g
-    >>> print(source(sgd)[0])
+    >>> print(source(sgd))
     def loop(w, g, s0):
+        s0 = w.dtype.type(s0)
         for i in prange(w.size):
             t0 = s0 * g[i]
             t1 = w[i] - t0
             w[i] = t1
     """
     tape = trace(rule)
-    names: dict[Any, str] = {a: f"{a.name}[i]" for a in tape.arrays}
-    scalars: list[Any] = []
-    lines: list[str] = []
-
-    def name(value: Any) -> str:
-        if value not in names:  # a hyperparameter, a scalar sub-expression or a literal
-            names[value] = f"s{len(scalars)}"
-            scalars.append(value)
-        return names[value]
-
-    for node in (n for n in tape.nodes if not n.scalar):
-        args = [name(a) for a in node.args]
+    operands = [f"s{i}" for i in range(len(tape.operands))]
+    name: dict[Any, str] = {a: f"{a.name}[i]" for a in tape.arrays} | dict(zip(tape.operands, operands))
+    body: list[str] = []
+    for node in tape.work:
+        args = [name[a] for a in node.args]
         call = f" {SIGNS[node.ufunc]} ".join(args) if node.ufunc in SIGNS else f"np.{node.ufunc.__name__}({', '.join(args)})"
-        names[node] = f"t{len(lines)}"
-        lines.append(f"{names[node]} = {call}")
-    lines.append(f"{', '.join(names[a] for a in tape.written)} = {', '.join(name(r) for r in tape.results)}")
-    head = ", ".join([*(a.name for a in tape.arrays), *(f"s{i}" for i in range(len(scalars)))])
-    return "\n        ".join([f"def loop({head}):\n    for i in prange(w.size):", *lines]), tuple(scalars)
+        name[node] = f"t{len(body)}"
+        body.append(f"{name[node]} = {call}")
+    body.append(f"{', '.join(name[a] for a in tape.written)} = {', '.join(name[r] for r in tape.results)}")
+    casts = [f"{s} = w.dtype.type({s})" for s in operands]
+    head = ", ".join([*(a.name for a in tape.arrays), *operands])
+    return "\n    ".join([f"def loop({head}):", *casts, "for i in prange(w.size):", *(f"    {line}" for line in body)])
 
 
 @cache
-def _loop(rule: Rule) -> Callable[..., None]:
+def _loop(rule: Rule, parallel: bool) -> Callable[..., None]:
+    """The loop, compiled; kept on disk beside the rule's module, or where Numba keeps such things."""
     import numba
 
-    namespace: dict[str, Any] = {"np": np, "prange": numba.prange}
-    exec(source(rule)[0], namespace)
-    return numba.njit(parallel=True, error_model="numpy")(namespace["loop"])
+    # Numba looks a compiled function up by file and name: the name tells loops apart that the file does not.
+    text = source(rule)
+    name = f"loop_{hashlib.sha256(f'{text} {parallel}'.encode()).hexdigest()[:16]}"
+    space: dict[str, Any] = {"np": np, "prange": numba.prange if parallel else range, "__name__": rule.__module__}
+    exec(compile(text.replace("loop", name, 1), inspect.getsourcefile(rule) or "<rule>", "exec"), space)
+    compiled: Callable[..., None]
+    try:
+        compiled = numba.njit(parallel=parallel, error_model="numpy", cache=True)(space[name])
+    except RuntimeError:  # no file to keep it by, as in an interactive session, or no folder to write to
+        compiled = numba.njit(parallel=parallel, error_model="numpy")(space[name])
+    return compiled
+
+
+@cache
+def _most() -> int:
+    """The threads that Numba has; it never starts more."""
+    import numba
+
+    most: int = numba.get_num_threads()
+    return most
+
+
+def _many(size: int) -> bool:
+    """Whether a loop over so many elements is worth several threads; if so, Numba is told how many."""
+    if threads.count == 1 or size < THREADS_FROM:
+        return False
+    import numba
+
+    numba.set_num_threads(min(threads.count, _most()))
+    return True
 
 
 def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
     """Apply `rule` in place to `arrays` = (w, g, *state): one dtype, one length, one-dimensional."""
-    _, wanted = source(rule)
-    values, cast = trace(rule).scalars(hyper), arrays[0].dtype.type
-    _loop(rule)(*arrays, *[cast(values[s] if isinstance(s, Symbol) else s) for s in wanted])
+    _loop(rule, _many(arrays[0].size))(*arrays, *trace(rule).values(**hyper))
 
 
 @cache
-def _all_finite() -> Callable[[np.ndarray], bool]:
+def _all_finite(parallel: bool) -> Callable[[np.ndarray], bool]:
     import numba
+
+    indices = numba.prange if parallel else range
 
     def loop(view):  # type: ignore[no-untyped-def]
         zero = view.dtype.type(0)
         total = zero
-        for i in numba.prange(view.size):
+        for i in indices(view.size):
             total += zero * view[i]  # 0 for a finite number, NaN for any other
         return total == zero
 
-    return numba.njit(parallel=True, fastmath={"reassoc"})(loop)
+    return numba.njit(parallel=parallel, fastmath={"reassoc"})(loop)
 
 
 def finite(view: np.ndarray) -> bool:
     """Whether every element of a one-dimensional view is a finite number."""
-    return bool(_all_finite()(view))
+    return bool(_all_finite(_many(view.size))(view))

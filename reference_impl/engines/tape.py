@@ -11,7 +11,7 @@ import inspect
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ OPERATORS: dict[np.ufunc, Callable[..., Any]] = {
     np.power: operator.pow,
     np.negative: operator.neg,
 }
+
+SIGNS: dict[np.ufunc, str] = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/", np.power: "**"}
 
 # An ndarray raised to one of these powers takes the short cut, so the tape takes it too.
 POWERS: dict[float, np.ufunc] = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
@@ -91,15 +93,40 @@ class Tape:
         """The arrays that the results replace: `w` and the state, not `g`."""
         return self.arrays[:1] + self.arrays[2:]
 
-    def scalars(self, hyper: Mapping[str, float]) -> dict[Symbol, float]:
-        """The value of every scalar on the tape, computed once a step in Python's float64."""
-        values: dict[Symbol, float] = {s: hyper[s.name] for s in self.hyper}
-        for node in self.nodes:
-            if node.scalar:
-                function = OPERATORS.get(node.ufunc, node.ufunc)
-                values[node] = float(function(*(values.get(a, a) if isinstance(a, Symbol) else a
-                                                for a in node.args)))
-        return values
+    @cached_property
+    def work(self) -> tuple[Node, ...]:
+        """The nodes that compute arrays."""
+        return tuple(node for node in self.nodes if not node.scalar)
+
+    @cached_property
+    def operands(self) -> tuple[Any, ...]:
+        """What the array nodes and the results take besides arrays: hyperparameters, scalar nodes, literals."""
+        used = dict.fromkeys([*(a for node in self.work for a in node.args), *self.results])
+        return tuple(a for a in used if not isinstance(a, Symbol) or a.scalar)
+
+    @cached_property
+    def values(self) -> Callable[..., tuple[float, ...]]:
+        """The function of the hyperparameters, by name, that computes the `operands` once a step in Python's float64."""
+        names: dict[Any, str] = {s: s.name for s in self.hyper}
+        space: dict[str, Any] = {}
+        lines = [f"def values({', '.join(names.values())}, **others):"]
+        for node in (n for n in self.nodes if n.scalar):
+            args = [names[a] if isinstance(a, Symbol) else repr(a) for a in node.args]
+            if node.ufunc in SIGNS:
+                call = f" {SIGNS[node.ufunc]} ".join(args)
+            else:
+                space[f"np_{node.ufunc.__name__}"] = node.ufunc
+                call = f"float(np_{node.ufunc.__name__}({', '.join(args)}))"
+            names[node] = f"_{len(lines)}"
+            lines.append(f"{names[node]} = {call}")
+        lines.append(f"return ({''.join(f'{names[a] if isinstance(a, Symbol) else repr(a)}, ' for a in self.operands)})")
+        exec("\n    ".join(lines), space)
+        function: Callable[..., tuple[float, ...]] = space["values"]
+        return function
+
+    def scalars(self, hyper: Mapping[str, float]) -> dict[Any, float]:
+        """The value of each of the `operands`."""
+        return dict(zip(self.operands, self.values(**hyper)))
 
 
 @cache

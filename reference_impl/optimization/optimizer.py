@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import numbers
 import operator
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
@@ -15,6 +14,7 @@ import numpy as np
 
 from .. import arrays, engines
 from ..engines.tape import Rule, trace
+from .walk import Walk
 
 Schedule = Callable[[int], float]
 """A hyperparameter that changes: a pure function of the number of finished steps (0, 1, 2, …)."""
@@ -50,24 +50,27 @@ class Optimizer:
     """The base of all optimizers; a subclass gives its hyperparameters as fields, and its rule.
 
     Any hyperparameter is a number or a [`Schedule`][reference_impl.optimization.optimizer.Schedule].
-    `check_finite=False` skips the look at the gradients, which costs one more pass over them.
+    `check_finite=False` skips the look at the gradients, which costs one more pass over them. `engine` says how the rule is read on
+    NumPy arrays, as [`set_engine`][reference_impl.engines.set_engine] does for all optimizers.
     """
 
     rule: ClassVar[Rule]
 
     check_finite: bool = field(default=True, kw_only=True, repr=False)
+    engine: str | None = field(default=None, kw_only=True, repr=False)
     steps: int = field(default=0, init=False, repr=False, compare=False)
     state: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    # The arrays of the last step: of the same ones it is known that they do not overlap.
-    _apart: list[weakref.ref[Any]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _walk: Walk | None = field(default=None, init=False, repr=False, compare=False)
+    _given: tuple[list[Any], dict[str, float]] = field(default=([], {}), init=False, repr=False, compare=False)
 
     _begun: str = field(default="", init=False, repr=False, compare=False)  # the rule that the state belongs to
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_apart": []}  # weak references cannot be pickled
+        return self.__dict__ | {"_walk": None}  # weak references cannot be pickled
 
     def __post_init__(self) -> None:
+        engines.check_engine(self.engine)
         for name, within in _INTERVALS[type(self)].items():
             if not callable(value := getattr(self, name)):
                 _checked(name, value, within)
@@ -89,11 +92,20 @@ class Optimizer:
         >>> SGD(lr=lambda step: 0.1 / (1 + step)).hyperparameters()
         {'lr': 0.1}
         """
+        return dict(self._hyperparameters())
+
+    def _hyperparameters(self) -> dict[str, float]:
+        """The same; the very same dict as long as the same numbers stand in the fields."""
+        given, values = self._given
+        intervals = _INTERVALS[type(self)]
+        fields_now = [getattr(self, name) for name in intervals]
+        if len(given) == len(fields_now) and all(map(operator.is_, given, fields_now)):
+            return values
         values = {}
-        for name, within in _INTERVALS[type(self)].items():
-            value = getattr(self, name)
+        for (name, within), value in zip(intervals.items(), fields_now):
             scheduled = callable(value)
             values[name] = _checked(f"{name}({self.steps})" if scheduled else name, value(self.steps) if scheduled else value, within)
+        self._given = [] if any(map(callable, fields_now)) else fields_now, values
         return values
 
     def update(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
@@ -116,28 +128,31 @@ class Optimizer:
         [0.9 2.1]
         """
         rule = self._rule()
-        values = self.hyperparameters()
-        arrays.check_fit(params, grads)
-        for w in {w.dtype: w for w in params.values()}.values():
-            for name, value in values.items():
-                arrays.check_scale(name, value, w)
-        state = self._state_for(rule, params)
-        self._check_apart(params, grads, state)
-        if self.check_finite:
-            _check_finite(grads)
-        values["t"] = self.steps + 1
-        with np.errstate(all="ignore"):  # a number too large becomes infinity, and stops no step halfway
-            for key, w in params.items():
-                engines.step(rule, [w, grads[key], *(of[key] for of in state.values())], values)
-        self.state = state
-        self._begun = rule.__name__
+        values = self._hyperparameters()
+        walk = self._walk
+        if walk is None or not walk.is_for(rule, params, grads, self.state):
+            arrays.check_fit(params, grads)
+            state = self._state_for(rule, params)
+            arrays.check_apart(params, grads, state)
+            walk = Walk(rule, params, grads, state)
+        if walk.checked is not values:
+            for w in walk.dtypes:
+                for name, value in values.items():
+                    arrays.check_scale(name, value, w)
+            walk.checked = values
+        pieces = walk.pieces(params, grads)
+        if self.check_finite and not engines.finite([piece[1] for piece in pieces], self.engine):
+            key = next(key for key, g in grads.items() if not engines.finite([g]))
+            raise ValueError(f"grads[{key!r}] must be finite, got {arrays.not_finite(grads[key])}")
+        self._walk, self.state, self._begun = walk, walk.state, rule.__name__
+        engines.quietly(self._step, walk, pieces, {**values, "t": self.steps + 1})
         self.steps += 1
 
-    def _check_apart(self, params: Mapping[str, Any], grads: Mapping[str, Any], state: dict[str, dict[str, Any]]) -> None:
-        given = [*params.values(), *grads.values(), *(a for of in state.values() for a in of.values())]
-        if len(given) != len(self._apart) or any([ref() is not a for ref, a in zip(self._apart, given)]):
-            arrays.check_apart(params, grads, state)
-            self._apart = [weakref.ref(a) for a in given]
+    def _step(self, walk: Walk, pieces: list[list[Any]], values: dict[str, float]) -> None:
+        walk.take_in()
+        for piece in pieces:
+            engines.step(walk.rule, piece, values, self.engine)
+        walk.give_back()
 
     def _state_for(self, rule: Rule, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """The state arrays that fit `params`: those at hand, or zeros before the first step."""
@@ -223,8 +238,3 @@ def _checked(name: str, value: Any, within: Interval) -> float:
         raise ValueError(f"{name} must lie in {within}, got {value!r}")
     return number
 
-
-def _check_finite(grads: Mapping[str, Any]) -> None:
-    for key, g in grads.items():
-        if not engines.finite(g):
-            raise ValueError(f"grads[{key!r}] must be finite, got {arrays.not_finite(g)}")

@@ -1,0 +1,127 @@
+"""The arrays of an optimizer in the pieces in which a step visits them: large ones by themselves, small ones joined."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import arrays
+from ..engines.tape import Rule
+from ..flat import Flat
+
+# Up to so many elements it costs less to copy an array twice than to call the rule's ufuncs for it alone.
+SMALL = 2**14
+
+State = dict[str, Any]
+"""For each state array of a rule, a dict or a [`Flat`][reference_impl.flat.Flat] with the keys of the parameters."""
+
+
+class Walk:
+    """The way of a `rule` through `params`, `grads` and `state`, which have been checked and fit together.
+
+    It is good for as long as the very same arrays come again. `state` is the state to go on with: where small arrays are joined,
+    their part of it lies in one buffer.
+    """
+
+    def __init__(self, rule: Rule, params: Mapping[str, Any], grads: Mapping[str, Any], state: State) -> None:
+        self.rule = rule
+        self.checked: object = None  # the hyperparameters that suit the arrays' dtypes
+        if type(params) is Flat:
+            self.state: State = {name: of if type(of) is Flat else _join(of, params.shapes) for name, of in state.items()}
+            self._joined = [_Joined(list(params), params, grads, self.state)]
+            self._alone: list[str] = []
+        else:
+            self.state = {name: dict(of) for name, of in state.items()}
+            small: dict[np.dtype, list[str]] = {}
+            for key, w in params.items():
+                if isinstance(w, np.ndarray) and w.size <= SMALL:
+                    small.setdefault(w.dtype, []).append(key)
+            groups = [keys for keys in small.values() if len(keys) > 1]
+            self._joined = [_Joined(keys, params, grads, self.state) for keys in groups]
+            joined = {key for keys in groups for key in keys}
+            self._alone = [key for key in params if key not in joined]
+        self.dtypes = list({w.dtype: w for w in params.values()}.values())
+        self._params, self._grads = _seen(params), _seen(grads)
+        self._arrays = [(of, len(of), () if type(of) is Flat else tuple(of.items())) for of in self.state.values()]
+
+    def is_for(self, rule: Rule, params: Mapping[str, Any], grads: Mapping[str, Any], state: State) -> bool:
+        """Whether these are the arrays that it was made for, and the parameters can still be written."""
+        if rule is not self.rule or state is not self.state or not (_same(params, self._params) and _same(grads, self._grads)):
+            return False
+        for of, (before, count, named) in zip(state.values(), self._arrays):
+            if of is not before or len(of) != count or not all([of.get(key) is array for key, array in named]):
+                return False
+        return all([not isinstance(w, np.ndarray) or w.flags.writeable for w in _parts(params)])
+
+    def pieces(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> Iterable[list[Any]]:
+        """[w, g, *state] for each call of the rule, with the gradients as they are now; joined parameters are not filled in yet."""
+        for joined in self._joined:
+            joined.take_gradients()
+        state = self.state.values()
+        return [joined.buffers for joined in self._joined] + [[params[key], grads[key], *[of[key] for of in state]] for key in self._alone]
+
+    def take_in(self) -> None:
+        """Copy the parameters that are joined into their buffers."""
+        for joined in self._joined:
+            if joined.params:
+                np.concatenate(joined.params, axis=None, out=joined.buffers[0])
+
+    def give_back(self) -> None:
+        """Copy them back."""
+        for joined in self._joined:
+            for w, new in zip(joined.params, joined.views):
+                w[...] = new
+
+
+class _Joined:
+    """Some of the arrays, as vectors [w, g, *state]; those that lie in a `Flat` already are used as they are."""
+
+    def __init__(self, keys: list[str], params: Mapping[str, Any], grads: Mapping[str, Any], state: State) -> None:
+        if type(params) is Flat:
+            shapes, w, self.params, self.views = params.shapes, params.buffer, [], []
+        else:
+            shapes = {key: params[key].shape for key in keys}
+            flat = _join({key: params[key] for key in keys}, shapes)
+            w, self.params, self.views = flat.buffer, [params[key] for key in keys], list(flat.values())
+        if type(params) is Flat and type(grads) is Flat and list(grads.shapes.items()) == list(shapes.items()):
+            self.grads, g = [], grads.buffer
+        else:
+            self.grads, g = [grads[key] for key in keys], arrays.full_like(w, 0.0)
+        self.buffers = [w, g]
+        for of in state.values():
+            flat = of if type(of) is Flat else _join({key: of[key] for key in keys}, shapes)
+            if flat is not of:
+                of.update(flat)
+            self.buffers.append(flat.buffer)
+
+    def take_gradients(self) -> None:
+        if self.grads and isinstance(self.buffers[1], np.ndarray):
+            np.concatenate(self.grads, axis=None, out=self.buffers[1])
+        elif self.grads:
+            self.buffers[1][...] = arrays.flat_copy(self.grads)
+
+
+def _join(named: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Flat:
+    return Flat(arrays.flat_copy([named[key] for key in shapes]), shapes)
+
+
+def _parts(mapping: Mapping[str, Any]) -> Iterable[Any]:
+    """The arrays whose memory the mapping is."""
+    return (mapping.buffer,) if type(mapping) is Flat else mapping.values()
+
+
+Seen = weakref.ref[Any] | list[tuple[str, weakref.ref[Any]]]
+
+
+def _seen(mapping: Mapping[str, Any]) -> Seen:
+    """What to know a mapping by: a `Flat`, whose arrays never change, or the arrays of a dict."""
+    return weakref.ref(mapping) if type(mapping) is Flat else [(key, weakref.ref(array)) for key, array in mapping.items()]
+
+
+def _same(mapping: Mapping[str, Any], seen: Seen) -> bool:
+    if isinstance(seen, weakref.ref):
+        return seen() is mapping
+    return type(mapping) is dict and len(mapping) == len(seen) and all([mapping.get(key, seen) is ref() for key, ref in seen])

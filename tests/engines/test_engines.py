@@ -1,0 +1,198 @@
+"""Which reading a step takes, on how many threads, and what it costs besides time: no memory, no page fault, no second compilation."""
+
+import os
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rules import OPTIMIZERS, RULES
+
+from reference_impl import SGD, Adam, engines, flatten, set_engine, set_threads
+from reference_impl.engines import blocked, compiled, threads
+from reference_impl.engines.tape import trace
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def defaults():
+    count = threads.count
+    yield
+    set_engine(None)
+    set_threads(count)
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """The names of the readings that were taken."""
+    taken = []
+    for name, reading in (("blocked", blocked), ("compiled", compiled)):
+        step = reading.step
+        monkeypatch.setattr(reading, "step", lambda *args, name=name, step=step: (taken.append(name), step(*args)))
+    return taken
+
+
+def arrays_for(rule, size, dtype="f4"):
+    rng = np.random.default_rng(0)
+    return [np.abs(rng.normal(size=size)).astype(dtype) for _ in trace(rule).arrays]
+
+
+def update(optimizer, size=100, dtype="f4"):
+    optimizer.update({"w": np.ones(size, dtype)}, {"w": np.ones(size, dtype)})
+
+
+def test_small_arrays_are_read_in_blocks_and_large_ones_compiled(readings):
+    update(SGD(), engines.COMPILED_FROM - 1)
+    update(SGD(), engines.COMPILED_FROM)
+    assert readings == ["blocked", "compiled"]
+
+
+def test_an_optimizer_may_ask_for_its_engine(readings):
+    update(SGD(engine="compiled"))
+    update(SGD(engine="blocked"), engines.COMPILED_FROM)
+    assert readings == ["compiled", "blocked"]
+
+
+def test_an_engine_may_be_set_for_all(readings):
+    set_engine("compiled")
+    update(SGD())
+    update(SGD(engine="blocked"))
+    set_engine("blocked")
+    update(SGD(), engines.COMPILED_FROM)
+    assert readings == ["compiled", "blocked", "blocked"]
+
+
+def test_what_numba_does_not_take_is_read_in_blocks(readings):
+    update(SGD(engine="compiled"), dtype="f2")
+    strided = np.ones((4, 6), "f4")[::2, ::2]
+    SGD(engine="compiled").update({"w": strided}, {"w": np.ones((2, 3), "f4", order="F")})
+    assert readings == ["blocked", "blocked"]
+
+
+@pytest.mark.parametrize("use", [set_engine, lambda engine: SGD(engine=engine)], ids=["for all", "for one"])
+def test_an_engine_that_is_not_there_is_refused(use, monkeypatch):
+    with pytest.raises(ValueError, match="engine must be 'blocked', 'compiled' or None, got 'numba'"):
+        use("numba")
+    monkeypatch.setattr(compiled, "available", lambda: False)
+    with pytest.raises(ModuleNotFoundError, match=r'engine="compiled" needs Numba: pip install "descent-derived\[fast\]"'):
+        use("compiled")
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None, "2"])
+def test_a_number_of_threads_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="threads must be a whole number from 1 up"):
+        set_threads(wrong)
+
+
+@pytest.mark.parametrize(("wish", "count"), [("1", 1), ("", None), ("many", None), ("0", None), ("100000", None)])
+def test_the_environment_may_ask_for_fewer_threads(wish, count, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    every = threads.available()
+    monkeypatch.setenv("OMP_NUM_THREADS", wish)
+    assert threads.available() == (count or every)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_threads_change_no_bit(rule, count):
+    arrays = arrays_for(rule, blocked.THREADS_FROM + 13)
+    expected = rule(*[a.copy() for a in arrays], **RULES[rule])
+    set_threads(count)
+    blocked.step(rule, arrays, RULES[rule])
+    for got, want in zip([arrays[0], *arrays[2:]], expected if isinstance(expected, tuple) else (expected,), strict=True):
+        np.testing.assert_array_equal(got, want, strict=True)
+
+
+def test_the_compiled_loop_gives_the_same_on_any_number_of_threads():
+    results = []
+    for count in (1, 2, 100):
+        arrays = arrays_for(*RULES.keys() & {SGD.rule}, compiled.THREADS_FROM + 1)
+        set_threads(count)
+        compiled.step(SGD.rule, arrays, {"lr": 0.1})
+        results.append(arrays[0])
+    assert (results[0] == results[1]).all() and (results[0] == results[2]).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_threads_keep_quiet_about_overflow():
+    set_threads(3)
+    params = {"w": np.full(blocked.THREADS_FROM, 3e38, "f4")}
+    SGD(lr=10.0, engine="blocked").update(params, {"w": np.full(blocked.THREADS_FROM, -3e38, "f4")})
+    assert np.isinf(params["w"]).all()
+
+
+def test_an_error_in_a_thread_comes_out():
+    set_threads(3)
+    with pytest.raises(ZeroDivisionError):
+        threads.together(lambda first, last: 1 / (first - 2), 6)
+
+
+@pytest.mark.parametrize("engine", ["blocked", "compiled"])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_an_update_allocates_nothing_of_the_parameters_size_and_faults_no_page(kind, engine):
+    resource = pytest.importorskip("resource", reason="page faults are counted on Unix only")
+    optimizer, size = OPTIMIZERS[kind](), 2**21
+    optimizer.engine = engine
+    rng = np.random.default_rng(0)
+    params, grads = ({"w": rng.normal(size=size).astype("f4")} for _ in range(2))
+    for _ in range(3):
+        optimizer.update(params, grads)
+    tracemalloc.start()
+    optimizer.update(params, grads)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < params["w"].nbytes / 50
+    faults = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        optimizer.update(params, grads)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    # A fresh array would fault once a page, or once for 512 of them where the system gives large pages; what Python does beside may fault now and then.
+    assert min(faults) == 0 and sum(faults) < params["w"].nbytes // resource.getpagesize() // 20
+
+
+@pytest.mark.parametrize("flat", [True, False], ids=["flat", "dict"])
+def test_a_step_on_many_small_arrays_calls_the_rule_once(flat, readings):
+    params, grads = ({f"{i}": np.ones((i, 3)) for i in range(20)} for _ in range(2))
+    if flat:
+        params, grads = flatten(params), flatten(grads)
+    Adam().update(params, grads)
+    assert readings == ["blocked"]
+
+
+def run(script, cache):
+    done = subprocess.run([sys.executable, str(script)], cwd=ROOT, capture_output=True, text=True, check=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(cache)})
+    return done.stdout.split()
+
+
+def test_a_loop_is_compiled_once_for_all_processes_and_anew_when_its_rule_changes(tmp_path):
+    script = tmp_path / "own_rule.py"
+    program = """
+import numpy as np
+from reference_impl.engines import compiled
+
+def halve(w, g, *, lr):
+    return FACTOR * w - lr * g
+
+w = np.ones(5)
+compiled.step(halve, [w, np.zeros(5)], {"lr": 1.0})
+print(w[0], sum(compiled._loop(halve, False).stats.cache_hits.values()))
+"""
+    script.write_text(program.replace("FACTOR", "0.5"))
+    assert run(script, tmp_path / "cache") == ["0.5", "0"]
+    assert run(script, tmp_path / "cache") == ["0.5", "1"]
+    script.write_text(program.replace("FACTOR * w", "np.sqrt(4.0 * w)"))
+    assert run(script, tmp_path / "cache") == ["2.0", "0"]
+
+
+def test_a_rule_without_a_file_is_compiled_too():
+    space = {}
+    exec("def plain(w, g, *, lr):\n    return w - lr * g", space)
+    w = np.ones(3)
+    space["plain"].__module__ = "__main__"
+    compiled.step(space["plain"], [w, np.ones(3)], {"lr": 0.25})
+    assert w.tolist() == [0.75] * 3

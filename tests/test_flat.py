@@ -1,0 +1,215 @@
+"""Many arrays in one buffer, and the optimizers' walk over them: the same steps bit for bit as over each array alone."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from rules import OPTIMIZERS
+
+from reference_impl import SGD, Adam, Momentum, flatten
+from reference_impl.flat import Flat
+from reference_impl.optimization import walk
+
+SHAPES = {"W": (3, 4), "b": (4,), "scale": (), "none": (0, 2)}
+
+
+def arrays(seed, dtype="f4", order="C"):
+    rng = np.random.default_rng(seed)
+    return {key: np.asarray(rng.normal(size=shape), dtype, order=order) for key, shape in SHAPES.items()}
+
+
+def same(a, b):
+    assert list(a) == list(b)
+    for key in a:
+        np.testing.assert_array_equal(a[key], b[key], strict=True)
+
+
+def test_the_views_lie_in_one_buffer_in_order():
+    given = arrays(0)
+    flat = flatten(given)
+    same(flat, given)
+    assert all(np.shares_memory(view, flat.buffer) for view in flat.values() if view.size)
+    assert not any(np.shares_memory(flat.buffer, array) for array in given.values())
+    flat["b"][...] = 7
+    assert flat.buffer[12:16].tolist() == [7] * 4 and flat.buffer.size == 17
+    with pytest.raises(TypeError):
+        flat["b"] = np.zeros(4)
+    assert flat.full_like(2.0).buffer.tolist() == [2.0] * 17 and flat.full_like(2.0).shapes == flat.shapes
+    assert repr(flat) == "Flat(W (3, 4), b (4,), scale (), none (0, 2))"
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda flat: pickle.loads(pickle.dumps(flat))])
+def test_a_copy_keeps_its_views(again):
+    flat = again(flatten(arrays(0)))
+    flat["W"][...] = 0
+    assert not flat.buffer[:12].any() and flat.buffer[12:].any()
+
+
+@pytest.mark.parametrize(("given", "error", "says"), [
+    ([np.zeros(2)], TypeError, "params must be a dict of arrays, got list"),
+    ({"w": [0.0]}, TypeError, r"params\['w'\] must be an array, got list"),
+    ({}, ValueError, "one library and dtype, got \\[\\]"),
+    ({"a": np.zeros(2), "b": np.zeros(2, "f4")}, ValueError, "one library and dtype, got .*float32.*float64"),
+])
+def test_what_does_not_fit_into_one_buffer_is_refused(given, error, says):
+    with pytest.raises(error, match=says):
+        flatten(given)
+
+
+def test_a_buffer_of_another_length_is_refused():
+    with pytest.raises(ValueError, match=r"buffer must have the shape \(6,\)"):
+        Flat(np.zeros(5), {"W": (2, 3)})
+
+
+@pytest.mark.parametrize("flat", ["params", "grads", "both", "neither", "other order"])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_joined_arrays_take_the_path_of_each_alone(kind, dtype, flat):
+    together, alone = OPTIMIZERS[kind](), {key: OPTIMIZERS[kind]() for key in SHAPES}
+    for optimizer in (together, *alone.values()):
+        if getattr(optimizer, "eps", 0):
+            optimizer.eps = 1e-4  # does not vanish in float16
+    params, expected = arrays(0, dtype), arrays(0, dtype)
+    given = flatten(params) if flat in ("params", "both", "other order") else params
+    for seed in range(1, 5):
+        grads = arrays(seed, dtype)
+        for key, optimizer in alone.items():
+            optimizer.update({key: expected[key]}, {key: grads[key]})
+        if flat == "other order":
+            grads = flatten(dict(reversed(grads.items())))
+        together.update(given, flatten(grads) if flat in ("grads", "both") else grads)
+    same(given, expected)
+    saved = together.state_dict()
+    for key, optimizer in alone.items():
+        for name, of in optimizer.state.items():
+            np.testing.assert_array_equal(saved[f"{name}/{key}"], of[key], strict=True)
+
+
+@pytest.mark.parametrize("change", [flatten, dict], ids=["to flat", "to a dict"])
+def test_a_run_may_change_between_flat_and_dict(change):
+    optimizer, plain = Adam(lr=0.1), Adam(lr=0.1)
+    params, expected = arrays(0), arrays(0)
+    params = params if change is flatten else flatten(params)
+    for seed in range(1, 6):
+        if seed == 3:
+            params = change(params)
+        optimizer.update(params, arrays(seed))
+        plain.update(expected, arrays(seed))
+    same(dict(params), expected)
+
+
+def test_small_arrays_of_any_layout_and_dtype_stay_where_they_are():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(8, 6))
+    params = {"strided": base[::2, ::-2], "fortran": np.asfortranarray(rng.normal(size=(3, 2))), "half": rng.normal(size=3).astype("f2"),
+              "other half": rng.normal(size=(2, 2)).astype("f2"), "single": rng.normal(size=2).astype("f4")}
+    grads = {key: rng.normal(size=w.shape).astype(w.dtype) for key, w in params.items()}
+    expected = {key: w.copy() for key, w in params.items()}
+    optimizer, alone = Momentum(lr=0.1), {key: Momentum(lr=0.1) for key in params}
+    for _ in range(3):
+        optimizer.update(params, grads)
+        for key, one in alone.items():
+            one.update({key: expected[key]}, {key: grads[key]})
+    same(params, expected)
+    assert np.shares_memory(params["strided"], base)
+
+
+def test_only_small_arrays_are_joined(monkeypatch):
+    seen = []
+    from reference_impl import engines
+    step = engines.step
+    monkeypatch.setattr(engines, "step", lambda rule, piece, *rest: (seen.append(piece[0].size), step(rule, piece, *rest)))
+    params = {"a": np.zeros(walk.SMALL), "b": np.zeros(3), "large": np.zeros(walk.SMALL + 1), "c": np.zeros(2)}
+    SGD().update(params, {key: np.ones_like(w) for key, w in params.items()})
+    assert sorted(seen) == [walk.SMALL + 1, walk.SMALL + 5]
+
+
+def stepped(make=lambda: Adam(lr=0.1)):
+    optimizer, params, grads = make(), arrays(0), arrays(1)
+    for _ in range(2):
+        optimizer.update(params, grads)
+    return optimizer, params, grads
+
+
+def test_a_refused_gradient_leaves_everything_as_it_was():
+    optimizer, params, grads = stepped()
+    before = copy.deepcopy((params, optimizer.state_dict()))
+    grads["b"][2] = np.nan
+    with pytest.raises(ValueError, match=r"grads\['b'\] must be finite, got nan at index \(2,\)"):
+        optimizer.update(params, grads)
+    same(params, before[0])
+    same(optimizer.state_dict(), before[1])
+
+
+def test_what_was_changed_between_two_steps_is_seen():
+    def follow(change):
+        optimizer, params, grads = stepped()
+        params, grads = change(optimizer, params, grads) or (params, grads)
+        optimizer.update(params, grads)
+        return params, optimizer.state_dict()
+
+    def in_place(optimizer, params, grads):
+        params["W"] *= 2
+        grads["b"][...] = 3
+        optimizer.state["m"]["W"][...] = 1
+
+    def replaced(optimizer, params, grads):
+        params["W"] = params["W"] * 2
+        grads["b"] = np.full(4, 3, "f4")
+        optimizer.state["m"]["W"] = np.ones((3, 4), "f4")
+
+    for got, want in zip(follow(replaced), follow(in_place)):
+        same(got, want)
+
+    def swapped(optimizer, params, grads):
+        return params, dict(zip(grads, [grads[key] for key in ("W", "none", "b", "scale")]))
+
+    with pytest.raises(ValueError, match=r"grads\['b'\] must have the shape"):
+        follow(swapped)
+
+    def frozen(optimizer, params, grads):
+        params["b"].flags.writeable = False
+
+    with pytest.raises(ValueError, match=r"params\['b'\] must be writeable"):
+        follow(frozen)
+
+    def renamed(optimizer, params, grads):
+        return {"V" if key == "W" else key: w for key, w in params.items()}, {"V" if key == "W" else key: g for key, g in grads.items()}
+
+    with pytest.raises(ValueError, match="params must keep the keys"):
+        follow(renamed)
+
+    def listed(optimizer, params, grads):
+        return list(params.values()), grads
+
+    with pytest.raises(TypeError, match="params must be a dict of arrays, got list"):
+        follow(listed)
+
+    def lost(optimizer, params, grads):
+        del optimizer.state["m"]["W"]
+
+    with pytest.raises(ValueError, match="params must keep the keys"):
+        follow(lost)
+
+
+def test_large_gradients_are_not_kept_alive():
+    import weakref
+
+    optimizer, params = SGD(), {"w": np.zeros(walk.SMALL + 1)}
+    grads = {"w": np.ones(walk.SMALL + 1)}
+    optimizer.update(params, grads)
+    gone = weakref.ref(grads["w"])
+    del grads
+    assert gone() is None
+
+
+def test_a_copied_or_pickled_optimizer_goes_on_alike():
+    for again in (copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(optimizer))):
+        optimizer, params, grads = stepped()
+        other, others = again(optimizer), copy.deepcopy(params)
+        optimizer.update(params, grads)
+        other.update(others, grads)
+        same(params, others)
+        optimizer.update(params, grads)
+        assert other.steps == 3
