@@ -28,6 +28,15 @@ def on_device(array: Any) -> bool:
     return cupy is not None and isinstance(array, getattr(cupy, "ndarray", ()))
 
 
+def on_host(array: Any) -> Any:
+    """The array itself, or what NumPy can read of it if it is CuPy's.
+
+    >>> on_host(np.zeros(2))
+    array([0., 0.])
+    """
+    return array.get(order="A") if on_device(array) else array
+
+
 def to_device(x: Moved) -> Moved:
     """A copy of `x` on the GPU: of an array, or of whatever holds arrays, such as a model or an optimizer with its state.
 
@@ -51,7 +60,7 @@ def to_host(x: Moved) -> Moved:
     >>> to_host({"w": np.zeros(2)})
     {'w': array([0., 0.])}
     """
-    moved: Moved = _rebuilt(x, lambda array: array.get(order="A") if on_device(array) else copy(array), {})
+    moved: Moved = _rebuilt(x, lambda array: on_host(array) if on_device(array) else copy(array), {})
     return moved
 
 
@@ -95,6 +104,15 @@ def linalg_errors(array: Any) -> AbstractContextManager[object]:
     from cupyx import errstate
 
     return errstate(linalg="raise")  # type: ignore[no-any-return]
+
+
+def beside(numbers: Any, array: Any) -> Any:
+    """The numbers as an array on the side where `array` lies, which may be anything that NumPy takes for one.
+
+    >>> beside([1.0, 2.0], [3, 4])
+    array([1., 2.])
+    """
+    return np.asarray(numbers, like=array if on_device(array) else None)
 
 
 def floats(x: Any) -> Any:

@@ -78,11 +78,10 @@ def finite(arrays: Sequence[Any], engine: str | None = None) -> bool:
 
 
 def _finite(arrays: Sequence[Any], engine: str | None) -> bool:
+    elsewhere = []
     for array in arrays:
         if not isinstance(array, np.ndarray):
-            xp = namespace(array)
-            if not (fused.finite(array) if fused.takes(array) else xp.all(xp.isfinite(array))):
-                return False
+            elsewhere.append(array)
             continue
         views = blocked.flat([array])
         if views is not None and _compiles(array, engine):
@@ -93,7 +92,9 @@ def _finite(arrays: Sequence[Any], engine: str | None) -> bool:
             size = blocked.BLOCK_BYTES // array.dtype.itemsize
             if not all(np.isfinite(piece).all() for (piece,) in blocked.blocks([array], size, read=0)):
                 return False
-    return True
+    fusible = [array for array in elsewhere if fused.takes(array)]
+    return (not fusible or fused.finite(fusible)) and all(
+        namespace(array).all(namespace(array).isfinite(array)) for array in elsewhere if not fused.takes(array))
 
 
 def quietly(function: Callable[..., Any], *args: Any) -> Any:

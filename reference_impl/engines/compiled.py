@@ -10,8 +10,9 @@ import hashlib
 import importlib.util
 import inspect
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from .tape import SIGNS, Rule, trace
 THREADS_FROM = 2**15
 
 _orphaned = False
+
+# Not every threading layer of Numba bears two parallel loops at once.
+_turn = threading.Lock()
 
 
 def available() -> bool:
@@ -100,19 +104,20 @@ def _most() -> int:
     return most
 
 
-def _many(size: int) -> bool:
-    """Whether a loop over so many elements is worth several threads; if so, Numba is told how many."""
+def _call(loop: Callable[[bool], Callable[..., Any]], size: int, *args: Any) -> Any:
+    """Call a loop over `size` elements, serial or parallel, whichever is worth it."""
     if threads.count == 1 or size < THREADS_FROM:
-        return False
+        return loop(False)(*args)
     import numba
 
-    numba.set_num_threads(min(threads.count, _most()))
-    return True
+    with _turn:
+        numba.set_num_threads(min(threads.count, _most()))
+        return loop(True)(*args)
 
 
 def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
     """Apply `rule` in place to `arrays` = (w, g, *state): one dtype, one length, one-dimensional."""
-    _loop(rule, _many(arrays[0].size))(*arrays, *trace(rule).values(**hyper))
+    _call(partial(_loop, rule), arrays[0].size, *arrays, *trace(rule).values(**hyper))
 
 
 @cache
@@ -133,4 +138,4 @@ def _all_finite(parallel: bool) -> Callable[[np.ndarray], bool]:
 
 def finite(view: np.ndarray) -> bool:
     """Whether every element of a one-dimensional view is a finite number."""
-    return bool(_all_finite(_many(view.size))(view))
+    return bool(_call(_all_finite, view.size, view))

@@ -125,7 +125,7 @@ def _look() -> Any:
     return cupy.ElementwiseKernel("T x", "raw bool found", "if (!isfinite(x)) found[0] = true;", "descent_not_finite", no_return=True)
 
 
-def finite(*arrays: Any) -> bool:
+def finite(arrays: Sequence[Any]) -> bool:
     """Whether every element of CuPy's arrays is a finite number: one byte of memory, and one wait for the device."""
     found = np.zeros(1, bool, like=arrays[0])
     for array in arrays:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
+from itertools import pairwise
 
 
 def available() -> int:
@@ -42,7 +43,7 @@ def together(function: Callable[[int, int], object], size: int) -> None:
     Each part runs in a copy of the caller's context: NumPy keeps there what it does about overflow.
     """
     edges = [size * i // count for i in range(count + 1)]
-    others = [_pool(count - 1).submit(contextvars.copy_context().run, function, first, last) for first, last in zip(edges[1:], edges[2:])]
+    others = [_pool(count - 1).submit(contextvars.copy_context().run, function, first, last) for first, last in pairwise(edges[1:])]
     try:
         function(*edges[:2])
     finally:

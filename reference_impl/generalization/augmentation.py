@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import not_finite
+from ..arrays import not_finite, on_host
 
 Augmentation = Callable[[Any, np.random.Generator], Any]
 
@@ -64,7 +64,7 @@ def random_flip(images: Any, rng: np.random.Generator, probability: float = 0.5)
     if not 0 <= probability <= 1:
         raise ValueError(f"probability must lie in [0, 1], got {probability!r}")
     chosen = rng.random(len(images)) < probability
-    return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
+    return np.where(np.asarray(chosen[:, None, None, None], like=images), images[:, :, ::-1], images)
 
 
 def random_crop(images: Any, rng: np.random.Generator, size: int | tuple[int, int], pad: int = 0) -> Any:
@@ -117,7 +117,7 @@ def random_scale_crop(images: Any, rng: np.random.Generator, size: int | tuple[i
         start = rng.random(len(images)) * np.maximum(space - side / factor, 0) + border - pad
         at.append(start[:, None] + (np.arange(side) + 0.5) / factor[:, None] - 0.5)
     scaled = _interpolated(_padded(images, border), at[0])
-    return np.ascontiguousarray(_interpolated(scaled.swapaxes(1, 2), at[1]).swapaxes(1, 2))
+    return _interpolated(scaled.swapaxes(1, 2), at[1]).swapaxes(1, 2).copy()
 
 
 def ten_crop(images: Any, size: int | tuple[int, int]) -> Any:
@@ -203,7 +203,7 @@ class ColorPCA:
             raise ValueError(f"images must have pixels, and finite ones, got {found}")
         centred = pixels - pixels.mean(axis=0)
         values, vectors = np.linalg.eigh(centred.T @ centred / len(pixels))
-        return cls(values[::-1].clip(min=0), vectors[:, ::-1])
+        return cls(on_host(values[::-1].clip(min=0)), on_host(vectors[:, ::-1]))
 
     def jitter(self, images: Any, rng: np.random.Generator, sigma: float = 0.1, by_root: bool = True) -> Any:
         """To every image one colour added: Σᵢ aᵢ √λᵢ pᵢ, with each aᵢ normal with standard deviation `sigma`.
@@ -225,7 +225,7 @@ class ColorPCA:
             raise ValueError(f"images must have {len(self.values)} channels, got shape {images.shape}")
         lengths = np.sqrt(self.values) if by_root else self.values
         drawn = sigma * rng.standard_normal((len(images), len(lengths)))
-        return images + ((drawn * lengths) @ self.vectors.T)[:, None, None].astype(images.dtype)
+        return images + np.asarray(((drawn * lengths) @ self.vectors.T)[:, None, None].astype(images.dtype), like=images)
 
 
 def _check(images: Any, *, floating: bool = False) -> None:
@@ -252,7 +252,7 @@ def _even(images: Any, rng: np.random.Generator, strength: float) -> Any:
     """One number an image, drawn evenly from [-strength, strength)."""
     if not 0 <= strength < math.inf:
         raise ValueError(f"strength must be a finite number from 0 up, got {strength!r}")
-    return (strength * (2 * rng.random((len(images), 1, 1, 1)) - 1)).astype(images.dtype)
+    return np.asarray((strength * (2 * rng.random((len(images), 1, 1, 1)) - 1)).astype(images.dtype), like=images)
 
 
 def _interpolated(images: Any, at: Any) -> Any:
@@ -260,6 +260,6 @@ def _interpolated(images: Any, at: Any) -> Any:
     at = at.clip(0, images.shape[1] - 1)
     before = np.floor(at).astype(np.intp)
     after = np.minimum(before + 1, images.shape[1] - 1)
-    n, part = np.arange(len(images))[:, None], (at - before)[:, :, None, None].astype(images.dtype)
+    n, part = np.arange(len(images))[:, None], np.asarray((at - before)[:, :, None, None].astype(images.dtype), like=images)
     first = images[n, before]
     return first + part * (images[n, after] - first)

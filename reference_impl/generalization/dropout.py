@@ -48,7 +48,7 @@ class Dropout(Layer):
         elif rng is None:
             raise ValueError("rng must be a numpy.random.Generator when train=True, as masks are drawn from it, got None")
         else:
-            self._cache = (rng.random(x.shape) < self.keep).astype(x.dtype)
+            self._cache = np.asarray(rng.random(x.shape) < self.keep, like=x).astype(x.dtype)
             if self.inverted:
                 self._cache /= self.keep
         return x * self._cache
@@ -104,7 +104,7 @@ def dropout_ridge(inputs: np.ndarray, targets: np.ndarray, keep: float) -> np.nd
         raise ValueError(f"targets must be as many as the rows of inputs (n, features), got {targets.shape} for {inputs.shape}")
     # The penalty as one more row of data for each weight: better conditioned than the normal equations.
     penalty = np.diag(np.sqrt((1 - keep) / keep * (inputs**2).sum(axis=0)))
-    rows = np.concatenate([targets, np.zeros((len(penalty), *targets.shape[1:]))])
+    rows = np.concatenate([targets, np.zeros((len(penalty), *targets.shape[1:]), like=targets)])
     weights: np.ndarray = np.linalg.lstsq(np.concatenate([inputs, penalty]), rows, rcond=None)[0]
     return weights
 

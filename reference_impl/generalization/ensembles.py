@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import arrays
 from ..networks.layers import check_count
 from ..networks.losses import softmax
 from ..networks.model import Sequential
@@ -39,7 +40,7 @@ def ambiguity(predictions: Any, targets: Any, weights: Any = None) -> Ambiguity:
     """
     if predictions.ndim < 1 or not predictions.size or targets.shape != predictions.shape[1:]:
         raise ValueError(f"targets must have the shape of each of the predictions, some, got {targets.shape} for {predictions.shape}")
-    weights = np.ones(len(predictions)) if weights is None else np.asarray(weights, dtype=float)
+    weights = np.asarray(np.ones(len(predictions)) if weights is None else weights, dtype=float, like=predictions)
     if weights.shape != predictions.shape[:1]:
         raise ValueError(f"weights must be as many as the members, ({len(predictions)},), got {weights.shape}")
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
@@ -135,7 +136,7 @@ class Snapshots(Callback):
         states: dict[int, dict[str, Any]] = {}
         for name, array in saved.items():
             i, _, key = name.partition("/")
-            states.setdefault(int(i), {})[key] = np.array(array)
+            states.setdefault(int(i), {})[key] = arrays.copy(array)
         self.states = [states[i] for i in sorted(states)]
 
 
@@ -206,5 +207,5 @@ class WeightAverage(Callback):
         return {f"weights/{key}": array.copy() for key, array in self.weights.items()} | {"count": self.count}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        self.weights = {key.removeprefix("weights/"): np.array(array) for key, array in saved.items() if key.startswith("weights/")}
+        self.weights = {key.removeprefix("weights/"): arrays.copy(array) for key, array in saved.items() if key.startswith("weights/")}
         self.count = int(saved["count"])

@@ -85,7 +85,7 @@ def soft_threshold(w: Any, threshold: Any) -> Any:
     >>> soft_threshold(np.array([3.0, -0.5, -2.0]), 1.0).tolist()
     [2.0, 0.0, -1.0]
     """
-    if not np.all(np.asarray(threshold) >= 0):
+    if not np.all(threshold >= 0):
         raise ValueError(f"threshold must be 0 or more, got {threshold!r}")
     return w - np.clip(w, -threshold, threshold)
 
@@ -158,7 +158,7 @@ def shrinkage(curvatures: Any, strength: float) -> Any:
     [0.9, 0.5, 0.0]
     """
     _check_strength(strength)
-    if not np.all(np.asarray(curvatures + strength) > 0):
+    if not np.all(curvatures + strength > 0):
         raise ValueError(f"curvatures plus strength must be positive, got {curvatures!r} and {strength!r}")
     return curvatures / (curvatures + strength)
 

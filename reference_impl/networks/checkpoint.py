@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import arrays
 from .model import Sequential
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Checkpoint:
             raise Diverged(run.step, layer_of(run.model, key), self.last, run.history)
         about = {"settings": self.settings, "rng": run.rng.bit_generator.state, "step": run.step, "epoch": run.epoch, "stop": run.stop,
                  "losses": run.history.losses, "epochs": run.history.epochs}
-        content: dict[str, Any] = {f"{name}/{key}": np.asarray(value) for name, values in groups.items() for key, value in values.items()}
+        content: dict[str, Any] = {f"{name}/{key}": np.asarray(arrays.on_host(value))
+                                   for name, values in groups.items() for key, value in values.items()}
         for key, value in content.items():
             if value.dtype.hasobject:
                 raise TypeError(f"state_dict must hold arrays, numbers and strings, got {value!r} for {key!r}")
@@ -83,6 +85,9 @@ class Checkpoint:
         if type(run.rng.bit_generator).__name__ != kind:
             raise ValueError(f"rng must be a {kind} generator as in {self.path}, got {type(run.rng.bit_generator).__name__}")
         before = {name: part.state_dict() for name, part in self.parts.items()}
+        device = next(filter(arrays.on_device, before["model"].values()), None)
+        if device is not None:
+            content |= {key: np.asarray(value, like=device) for key, value in content.items() if value.dtype.kind == "f"}
         try:
             for name, part in self.parts.items():
                 part.load_state_dict({key.removeprefix(f"{name}/"): value for key, value in content.items() if key.startswith(f"{name}/")})
@@ -98,7 +103,7 @@ class Checkpoint:
 
 def not_finite(named: Mapping[str, Any], *, last: bool = False) -> str | None:
     """The key of the first array, or the last, that holds NaN or infinity."""
-    keys = [key for key, array in named.items() if isinstance(array, np.ndarray) and array.dtype.kind == "f" and not np.isfinite(array).all()]
+    keys = [key for key, array in named.items() if arrays.is_plain(array) and arrays.is_floating(array) and not np.isfinite(array).all()]
     return keys[-1 if last else 0] if keys else None
 
 

@@ -38,6 +38,13 @@ class Layer(ABC):
         Belongs to the last forward pass: RuntimeError when there was none.
         """
 
+    def backward_params(self, dout: Any) -> None:
+        """Fill `grads` as `backward` does; the first layer of a model has nobody to pass a gradient on to.
+
+        Where a subclass overrides one of the two, the model calls that one.
+        """
+        self.backward(dout)
+
     def _saved(self) -> Any:
         """What the last forward pass left in `self._cache`."""
         try:
@@ -84,10 +91,13 @@ class Affine(Layer):
             out += self.params["b"]
         return out
 
-    def backward(self, dout: Any) -> Any:
+    def backward_params(self, dout: Any) -> None:
         np.matmul(self._saved().T, dout, out=self.grads["W"])
         if "b" in self.grads:
             dout.sum(axis=0, out=self.grads["b"])
+
+    def backward(self, dout: Any) -> Any:
+        Affine.backward_params(self, dout)  # a subclass's own may call its `backward`
         return dout @ self.params["W"].T
 
 
@@ -128,14 +138,18 @@ class Conv2D(Layer):
             out += self.params["b"]
         return out.reshape(*patches.shape[:3], W.shape[3])
 
-    def backward(self, dout: Any) -> Any:
-        W = self.params["W"]
-        shape, patches_shape, rows = self._saved()
-        dout = dout.reshape(-1, W.shape[3])
-        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, W.shape[3]))
+    def backward_params(self, dout: Any) -> None:
+        _, _, rows = self._saved()
+        dout = dout.reshape(-1, dout.shape[3])
+        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, dout.shape[1]))
         if "b" in self.grads:
             dout.sum(axis=0, out=self.grads["b"])
-        drows = dout @ W.reshape(-1, W.shape[3]).T
+
+    def backward(self, dout: Any) -> Any:
+        Conv2D.backward_params(self, dout)
+        W = self.params["W"]
+        shape, patches_shape, _ = self._saved()
+        drows = dout.reshape(-1, W.shape[3]) @ W.reshape(-1, W.shape[3]).T
         dx = _put_back(drows.reshape(patches_shape), shape, self.stride)
         return dx[:, self.pad:dx.shape[1] - self.pad, self.pad:dx.shape[2] - self.pad]
 
@@ -167,7 +181,7 @@ class MaxPool2D(Layer):
 
     def backward(self, dout: Any) -> Any:
         shape, patches_shape, windows_shape, largest = self._saved()
-        dwindows = np.zeros(windows_shape, dout.dtype)
+        dwindows = np.zeros_like(dout, shape=windows_shape)
         np.put_along_axis(dwindows, largest, dout[:, :, :, None], axis=3)
         return _put_back(dwindows.reshape(patches_shape), shape, self.stride)
 

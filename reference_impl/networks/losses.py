@@ -38,14 +38,14 @@ def softmax_cross_entropy(scores: Any, labels: Any) -> tuple[float, Any]:
     >>> round(loss, 4), dscores.tolist()
     (1.3863, [[0.25, 0.25, 0.25, -0.75]])
     """
-    _check_labels(scores, labels)
-    rows = np.arange(len(labels))
-    shifted = scores - scores.max(axis=1, keepdims=True)  # no overflow, and one exponential for loss and gradient
+    true = _at_labels(scores, labels)
+    # No overflow, and one exponential for loss and gradient.
+    shifted = np.subtract(scores, scores.max(axis=1, keepdims=True), out=np.empty_like(scores, order="C"))
     dscores = np.exp(shifted)
     sums = dscores.sum(axis=1, keepdims=True)
-    loss = float((np.log(sums[:, 0]) - shifted[rows, labels]).sum()) / len(labels)
+    loss = float((np.log(sums[:, 0]) - shifted.take(true)).sum()) / len(labels)
     dscores /= sums
-    dscores[rows, labels] -= 1
+    dscores.reshape(-1)[true] -= 1
     dscores /= len(labels)
     return loss, dscores
 
@@ -75,14 +75,16 @@ def accuracy(scores: Any, labels: Any) -> float:
     >>> accuracy(np.eye(2), np.array([0, 0]))
     0.5
     """
-    _check_labels(scores, labels)
+    _at_labels(scores, labels)
     return float((scores.argmax(axis=1) == labels).mean())
 
 
-def _check_labels(scores: Any, labels: Any) -> None:
+def _at_labels(scores: Any, labels: Any) -> Any:
+    """Where in the flattened scores those of the labels stand; refuses what does not fit."""
     if scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
         raise ValueError(f"labels must have the shape (batch,) for scores (batch, classes), not empty, got {labels.shape} for {scores.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
-    if labels.min() < 0 or labels.max() >= scores.shape[1]:
+    if labels.view(f"u{labels.itemsize}").max() >= scores.shape[1]:  # a negative number is a huge one without its sign
         raise ValueError(f"labels must lie in [0, {scores.shape[1]}), got {labels.min()} to {labels.max()}")
+    return np.arange(0, scores.size, scores.shape[1], like=labels) + labels.astype(np.intp, copy=False)

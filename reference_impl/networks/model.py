@@ -63,9 +63,14 @@ class Sequential:
 
     def backward_params(self, dout: Any) -> None:
         """Fill `grads` as `backward` does, and go no further down than to the first layer that learns."""
-        learning = next((i for i, layer in enumerate(self.layers) if layer.params and not layer.frozen), len(self.layers))
-        for layer in reversed(self.layers[learning:]):
+        learning = [i for i, layer in enumerate(self.layers) if layer.params and not layer.frozen]
+        if not learning:
+            return
+        for layer in reversed(self.layers[learning[0] + 1:]):
             dout = layer.backward(dout)
+        first = self.layers[learning[0]]
+        kind = next(kind for kind in type(first).__mro__ if {"backward", "backward_params"} & vars(kind).keys())
+        (first.backward_params if "backward_params" in vars(kind) else first.backward)(dout)
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of all parameters, frozen ones too, and of all buffers, under their keys.
@@ -77,7 +82,7 @@ class Sequential:
         return {key: arrays.copy(array) for key, array in self._all().items()}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Take over parameters and buffers from `saved`, in place.
+        """Take over parameters and buffers from `saved`, in place: a model on a GPU takes them from main memory too.
 
         Raises ValueError, before anything is changed, when keys, shapes or dtypes differ.
         """
@@ -88,7 +93,7 @@ class Sequential:
             if array.shape != saved[key].shape or array.dtype != saved[key].dtype:
                 raise ValueError(f"saved[{key!r}] must be {array.shape} of {array.dtype}, got {saved[key].shape} of {saved[key].dtype}")
         for key, array in own.items():
-            array[...] = saved[key]
+            array[...] = np.asarray(saved[key], like=array)
 
     def _all(self) -> dict[str, Any]:
         return {f"{i}.{name}": array for i, layer in enumerate(self.layers) for name, array in (layer.params | layer.buffers).items()}

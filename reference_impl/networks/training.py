@@ -66,7 +66,8 @@ class Run:
 class Callback:
     """What is told of a run's progress; each method does nothing until a subclass says more.
 
-    One whose past matters gives it out with `state_dict`, a flat dict of arrays and numbers, and takes it back.
+    One whose past matters gives it out with `state_dict`, a flat dict of arrays and numbers, and takes it back. Where the
+    model is on a GPU, so are then the floating-point arrays in it.
     """
 
     def after_step(self, run: Run) -> None:
@@ -127,7 +128,7 @@ class EarlyStopping(Callback):
         self._forget()
         if saved:
             self.best_epoch, self.best_value = int(saved["epoch"]), float(saved["value"])
-        self.best = {key.removeprefix("best/"): np.array(array) for key, array in saved.items() if key.startswith("best/")}
+        self.best = {key.removeprefix("best/"): arrays.copy(array) for key, array in saved.items() if key.startswith("best/")}
 
 
 def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, epochs: int, rng: np.random.Generator,

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import beside, floats, on_host
+
 Function = Callable[[np.ndarray], Any]
 Parts = tuple[Any, Any, Any, Any, Any, Any]
 
@@ -16,7 +18,7 @@ Parts = tuple[Any, Any, Any, Any, Any, Any]
 class Landscape:
     """A loss on vectors w of `n` numbers: call it for the loss, `grad(w)` (…, n), `hess(w)` (…, n, n).
 
-    All three take arrays of shape (…, n), so a whole grid of points is one call. `minima` (k, n)
+    All three take arrays of shape (…, n), so a whole grid of points is one call; CuPy's give CuPy's. `minima` (k, n)
     holds the minima known in closed form, none where the loss falls without end.
 
     >>> f = saddle()
@@ -36,7 +38,7 @@ class Landscape:
     minima: np.ndarray
 
     def __call__(self, w: Any) -> Any:
-        w = np.asarray(w, dtype=float)
+        w = beside(w, w).astype(float, copy=False)
         if not w.ndim or w.shape[-1] != self.n:
             raise ValueError(f"w must have shape (..., {self.n}), got {w.shape}")
         return self.fun(w)
@@ -50,15 +52,15 @@ def quadratic(curvatures: Any, name: str = "quadratic") -> Landscape:
     >>> float(quadratic([1.0, 4.0])([2.0, 1.0]))
     4.0
     """
-    scale = np.array(curvatures, dtype=float)
+    scale = floats(curvatures)
     if scale.ndim != 1 or not scale.size or not np.isfinite(scale).all():
         raise ValueError(f"curvatures must be a non-empty vector of finite numbers, got {curvatures!r}")
 
     def hess(w: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(np.diag(scale), (*w.shape, scale.size))
+        return np.broadcast_to(np.diag(beside(scale, w)), (*w.shape, scale.size))
 
     bounded = (scale > 0).all()
-    return Landscape(name, scale.size, lambda w: w**2 @ scale / 2, lambda w: w * scale, hess,
+    return Landscape(name, scale.size, lambda w: w**2 @ beside(scale, w) / 2, lambda w: w * beside(scale, w), hess,
                      np.zeros((int(bounded), scale.size)))
 
 
@@ -130,14 +132,14 @@ def rosenbrock(n: int = 2) -> Landscape:
 
     def grad(w: np.ndarray) -> np.ndarray:
         here, after = w[..., :-1], w[..., 1:]
-        g = np.zeros(w.shape)
+        g = np.zeros(w.shape, like=w)
         g[..., :-1] = -400 * here * (after - here**2) - 2 * (1 - here)
         g[..., 1:] += 200 * (after - here**2)
         return g
 
     def hess(w: np.ndarray) -> np.ndarray:
         here, after = w[..., :-1], w[..., 1:]
-        h, i = np.zeros((*w.shape, n)), np.arange(n - 1)
+        h, i = np.zeros((*w.shape, n), like=w), np.arange(n - 1)
         h[..., i, i] = 1200 * here**2 - 400 * after + 2
         h[..., i + 1, i + 1] += 200
         h[..., i, i + 1] = h[..., i + 1, i] = -400 * here
@@ -154,9 +156,8 @@ def beale() -> Landscape:
     >>> float(beale()([3.0, 0.5]))
     0.0
     """
-    i, c = np.arange(1, 4), np.array([1.5, 2.25, 2.625])
-
     def parts(x: Any, y: Any) -> Parts:
+        i, c = beside([1, 2, 3], x), beside([1.5, 2.25, 2.625], x)
         return c - x * (1 - y**i), y**i - 1, i * x * y ** (i - 1), 0.0, i * y ** (i - 1), i * (i - 1) * x * y ** np.maximum(i - 2, 0)
 
     return _squares("Beale", parts, [[3.0, 0.5]])
@@ -174,7 +175,8 @@ def himmelblau() -> Landscape:
         def stack(a: Any, b: Any) -> np.ndarray:
             return np.concatenate([a + 0 * x, b + 0 * x], axis=-1)
 
-        return stack(x**2 + y - 11, x + y**2 - 7), stack(2 * x, 1), stack(1, 2 * y), np.array([2.0, 0.0]), 0.0, np.array([0.0, 2.0])
+        return (stack(x**2 + y - 11, x + y**2 - 7), stack(2 * x, 1), stack(1, 2 * y), beside([2.0, 0.0], x), 0.0,
+                beside([0.0, 2.0], x))
 
     return _squares("Himmelblau", parts, [[3.0, 2.0], [-2.805118086952745, 3.131312518250573], [-3.779310253377747, -3.2831859912861696],
                     [3.5844283403304917, -1.8481265269644036]])
@@ -186,8 +188,11 @@ def booth() -> Landscape:
     >>> float(booth()([1.0, 3.0]))
     0.0
     """
-    a, b = np.array([1.0, 2.0]), np.array([2.0, 1.0])
-    return _squares("Booth", lambda x, y: (a * x + b * y - [7, 5], a, b, 0.0, 0.0, 0.0), [[1.0, 3.0]])
+    def parts(x: Any, y: Any) -> Parts:
+        a, b, c = beside([[1.0, 2.0], [2.0, 1.0], [7.0, 5.0]], x)
+        return a * x + b * y - c, a, b, 0.0, 0.0, 0.0
+
+    return _squares("Booth", parts, [[1.0, 3.0]])
 
 
 def _squares(name: str, parts: Callable[[Any, Any], Parts], minima: Any) -> Landscape:
@@ -210,21 +215,21 @@ def _squares(name: str, parts: Callable[[Any, Any], Parts], minima: Any) -> Land
 def logistic_regression(inputs: Any, labels: Any, penalty: float = 0.0) -> Landscape:
     """The mean cross-entropy of a linear classifier, plus ½ `penalty` ‖w‖²: convex, and real where its data are.
 
-    `inputs` (N, d) are finite numbers, `labels` (N,) integers 0 … k-1; w holds a weight for each of the d inputs and k classes, n = d·k.
+    `inputs` (N, d) are finite numbers, on a GPU if w is, `labels` (N,) integers 0 … k-1; w holds a weight for each of the d inputs and k classes, n = d·k.
     Raises ValueError for other shapes and labels, and where `penalty` < 0. Source: Bishop 2006, section 4.3.4.
 
     >>> loss = logistic_regression([[1.0], [-1.0]], [0, 1])
     >>> round(float(loss([0.0, 0.0])), 6), loss.grad(np.zeros(2)).tolist()
     (0.693147, [-0.5, 0.5])
     """
-    x, y = np.array(inputs, dtype=float), np.array(labels)
+    x, y = floats(inputs), np.array(on_host(labels))
     if x.ndim != 2 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"inputs must be finite numbers of shape (N, d), got shape {x.shape}")
     if y.shape != x.shape[:1] or y.dtype.kind not in "iu" or y.min() < 0:
         raise ValueError(f"labels must be {len(x)} whole numbers, 0 or more, got {labels!r}")
     if not (np.isfinite(penalty) and penalty >= 0):
         raise ValueError(f"penalty must be finite and 0 or more, got {penalty!r}")
-    target = np.eye(int(y.max()) + 1)[y]
+    target = beside(np.eye(int(y.max()) + 1)[y], x)
     shape = x.shape[1], target.shape[1]
 
     def scores(w: np.ndarray) -> np.ndarray:
@@ -247,11 +252,13 @@ def logistic_regression(inputs: Any, labels: Any, penalty: float = 0.0) -> Lands
 
     def hess(w: np.ndarray) -> np.ndarray:
         p = chances(w)
-        middle = p[..., None] * np.eye(shape[1]) - p[..., None] * p[..., None, :]
+        middle = p[..., None] * beside(np.eye(shape[1]), w) - p[..., None] * p[..., None, :]
         h: np.ndarray = np.einsum("ia,ib,...ikl->...akbl", x, x, middle, optimize=True) / len(x)
         h = h.reshape(*w.shape, w.shape[-1])
         h += h.swapaxes(-1, -2).copy()
-        return h / 2 + penalty * np.eye(w.shape[-1])
+        h /= 2
+        h += penalty * beside(np.eye(w.shape[-1]), w)
+        return h
 
     return Landscape("logistic regression", shape[0] * shape[1], fun, grad, hess, np.empty((0, shape[0] * shape[1])))
 
@@ -269,5 +276,5 @@ def noisy(landscape: Landscape, sigma: float, rng: np.random.Generator) -> Lands
     if not (np.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"sigma must be finite and 0 or more, got {sigma!r}")
     return Landscape(f"noisy {landscape.name}", landscape.n, landscape.fun,
-                     lambda w: landscape.grad(w) + sigma * rng.standard_normal(np.shape(w)),
+                     lambda w: landscape.grad(w) + beside(sigma * rng.standard_normal(np.shape(w)), w),
                      landscape.hess, landscape.minima)

@@ -92,7 +92,7 @@ class Objective:
 
 
 def _vector(slopes: Any, x: np.ndarray) -> np.ndarray:
-    g = slopes if hasattr(slopes, "dtype") else np.asarray(slopes)
+    g = slopes if hasattr(slopes, "dtype") else np.asarray(slopes, like=x)
     if g.shape != x.shape:
         raise ValueError(f"grad must return shape {x.shape}, got {g.shape}")
     if g.dtype.kind not in "fiub":

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import floats
 from .optimizer import Optimizer
 
 
 class Descent(NamedTuple):
-    """Where an optimizer went: `path` (steps + 1, n), start included, and the `losses` (steps + 1,)."""
+    """Where an optimizer went: `path` (steps + 1, n), start included, and the `losses` (steps + 1,), both where `w0` lay."""
 
     path: np.ndarray
     losses: np.ndarray
@@ -37,15 +38,15 @@ def minimize(fun: Callable[[np.ndarray], Any], w0: Any, optimizer: Optimizer, st
     [2.5     0.625   0.15625]
     """
     grad = fun.grad if grad is None else grad  # type: ignore[attr-defined]
-    w = np.array(w0, dtype=float)
+    w = floats(w0)
     if w.ndim != 1 or not np.isfinite(w).all():
         raise ValueError(f"w0 must be a vector of finite numbers, got {w0!r}")
     if steps < 0:
         raise ValueError(f"steps must be 0 or more, got {steps}")
     optimizer = replace(optimizer)
-    path, losses = np.empty((steps + 1, w.size)), np.empty(steps + 1)
+    path, losses = np.empty_like(w, shape=(steps + 1, w.size)), np.empty_like(w, shape=steps + 1)
     path[0], losses[0] = w, fun(w)
     for step in range(1, steps + 1):
-        optimizer.update({"w": w}, {"w": np.asarray(grad(w), dtype=float)})
+        optimizer.update({"w": w}, {"w": np.asarray(grad(w), dtype=float, like=w)})
         path[step], losses[step] = w, fun(w)
     return Descent(path, losses)

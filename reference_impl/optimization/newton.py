@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays import beside, floats, linalg_errors
 from .line_search import ROUNDING, Objective, Result, backtracking
 
 Fun = Callable[[np.ndarray], Any]
@@ -28,7 +29,8 @@ def newton_step(g: Any, h: Any) -> np.ndarray:
     >>> print(newton_step(np.array([2.0, 6.0]), np.diag([1.0, 2.0])))
     [-2. -3.]
     """
-    step: np.ndarray = np.linalg.solve(h, -np.asarray(g)[..., None])[..., 0]
+    with linalg_errors(h):
+        step: np.ndarray = np.linalg.solve(h, -beside(g, h)[..., None])[..., 0]
     return step
 
 
@@ -50,7 +52,8 @@ def positive_shift(h: np.ndarray) -> float:
     mu = 0.0 if lowest > 0 else beta - lowest
     while np.isfinite(mu):
         try:
-            factor = np.linalg.cholesky(h + mu * np.eye(len(h)))
+            with linalg_errors(h):
+                factor = np.linalg.cholesky(h + mu * beside(np.eye(len(h)), h))
             if np.diagonal(factor).min() ** 2 > len(h) * ROUNDING * size:  # else singular, but for rounding
                 return mu
         except np.linalg.LinAlgError:
@@ -89,7 +92,7 @@ def conjugate_gradient(product: Callable[[np.ndarray], np.ndarray], b: np.ndarra
             break
         a_d = product(d)
         curvature = float(d @ a_d)
-        if not curvature > 0:
+        if not curvature > ROUNDING * float(np.linalg.norm(d) * np.linalg.norm(a_d)):  # 0, but for rounding
             return Solution(x, residuals, d)
         x = x + squared / curvature * d
         r = r - squared / curvature * a_d
@@ -114,7 +117,7 @@ def hessp_from(grad: Grad) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         if not length:
             return np.zeros_like(v)
         eps = ROUNDING ** (1 / 3) * (1 + float(np.linalg.norm(x))) / length
-        ahead = np.array(grad(x + eps * v), dtype=float)  # a copy: `grad` may use its array again
+        ahead = np.array(grad(x + eps * v), dtype=float, like=x)  # a copy: `grad` may use its array again
         slopes: np.ndarray = (ahead - grad(x - eps * v)) / (2 * eps)
         return slopes
 
@@ -153,7 +156,7 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
     def hessian(x: np.ndarray) -> np.ndarray:
         nonlocal nhev
         nhev += 1
-        h = np.array(hess(x.copy()), dtype=float)
+        h = np.array(hess(x.copy()), dtype=float, like=x)
         if h.shape != 2 * x.shape:
             raise ValueError(f"hess must return shape {2 * x.shape}, got {h.shape}")
         if not np.isfinite(h).all():
@@ -166,7 +169,7 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
     def direction(x: np.ndarray, g: np.ndarray) -> np.ndarray:
         h = hessian(x)
         try:
-            return newton_step(g, h + positive_shift(h) * np.eye(len(h)) if method == "shifted" else h)
+            return newton_step(g, h + positive_shift(h) * beside(np.eye(len(h)), h) if method == "shifted" else h)
         except np.linalg.LinAlgError:
             raise _Stop("the Hessian is singular: there is no Newton step") from None
 
@@ -200,7 +203,7 @@ def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: flo
         def product(v: np.ndarray) -> np.ndarray:
             nonlocal products
             products += 1
-            h_v = np.array(hessp(x.copy(), v.copy()), dtype=float)
+            h_v = np.array(hessp(x.copy(), v.copy()), dtype=float, like=x)
             if h_v.shape != x.shape:
                 raise ValueError(f"hessp must return shape {x.shape}, got {h_v.shape}")
             if not np.isfinite(h_v).all():
@@ -218,11 +221,11 @@ def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: flo
 
     def doubts(x: np.ndarray) -> tuple[float, float, np.ndarray]:
         product = product_at(x)
-        anywhere = np.sin(np.arange(1.0, len(x) + 1) ** 2)  # at right angles to nothing in particular
+        anywhere = np.sin(np.arange(1.0, len(x) + 1, like=x) ** 2)  # at right angles to nothing in particular
         flat = conjugate_gradient(product, anywhere).flat
         size = float(np.linalg.norm(product(anywhere)) / np.linalg.norm(anywhere))
         if flat is None:
-            return size, size, np.empty((0, len(x)))
+            return size, size, np.empty((0, len(x)), like=x)
         d = flat / np.linalg.norm(flat)
         return float(d @ product(d)), size, d[None]
 
@@ -237,7 +240,7 @@ def _descend(objective: Objective, x0: Any, direction: Callable[[np.ndarray, np.
              doubts: Callable[[np.ndarray], tuple[float, float, np.ndarray]], nhev: Callable[[], int], pure: bool,
              gtol: float, maxiter: int, callback: Callable[[np.ndarray], object] | None) -> Result:
     """Step after step along `direction(x, g)` until the gradient vanishes; then ask `doubts` whether it is a minimum."""
-    x = np.array(x0, dtype=float)
+    x = floats(x0)
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"x0 must be a non-empty vector of finite numbers, got {x0!r}")
     if not gtol > 0:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..arrays import on_device, on_host
 from .line_search import ROUNDING, Objective, Result, strong_wolfe
 
 IDLE = 20  # so many steps without progress are the end
@@ -72,8 +73,8 @@ class DenseInverse:
     [1. 0.]
     """
 
-    def __init__(self, n: int) -> None:
-        self.h, self.learnt = np.eye(n), 0
+    def __init__(self, n: int, like: Any = None) -> None:
+        self.h, self.learnt = np.asarray(np.eye(n), like=like), 0
 
     def learn(self, s: np.ndarray, y: np.ndarray) -> None:
         if not self.learnt:
@@ -86,7 +87,7 @@ class DenseInverse:
         return product
 
     def forget(self) -> None:
-        self.h, self.learnt = np.eye(len(self.h)), 0
+        self.h, self.learnt = np.asarray(np.eye(len(self.h)), like=self.h), 0
 
 
 class LimitedInverse:
@@ -95,6 +96,7 @@ class LimitedInverse:
     The pairs are the rows of `s` and `y`, a new one in the place of the oldest. `r` holds sᵢ·yⱼ where pair i is not newer
     than pair j, else 0. Then the two loops are two triangular systems: R α = S g, and Rᵀ c = D α - γ Y q with q = g - α Y,
     where D is the diagonal of R, and H g = γ q + c S. Each of the four passes over the pairs is one matrix times a vector.
+    The pairs lie where the array `like` lies, on a GPU say; R is small and stays in main memory.
     Source: Byrd, Nocedal & Schnabel 1994, theorem 2.2, in the order of the two loops.
 
     >>> inverse = LimitedInverse(n=2, memory=5)
@@ -103,8 +105,8 @@ class LimitedInverse:
     [1. 0.]
     """
 
-    def __init__(self, n: int, memory: int) -> None:
-        self.s, self.y = np.empty((memory, n)), np.empty((memory, n))
+    def __init__(self, n: int, memory: int, like: Any = None) -> None:
+        self.s, self.y = np.empty((memory, n), like=like), np.empty((memory, n), like=like)
         self.r, self.scale, self.learnt = np.zeros((memory, memory)), 1.0, 0
 
     def learn(self, s: np.ndarray, y: np.ndarray) -> None:
@@ -113,18 +115,18 @@ class LimitedInverse:
         self.learnt += 1
         k = min(self.learnt, len(self.s))
         self.r[at] = 0
-        self.r[:k, at] = self.s[:k] @ y
+        self.r[:k, at] = on_host(self.s[:k] @ y)
         self.scale = float(self.r[at, at]) / float(y @ y)
 
     def times(self, g: np.ndarray) -> np.ndarray:
         k = min(self.learnt, len(self.s))
         s, y, r = self.s[:k], self.y[:k], self.r[:k, :k]
-        alpha = np.linalg.solve(r, s @ g)
-        q: np.ndarray = alpha @ y
+        alpha = np.linalg.solve(r, on_host(s @ g))
+        q: np.ndarray = np.asarray(alpha, like=y) @ y
         np.subtract(g, q, out=q)
-        c = np.linalg.solve(r.T, r.diagonal() * alpha - self.scale * (y @ q))
+        c = np.linalg.solve(r.T, r.diagonal() * alpha - self.scale * on_host(y @ q))
         q *= self.scale
-        q += c @ s
+        q += np.asarray(c, like=s) @ s
         return q
 
     def forget(self) -> None:
@@ -145,7 +147,7 @@ def bfgs(fun: Fun, x0: Any, grad: Fun | bool, *, gtol: float = 1e-6, maxiter: in
     [1. 1.] True
     """
     x = _start(x0)
-    return _descend(Objective(fun, grad), x, DenseInverse(x.size), gtol, maxiter, callback)
+    return _descend(Objective(fun, grad), x, DenseInverse(x.size, like=x), gtol, maxiter, callback)
 
 
 def lbfgs(fun: Fun, x0: Any, grad: Fun | bool, *, memory: int = 10, gtol: float = 1e-6, maxiter: int = 15_000,
@@ -171,11 +173,11 @@ def lbfgs(fun: Fun, x0: Any, grad: Fun | bool, *, memory: int = 10, gtol: float 
     if isinstance(memory, bool) or not isinstance(memory, int | np.integer) or memory < 1:
         raise ValueError(f"memory must be a whole number, 1 or more, got {memory!r}")
     x = _start(x0)
-    return _descend(Objective(fun, grad), x, LimitedInverse(x.size, int(memory)), gtol, maxiter, callback)
+    return _descend(Objective(fun, grad), x, LimitedInverse(x.size, int(memory), like=x), gtol, maxiter, callback)
 
 
 def _start(x0: Any) -> np.ndarray:
-    x = np.array(x0)
+    x = np.array(x0, like=x0 if on_device(x0) else None)
     if x.dtype.kind not in "fiub" or x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"x0 must be a non-empty vector of finite numbers, got {x0!r}")
     return x.astype(float)
@@ -243,7 +245,7 @@ def _largest(g: np.ndarray) -> float:
 
 def _falls(objective: Objective, x: np.ndarray, loss: float, gtol: float) -> bool:
     """Whether the loss falls next to `x`, by more than slopes up to `gtol` explain, or curves down."""
-    h, numbers = 1e-4 * (1 + _largest(x)), np.arange(1.0, x.size + 1) ** 2
+    h, numbers = 1e-4 * (1 + _largest(x)), np.arange(1.0, x.size + 1, like=x) ** 2
     for d in (np.sin(numbers), np.cos(numbers)):  # at right angles to nothing in particular
         up, down = objective.fun(x + h * d), objective.fun(x - h * d)
         slack, rounding = gtol * h * float(np.abs(d).sum()), 64 * ROUNDING * abs(loss)

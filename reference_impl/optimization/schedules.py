@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import floats
 from .optimizer import Schedule
 
 
@@ -125,8 +126,8 @@ def polyak_average(path: Any) -> np.ndarray:
     >>> polyak_average([4.0, 2.0, 0.0]).tolist()
     [4.0, 3.0, 2.0]
     """
-    path = np.asarray(path, dtype=float)
-    count = np.arange(1, len(path) + 1).reshape(-1, *[1] * (path.ndim - 1))
+    path = floats(path)
+    count = np.arange(1, len(path) + 1, like=path).reshape(-1, *[1] * (path.ndim - 1))
     return path.cumsum(axis=0) / count  # type: ignore[no-any-return]
 
 
@@ -140,7 +141,7 @@ def ema(path: Any, decay: float) -> np.ndarray:
     """
     if not 0 <= decay < 1:
         raise ValueError(f"decay must lie in [0, 1), got {decay!r}")
-    averages = np.array(path, dtype=float)
+    averages: np.ndarray = floats(path)
     for at in range(1, len(averages)):
         averages[at] = decay * averages[at - 1] + (1 - decay) * averages[at]
     return averages

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import arrays
 from ..networks.layers import ReLU, check_count
 from ..networks.losses import softmax_cross_entropy
 from ..networks.model import Sequential
@@ -104,7 +105,7 @@ class Monitor(Callback):
         def group(name: str) -> dict[str, Any]:
             return {key.removeprefix(f"{name}/"): value for key, value in saved.items() if key.startswith(f"{name}/")}
 
-        self._before = {key: np.array(value) for key, value in group("before").items()}
+        self._before = {key: arrays.copy(value) for key, value in group("before").items()}
         self._signal, self._sums = ({key: float(value) for key, value in group(name).items()} for name in ("signal", "sum"))
         self._steps = int(saved["steps"])
 
@@ -155,13 +156,13 @@ def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = so
             chosen = rng.choice(array.size, min(entries, array.size), replace=False)
             left, right = np.empty((2, len(chosen)))
             for i, place in enumerate(np.unravel_index(entry, array.shape) for entry in chosen):
-                before = array[place]
+                before = float(array[place])
                 array[place] = before + step
                 right[i] = (value()[0] - middle) / step
                 array[place] = before - step
                 left[i] = (middle - value()[0]) / step
                 array[place] = before
-            numeric, exact = (left + right) / 2, grads[key].ravel()[chosen]
+            numeric, exact = (left + right) / 2, arrays.on_host(grads[key].ravel()[chosen])
             # Curvature makes left and right differ by about h times it, far less than this; a kink by as much as the slope.
             smooth = abs(right - left) <= 1e-4 * abs(numeric).max()
             kinks += int((~smooth).sum())

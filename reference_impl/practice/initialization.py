@@ -106,7 +106,7 @@ def initialize(model: Sequential, scheme: Scheme | float | str, rng: np.random.G
     stds = [_std(scheme, layer.params["W"]) for layer in layers]
     for layer, std in zip(layers, stds):
         W = layer.params["W"]
-        W[...] = orthogonal(W.shape, rng, math.sqrt(2)) if std is None else rng.standard_normal(W.shape) * std
+        W[...] = np.asarray(orthogonal(W.shape, rng, math.sqrt(2)) if std is None else rng.standard_normal(W.shape) * std, like=W)
         if "b" in layer.params:
             layer.params["b"][...] = 0
 

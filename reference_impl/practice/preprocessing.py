@@ -45,8 +45,8 @@ def center(inputs: np.ndarray) -> AffineMap:
     >>> center(np.array([[1.0], [3.0]]))(np.array([[3.0]])).tolist()
     [[1.0]]
     """
-    x, mean = _moments(inputs)
-    return _fitted(inputs, mean, np.ones(x.shape[1]))
+    _, mean = _moments(inputs)
+    return _fitted(inputs, mean, np.ones_like(mean))
 
 
 def standardize(inputs: np.ndarray) -> AffineMap:
@@ -61,7 +61,7 @@ def standardize(inputs: np.ndarray) -> AffineMap:
     x, mean = _moments(inputs)
     deviation = np.sqrt(((x - mean) ** 2).mean(axis=0))
     varies = deviation > 4 * _EPS * np.abs(x).max(axis=0)  # less is how the numbers were rounded
-    return _fitted(inputs, mean, np.divide(1, deviation, out=np.zeros_like(deviation), where=varies))
+    return _fitted(inputs, mean, np.where(varies, 1 / np.where(varies, deviation, 1), 0))
 
 
 def whiten(inputs: np.ndarray, *, eps: float = 0.0, zca: bool = False) -> AffineMap:
@@ -97,7 +97,7 @@ def curvatures(inputs: np.ndarray) -> np.ndarray:
     [1.0, 1.0]
     """
     x, _ = _moments(inputs)
-    with_bias = np.hstack([x, np.ones((len(x), 1))])
+    with_bias = np.hstack([x, np.ones_like(x[:, :1])])
     found: np.ndarray = np.linalg.eigvalsh(with_bias.T @ with_bias / len(x)).clip(0)
     return found
 

@@ -116,6 +116,33 @@ def test_the_compiled_loop_gives_the_same_on_any_number_of_threads():
     assert (results[0] == results[1]).all() and (results[0] == results[2]).all()
 
 
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_optimizers_in_several_threads_do_not_meet_in_numba(layer, tmp_path):
+    script = tmp_path / "crowd.py"
+    script.write_text("""
+import threading
+import numpy as np
+from reference_impl import SGD, set_threads
+set_threads(2)
+def work():
+    params, grads = {"w": np.zeros(2**18)}, {"w": np.ones(2**18)}
+    optimizer = SGD(lr=1.0, engine="compiled")
+    for _ in range(50):
+        optimizer.update(params, grads)
+    done.append(params["w"].max())
+done = []
+crowd = [threading.Thread(target=work) for _ in range(4)]
+for one in crowd: one.start()
+for one in crowd: one.join()
+print(*done)
+""")
+    done = subprocess.run([sys.executable, str(script)], cwd=ROOT, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"})
+    if "No threading layer could be loaded" in done.stderr:
+        pytest.skip(f"Numba has no layer {layer} here")
+    assert done.stdout.split() == ["-50.0"] * 4, done.stderr
+
+
 @pytest.mark.filterwarnings("error")
 def test_threads_keep_quiet_about_overflow():
     set_threads(3)

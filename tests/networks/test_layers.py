@@ -124,6 +124,20 @@ def test_arrays_stay_the_same_objects_and_a_second_pass_overwrites_the_first(nam
     assert all(a is b for a, b in zip(own, [*layer.params.values(), *layer.grads.values()]))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_backward_params_fills_the_same_gradients(name):
+    make, shape = CASES[name]
+    layer, x = make(), apart(*shape)
+    dout = rng().normal(size=layer.forward(x).shape)
+    layer.backward(dout)
+    grads = {key: array.copy() for key, array in layer.grads.items()}
+    for array in layer.grads.values():
+        array[...] = np.nan
+    assert layer.backward_params(dout) is None
+    for key, array in layer.grads.items():
+        np.testing.assert_array_equal(array, grads[key])
+
+
 class Loud:
     def backward(self, dout):
         return super().backward(10 * dout)
