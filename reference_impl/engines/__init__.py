@@ -7,7 +7,6 @@ another array library is one more module with the same `step(rule, arrays, hyper
 from __future__ import annotations
 
 import contextvars
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -83,15 +82,11 @@ def _finite(arrays: Sequence[Any], engine: str | None) -> bool:
         if not isinstance(array, np.ndarray):
             elsewhere.append(array)
             continue
-        views = blocked.flat([array])
-        if views is not None and _compiles(array, engine):
+        if _compiles(array, engine) and (views := blocked.flat([array])) is not None:
             if not compiled.finite(views[0]):
                 return False
-        # A sum of squares is one fast pass; where it overflows, each element is looked at.
-        elif views is None or array.dtype.itemsize == 2 or not math.isfinite(views[0].dot(views[0])):
-            size = blocked.BLOCK_BYTES // array.dtype.itemsize
-            if not all(np.isfinite(piece).all() for (piece,) in blocked.blocks([array], size, read=0)):
-                return False
+        elif not blocked.finite(array):
+            return False
     fusible = [array for array in elsewhere if fused.takes(array)]
     return (not fusible or fused.finite(fusible)) and all(
         namespace(array).all(namespace(array).isfinite(array)) for array in elsewhere if not fused.takes(array))

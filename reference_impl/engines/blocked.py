@@ -6,6 +6,7 @@ scratch that every step uses again.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -168,3 +169,21 @@ def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -
         threads.together(lambda first, last: _plan(rule, dtype).run([view[first:last] for view in views], values), views[0].size)
     else:
         _plan(rule, dtype).run(arrays, values)
+
+
+def finite(array: np.ndarray) -> bool:
+    """Whether every element of an array of any layout is a finite number."""
+    views = flat([array])
+    if views is None or array.dtype.itemsize == 2:
+        return _bounded(array)
+    view = views[0]
+    # A sum of squares is quickest, but may overflow. Where the step has threads, not by BLAS: its own would go on spinning beside them.
+    threaded = threads.count > 1 and view.size >= THREADS_FROM
+    squares = np.einsum("i,i", view, view) if threaded else view.dot(view)
+    return math.isfinite(squares) or _bounded(view)
+
+
+def _bounded(array: np.ndarray) -> bool:
+    """The same by the largest and the smallest number of each block."""
+    pieces = blocks([array], BLOCK_BYTES // array.dtype.itemsize, read=0) if array.size else ()
+    return all(math.isfinite(piece.max()) and math.isfinite(piece.min()) for (piece,) in pieces)

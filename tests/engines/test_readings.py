@@ -12,7 +12,7 @@ import sympy as sp
 from rules import RULES
 
 from reference_impl import engines
-from reference_impl.engines import blocked, compiled, javascript, symbolic
+from reference_impl.engines import blocked, compiled, javascript, symbolic, threads
 from reference_impl.engines.tape import trace
 
 BLOCK = blocked.BLOCK_BYTES // 4
@@ -129,9 +129,11 @@ def test_finite(bad, dtype):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("numba", [True, False])
-def test_finite_on_large_arrays(bad, numba, monkeypatch):
+def test_finite_on_large_arrays(bad, numba, count, monkeypatch):
     monkeypatch.setattr(compiled, "available", lambda: numba)
+    monkeypatch.setattr(threads, "count", count)
     for dtype in ("f4", "f8"):
         a = np.full(engines.COMPILED_FROM + 3, np.finfo(dtype).max, dtype)
         assert engines.finite([a])
