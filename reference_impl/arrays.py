@@ -103,7 +103,8 @@ def linalg_errors(array: Any) -> AbstractContextManager[object]:
         return nullcontext()
     from cupyx import errstate
 
-    return errstate(linalg="raise")  # type: ignore[no-any-return]
+    loud: AbstractContextManager[object] = errstate(linalg="raise")
+    return loud
 
 
 def beside(numbers: Any, array: Any) -> Any:

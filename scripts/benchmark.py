@@ -92,8 +92,8 @@ def worker(threads: int) -> None:
         rounds: dict[str, list[float]] = {who: [] for who in contenders}
         for _ in range(options.rounds):
             for who in rng.permutation(list(contenders)):
-                time.sleep(0.01)  # the threads of the one before spin for a while before they sleep
                 call, times = contenders[str(who)], repeat[str(who)]
+                settle()
                 if times > 1:
                     call()  # finds its things in the cache again
                 rounds[str(who)].append(timed(call, times) / (size * one_pass))
@@ -101,6 +101,13 @@ def worker(threads: int) -> None:
         tqdm.write(f"{name}: {', '.join(f'{who} {statistics.median(row):.4g}' for who, row in rounds.items())}")
     versions = {"numpy": np.__version__, "numba": numba.__version__, "torch": torch.__version__}
     Path(os.environ["RESULT"]).write_text(json.dumps({"versions": versions, "cases": results}))
+
+
+def settle() -> None:
+    """Wait, awake, until the threads of the one before have stopped spinning: after a sleep the processor itself would be slow."""
+    end = time.perf_counter() + 0.005
+    while time.perf_counter() < end:
+        pass
 
 
 def timed(call: Callable[[], object], repeat: int) -> float:

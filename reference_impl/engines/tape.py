@@ -98,6 +98,12 @@ class Tape:
         """The nodes that compute arrays."""
         return tuple(node for node in self.nodes if not node.scalar)
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """How many arrays go to or from memory in a step: with a loop for each operation, and with one loop for all."""
+        arguments = sum(isinstance(a, Symbol) and not a.scalar for node in self.work for a in set(node.args))
+        return arguments + len(self.work), len(self.arrays) + len(self.written)
+
     @cached_property
     def operands(self) -> tuple[Any, ...]:
         """What the array nodes and the results take besides arrays: hyperparameters, scalar nodes, literals."""

@@ -130,11 +130,15 @@ class Optimizer:
         rule = self._rule()
         values = self._hyperparameters()
         walk = self._walk
-        if walk is None or not walk.is_for(rule, params, grads, self.state):
+        if walk is None or not walk.is_for(rule, params, self.state):
             arrays.check_fit(params, grads)
             state = self._state_for(rule, params)
             arrays.check_apart(params, grads, state)
             walk = Walk(rule, params, grads, state)
+        elif not walk.has(grads):
+            arrays.check_fit(params, grads)
+            arrays.check_apart(params, grads, self.state)
+            walk.follow(params, grads)
         if walk.checked is not values:
             for w in walk.dtypes:
                 for name, value in values.items():

@@ -22,8 +22,8 @@ State = dict[str, Any]
 class Walk:
     """The way of a `rule` through `params`, `grads` and `state`, which have been checked and fit together.
 
-    It is good for as long as the very same arrays come again. `state` is the state to go on with: where small arrays are joined,
-    their part of it lies in one buffer.
+    It is good for as long as the very same parameters and state come again; gradients may be other arrays each time. `state` is the state
+    to go on with: where small arrays are joined, their part of it lies in one buffer.
     """
 
     def __init__(self, rule: Rule, params: Mapping[str, Any], grads: Mapping[str, Any], state: State) -> None:
@@ -47,14 +47,24 @@ class Walk:
         self._params, self._grads = _seen(params), _seen(grads)
         self._arrays = [(of, len(of), () if type(of) is Flat else tuple(of.items())) for of in self.state.values()]
 
-    def is_for(self, rule: Rule, params: Mapping[str, Any], grads: Mapping[str, Any], state: State) -> bool:
+    def is_for(self, rule: Rule, params: Mapping[str, Any], state: State) -> bool:
         """Whether these are the arrays that it was made for, and the parameters can still be written."""
-        if rule is not self.rule or state is not self.state or not (_same(params, self._params) and _same(grads, self._grads)):
+        if rule is not self.rule or state is not self.state or not _same(params, self._params):
             return False
         for of, (before, count, named) in zip(state.values(), self._arrays):
             if of is not before or len(of) != count or not all([of.get(key) is array for key, array in named]):
                 return False
         return all([not isinstance(w, np.ndarray) or w.flags.writeable for w in _parts(params)])
+
+    def has(self, grads: Mapping[str, Any]) -> bool:
+        """Whether these are the gradients of the last step."""
+        return _same(grads, self._grads)
+
+    def follow(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
+        """Take the gradients from other arrays from now on, which have been checked."""
+        self._grads = _seen(grads)
+        for joined in self._joined:
+            joined.follow(params, grads)
 
     def pieces(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> Iterable[list[Any]]:
         """[w, g, *state] for each call of the rule, with the gradients as they are now; joined parameters are not filled in yet."""
@@ -86,16 +96,20 @@ class _Joined:
             shapes = {key: params[key].shape for key in keys}
             flat = _join({key: params[key] for key in keys}, shapes)
             w, self.params, self.views = flat.buffer, [params[key] for key in keys], list(flat.values())
-        if type(params) is Flat and type(grads) is Flat and list(grads.shapes.items()) == list(shapes.items()):
-            self.grads, g = [], grads.buffer
-        else:
-            self.grads, g = [grads[key] for key in keys], arrays.full_like(w, 0.0)
-        self.buffers = [w, g]
+        self.keys, self.gathered = keys, arrays.full_like(w, 0.0)
+        self.buffers = [w, self.gathered]
+        self.follow(params, grads)
         for of in state.values():
             flat = of if type(of) is Flat else _join({key: of[key] for key in keys}, shapes)
             if flat is not of:
                 of.update(flat)
             self.buffers.append(flat.buffer)
+
+    def follow(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
+        if type(params) is Flat and type(grads) is Flat and list(grads.shapes.items()) == list(params.shapes.items()):
+            self.grads, self.buffers[1] = [], grads.buffer
+        else:
+            self.grads, self.buffers[1] = [grads[key] for key in self.keys], self.gathered
 
     def take_gradients(self) -> None:
         if self.grads and isinstance(self.buffers[1], np.ndarray):
