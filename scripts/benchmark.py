@@ -98,9 +98,23 @@ def worker(threads: int) -> None:
                     call()  # finds its things in the cache again
                 rounds[str(who)].append(timed(call, times) / (size * one_pass))
         results[name] = {who: [float(f"{t:.4g}") for t in row] for who, row in rounds.items()}
-        tqdm.write(f"{name}: {', '.join(f'{who} {statistics.median(row):.4g}' for who, row in rounds.items())}")
+        tqdm.write(table(name, rounds))
     versions = {"numpy": np.__version__, "numba": numba.__version__, "torch": torch.__version__}
     Path(os.environ["RESULT"]).write_text(json.dumps({"versions": versions, "cases": results}))
+
+
+def table(name: str, rounds: dict[str, list[float]]) -> str:
+    """The passes of each, and the ratio of its median to those of PyTorch's programs, with the quartiles of the rounds' ratios."""
+    median = {who: statistics.median(row) for who, row in rounds.items()}
+    peers = [who for who in rounds if who.startswith("torch")]
+    lines = [f"{name:40} {'passes':>9}" + "".join(f"{'/ ' + who:>22}" for who in peers)]
+    for who, row in rounds.items():
+        cells = []
+        for peer in peers:
+            low, _, high = statistics.quantiles([a / b for a, b in zip(row, rounds[peer])], n=4)
+            cells.append(f"{median[who] / median[peer]:.2f} ({low:.2f}-{high:.2f})")
+        lines.append(f"  {who:38} {median[who]:9.2f}" + "".join(f"{cell:>22}" for cell in cells))
+    return "\n".join(lines)
 
 
 def settle() -> None:

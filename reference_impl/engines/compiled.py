@@ -83,14 +83,14 @@ def _loop(rule: Rule, parallel: bool) -> Callable[..., None]:
     import numba
 
     # Numba looks a compiled function up by file and name: the name tells loops apart that the file does not.
-    text = source(rule)
+    text, file = source(rule), inspect.getsourcefile(rule)
     name = f"loop_{hashlib.sha256(f'{text} {parallel}'.encode()).hexdigest()[:16]}"
     space: dict[str, Any] = {"np": np, "prange": numba.prange if parallel else range, "__name__": rule.__module__}
-    exec(compile(text.replace("loop", name, 1), inspect.getsourcefile(rule) or "<rule>", "exec"), space)
+    exec(compile(text.replace("loop", name, 1), file or "<rule>", "exec"), space)
     compiled: Callable[..., None]
     try:
-        compiled = numba.njit(parallel=parallel, error_model="numpy", cache=True)(space[name])
-    except RuntimeError:  # no file to keep it by, as in an interactive session, or no folder to write to
+        compiled = numba.njit(parallel=parallel, error_model="numpy", cache=file is not None and os.path.isfile(file))(space[name])
+    except RuntimeError:  # there is no folder to write to
         compiled = numba.njit(parallel=parallel, error_model="numpy")(space[name])
     return compiled
 
