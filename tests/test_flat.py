@@ -189,8 +189,37 @@ def test_what_was_changed_between_two_steps_is_seen():
     def lost(optimizer, params, grads):
         del optimizer.state["m"]["W"]
 
-    with pytest.raises(ValueError, match="params must keep the keys"):
-        follow(lost)
+    def gained(optimizer, params, grads):
+        optimizer.state["m"]["V"] = np.ones(2, "f4")
+
+    for changed in (lost, gained):
+        with pytest.raises(ValueError, match="params must keep the keys"):
+            follow(changed)
+
+
+def test_a_state_that_was_loaded_counts_from_then_on():
+    optimizer, params, grads = stepped()
+    optimizer.load_state_dict(Adam().state_dict())
+    other, others = Adam(lr=0.1), copy.deepcopy(params)
+    for one, w in ((optimizer, params), (other, others)):
+        one.update(w, grads)
+    same(params, others)
+
+
+def test_a_parameter_that_is_gone_is_not_taken_for_another():
+    optimizer = SGD()
+    optimizer.update({"a": np.ones(walk.SMALL + 1)}, {"a": np.ones(walk.SMALL + 1)})
+    params = {"b": np.ones(3)}
+    optimizer.update(params, {"b": np.ones(3)})
+    assert (params["b"] != 1).all()
+
+
+def test_a_hyperparameter_that_changes_is_held_against_the_dtype_again():
+    optimizer, params, grads = Adam(eps=1e-4), arrays(0, "f2"), arrays(1, "f2")
+    optimizer.update(params, grads)
+    optimizer.eps = 1e-12
+    with pytest.raises(ValueError, match="eps must not vanish in float16"):
+        optimizer.update(params, grads)
 
 
 def test_large_gradients_are_not_kept_alive():

@@ -139,11 +139,7 @@ class Optimizer:
             arrays.check_fit(params, grads)
             arrays.check_apart(params, grads, self.state)
             walk.follow(params, grads)
-        if walk.checked is not values:
-            for w in walk.dtypes:
-                for name, value in values.items():
-                    arrays.check_scale(name, value, w)
-            walk.checked = values
+        walk.check_scale(values)
         pieces = walk.pieces(params, grads)
         if self.check_finite and not engines.finite([piece[1] for piece in pieces], self.engine):
             key = next(key for key, g in grads.items() if not engines.finite([g]))

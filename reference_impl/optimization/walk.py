@@ -28,7 +28,7 @@ class Walk:
 
     def __init__(self, rule: Rule, params: Mapping[str, Any], grads: Mapping[str, Any], state: State) -> None:
         self.rule = rule
-        self.checked: object = None  # the hyperparameters that suit the arrays' dtypes
+        self._fitting: object = None  # the hyperparameters that suit the arrays' dtypes
         if type(params) is Flat:
             self.state: State = {name: of if type(of) is Flat else _join(of, params.shapes) for name, of in state.items()}
             self._joined = [_Joined(list(params), params, grads, self.state)]
@@ -43,7 +43,7 @@ class Walk:
             self._joined = [_Joined(keys, params, grads, self.state) for keys in groups]
             joined = {key for keys in groups for key in keys}
             self._alone = [key for key in params if key not in joined]
-        self.dtypes = list({w.dtype: w for w in params.values()}.values())
+        self._kinds = [weakref.ref(w) for w in {w.dtype: w for w in _parts(params)}.values()]
         self._params, self._grads = _seen(params), _seen(grads)
         self._arrays = [(of, len(of), () if type(of) is Flat else tuple(of.items())) for of in self.state.values()]
 
@@ -55,6 +55,14 @@ class Walk:
             if of is not before or len(of) != count or not all([of.get(key) is array for key, array in named]):
                 return False
         return all([not isinstance(w, np.ndarray) or w.flags.writeable for w in _parts(params)])
+
+    def check_scale(self, values: dict[str, float]) -> None:
+        """Refuse a hyperparameter that vanishes in the dtype of a parameter: ValueError."""
+        if values is not self._fitting:
+            for kind in self._kinds:
+                for name, value in values.items():
+                    arrays.check_scale(name, value, kind())
+            self._fitting = values
 
     def has(self, grads: Mapping[str, Any]) -> bool:
         """Whether these are the gradients of the last step."""

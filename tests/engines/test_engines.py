@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -151,10 +152,29 @@ def test_threads_keep_quiet_about_overflow():
     assert np.isinf(params["w"]).all()
 
 
-def test_an_error_in_a_thread_comes_out():
+def test_large_arrays_are_shared_among_the_threads(monkeypatch):
+    together, parts = threads.together, []
+    monkeypatch.setattr(threads, "together", lambda function, size: (parts.append(size), together(function, size)))
+    set_threads(2)
+    for size in (blocked.THREADS_FROM - 1, blocked.THREADS_FROM):
+        update(SGD(engine="blocked", check_finite=False), size)
+    assert parts == [blocked.THREADS_FROM]
+
+
+@pytest.mark.parametrize("where", [0, 2, 4])
+def test_an_error_in_a_thread_comes_out_when_all_have_ended(where):
     set_threads(3)
+    ended = []
+
+    def part(first, last):
+        if first == where:
+            raise ZeroDivisionError
+        time.sleep(0.05)
+        ended.append(first)
+
     with pytest.raises(ZeroDivisionError):
-        threads.together(lambda first, last: 1 / (first - 2), 6)
+        threads.together(part, 6)
+    assert sorted(ended) == sorted({0, 2, 4} - {where})
 
 
 @pytest.mark.parametrize("engine", ["blocked", "compiled"])
@@ -181,9 +201,10 @@ def test_an_update_allocates_nothing_of_the_parameters_size_and_faults_no_page(k
     assert min(faults) == 0 and sum(faults) < params["w"].nbytes // resource.getpagesize() // 20
 
 
+@pytest.mark.parametrize("count", [2, 20])
 @pytest.mark.parametrize("flat", [True, False], ids=["flat", "dict"])
-def test_a_step_on_many_small_arrays_calls_the_rule_once(flat, readings):
-    params, grads = ({f"{i}": np.ones((i, 3)) for i in range(20)} for _ in range(2))
+def test_a_step_on_many_small_arrays_calls_the_rule_once(flat, count, readings):
+    params, grads = ({f"{i}": np.ones((i, 3)) for i in range(count)} for _ in range(2))
     if flat:
         params, grads = flatten(params), flatten(grads)
     Adam().update(params, grads)
@@ -197,22 +218,23 @@ def run(script, cache):
 
 
 def test_a_loop_is_compiled_once_for_all_processes_and_anew_when_its_rule_changes(tmp_path):
-    script = tmp_path / "own_rule.py"
-    program = """
+    script, part = tmp_path / "own_rule.py", tmp_path / "part_of_it.py"
+    script.write_text("""
 import numpy as np
+from part_of_it import changed
 from reference_impl.engines import compiled
 
-def halve(w, g, *, lr):
-    return FACTOR * w - lr * g
+def rule(w, g, *, lr):
+    return changed(w) - lr * g
 
 w = np.ones(5)
-compiled.step(halve, [w, np.zeros(5)], {"lr": 1.0})
-print(w[0], sum(compiled._loop(halve, False).stats.cache_hits.values()))
-"""
-    script.write_text(program.replace("FACTOR", "0.5"))
-    assert run(script, tmp_path / "cache") == ["0.5", "0"]
-    assert run(script, tmp_path / "cache") == ["0.5", "1"]
-    script.write_text(program.replace("FACTOR * w", "np.sqrt(4.0 * w)"))
+compiled.step(rule, [w, np.zeros(5)], {"lr": 1.0})
+print(w[0], sum(compiled._loop(rule, False).stats.cache_hits.values()))
+""")
+    part.write_text("import numpy as np\ndef changed(w): return np.exp(0.0 * w)")
+    assert run(script, tmp_path / "cache") == ["1.0", "0"]
+    assert run(script, tmp_path / "cache") == ["1.0", "1"]
+    part.write_text("import numpy as np\ndef changed(w): return np.sqrt(4.0 * w)")  # Numba itself would look at the script alone
     assert run(script, tmp_path / "cache") == ["2.0", "0"]
 
 

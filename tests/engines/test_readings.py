@@ -177,21 +177,26 @@ def test_the_javascript_reading_computes_what_the_rule_computes(rule):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_steps_too(tmp_path):
+@pytest.mark.parametrize("engine", ["blocked", None])
+def test_a_forked_child_steps_too(engine, tmp_path):
     script = tmp_path / "forks.py"
-    script.write_text("""
+    script.write_text(f"""
 import multiprocessing, sys
 import numpy as np
-from reference_impl import SGD
-def step(end=None):
-    params = {"w": np.zeros(2**19, "f4")}
-    SGD(lr=1.0).update(params, {"w": np.ones(2**19, "f4")})
+from reference_impl import SGD, set_engine, set_threads
+set_engine({engine!r})
+set_threads(2)
+def step():
+    params = {{"w": np.zeros(2**19, "f4")}}
+    SGD(lr=1.0).update(params, {{"w": np.ones(2**19, "f4")}})
     assert (params["w"] == -1).all()
 step()
 child = multiprocessing.get_context("fork").Process(target=step)
 child.start()
-child.join(60)
-sys.exit(child.exitcode)
+child.join(20)
+hangs = child.is_alive()
+child.kill()
+sys.exit(hangs or child.exitcode)
 """)
     done = subprocess.run([sys.executable, str(script)], cwd=Path(__file__).parents[2], env=os.environ | {"PYTHONPATH": "."}, check=False)
     assert done.returncode == 0
