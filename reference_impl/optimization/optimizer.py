@@ -149,7 +149,6 @@ class Optimizer:
         self.steps += 1
 
     def _step(self, walk: Walk, pieces: list[list[Any]], values: dict[str, float]) -> None:
-        walk.take_in()
         for piece in pieces:
             engines.step(walk.rule, piece, values, self.engine)
         walk.give_back()

@@ -74,38 +74,38 @@ class Walk:
         for joined in self._joined:
             joined.follow(params, grads)
 
-    def pieces(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> Iterable[list[Any]]:
-        """[w, g, *state] for each call of the rule, with the gradients as they are now; joined parameters are not filled in yet."""
+    def pieces(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> list[list[Any]]:
+        """[w, g, *state] for each call of the rule, with the numbers of now; small arrays are copied together."""
         for joined in self._joined:
-            joined.take_gradients()
+            joined.gather()
         state = self.state.values()
         return [joined.buffers for joined in self._joined] + [[params[key], grads[key], *[of[key] for of in state]] for key in self._alone]
 
-    def take_in(self) -> None:
-        """Copy the parameters that are joined into their buffers."""
-        for joined in self._joined:
-            if joined.params:
-                np.concatenate(joined.params, axis=None, out=joined.buffers[0])
-
     def give_back(self) -> None:
-        """Copy them back."""
+        """Copy the parameters that were copied back to where they came from."""
         for joined in self._joined:
             for w, new in zip(joined.params, joined.views):
                 w[...] = new
 
 
 class _Joined:
-    """Some of the arrays, as vectors [w, g, *state]; those that lie in a `Flat` already are used as they are."""
+    """Some of the arrays, as vectors [w, g, *state]; those that lie in a `Flat` already are used as they are.
+
+    The others are copied before each step: the `sources`, parameters and then gradients, into `gathered`.
+    """
 
     def __init__(self, keys: list[str], params: Mapping[str, Any], grads: Mapping[str, Any], state: State) -> None:
+        self.keys = keys
         if type(params) is Flat:
             shapes, w, self.params, self.views = params.shapes, params.buffer, [], []
+            self.gathered = arrays.full_like(w, 0.0)
         else:
-            shapes = {key: params[key].shape for key in keys}
-            flat = _join({key: params[key] for key in keys}, shapes)
-            w, self.params, self.views = flat.buffer, [params[key] for key in keys], list(flat.values())
-        self.keys, self.gathered = keys, arrays.full_like(w, 0.0)
-        self.buffers = [w, self.gathered]
+            shapes, self.params = {key: params[key].shape for key in keys}, [params[key] for key in keys]
+            size = sum(w.size for w in self.params)
+            self.gathered = np.empty(2 * size, self.params[0].dtype)
+            w = self.gathered[:size]
+            self.views = list(Flat(w, shapes).values())
+        self.buffers = [w, w]
         self.follow(params, grads)
         for of in state.values():
             flat = of if type(of) is Flat else _join({key: of[key] for key in keys}, shapes)
@@ -115,15 +115,16 @@ class _Joined:
 
     def follow(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
         if type(params) is Flat and type(grads) is Flat and list(grads.shapes.items()) == list(params.shapes.items()):
-            self.grads, self.buffers[1] = [], grads.buffer
+            self.sources, self.buffers[1] = [], grads.buffer
         else:
-            self.grads, self.buffers[1] = [grads[key] for key in self.keys], self.gathered
+            self.sources = [*self.params, *(grads[key] for key in self.keys)]
+            self.buffers[1] = self.gathered[-self.buffers[0].size:]
 
-    def take_gradients(self) -> None:
-        if self.grads and isinstance(self.buffers[1], np.ndarray):
-            np.concatenate(self.grads, axis=None, out=self.buffers[1])
-        elif self.grads:
-            self.buffers[1][...] = arrays.flat_copy(self.grads)
+    def gather(self) -> None:
+        if self.sources and isinstance(self.gathered, np.ndarray):
+            np.concatenate(self.sources, axis=None, out=self.gathered)
+        elif self.sources:
+            self.gathered[...] = arrays.flat_copy(self.sources)
 
 
 def _join(named: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> Flat:
