@@ -87,6 +87,8 @@ def _finite(arrays: Sequence[Any], engine: str | None) -> bool:
                 return False
         elif not blocked.finite(array):
             return False
+    if not elsewhere:
+        return True
     fusible = [array for array in elsewhere if fused.takes(array)]
     return (not fusible or fused.finite(fusible)) and all(
         namespace(array).all(namespace(array).isfinite(array)) for array in elsewhere if not fused.takes(array))

@@ -206,9 +206,11 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
             if at == 0:
                 order = rng.permutation(len(inputs))
             for first in range(at * batch_size, len(order), batch_size):
-                batch = order[first:first + batch_size]
-                x = inputs[batch] if augment is None else augment(inputs[batch], rng)
-                value, dout = loss(model.forward(x, train=True, rng=rng), targets[batch])
+                batch = arrays.beside(order[first:first + batch_size], inputs)
+                x, y = inputs.take(batch, axis=0), targets.take(batch, axis=0)
+                if augment is not None:
+                    x = augment(x, rng)
+                value, dout = loss(model.forward(x, train=True, rng=rng), y)
                 model.backward_params(dout)
                 if penalty is not None:
                     value += penalty(params, grads)
