@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .arrays import to_device, to_host
+    from .device import to_device, to_host
     from .engines import set_engine
     from .engines.threads import set_threads
     from .flat import Flat, flatten
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from .practice.transfer import freeze, with_new_head
 
 _HOME = {
-    "arrays": "to_device to_host",
+    "device": "to_device to_host",
     "engines": "set_engine",
     "engines.threads": "set_threads",
     "flat": "Flat flatten",

@@ -1,4 +1,4 @@
-"""Arrays of any library: which module they belong to, whether parameters and gradients fit together, and the way to a GPU and back.
+"""Arrays of any library: which module they belong to, where they lie, and whether parameters and gradients fit together.
 
 NumPy's arrays are the common case. CuPy's, on a GPU, take NumPy's own functions, and any other library's that follow
 the array API standard will do for an optimizer.
@@ -6,16 +6,12 @@ the array API standard will do for an optimizer.
 
 from __future__ import annotations
 
-import copy as copies
 import sys
-import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-
-Moved = TypeVar("Moved")
 
 
 def on_device(array: Any) -> bool:
@@ -35,59 +31,6 @@ def on_host(array: Any) -> Any:
     array([0., 0.])
     """
     return array.get(order="A") if on_device(array) else array
-
-
-def to_device(x: Moved) -> Moved:
-    """A copy of `x` on the GPU: of an array, or of whatever holds arrays, such as a model or an optimizer with its state.
-
-    Containers (dicts, lists, tuples) and objects are copied with all that they hold; arrays that `x` has in two places are
-    one array in the copy too. `x` itself stays as it is and where it is. What is no array of numbers (functions, generators
-    of random numbers, text) is not copied. Raises ModuleNotFoundError without CuPy (extra `gpu`).
-
-    Everything in this package that takes arrays then runs there: `fit(to_device(model), to_device(inputs), …)`.
-    """
-    try:
-        import cupy
-    except ImportError:
-        raise ModuleNotFoundError('to_device needs CuPy: pip install "descent-derived[gpu]"') from None
-    moved: Moved = _rebuilt(x, lambda array: cupy.array(array, order="K"), {})
-    return moved
-
-
-def to_host(x: Moved) -> Moved:
-    """A copy of `x` in main memory, with NumPy's arrays: the way back from [`to_device`][reference_impl.to_device].
-
-    >>> to_host({"w": np.zeros(2)})
-    {'w': array([0., 0.])}
-    """
-    moved: Moved = _rebuilt(x, lambda array: on_host(array) if on_device(array) else copy(array), {})
-    return moved
-
-
-def _rebuilt(x: Any, made: Callable[[Any], Any], done: dict[int, tuple[Any, Any]]) -> Any:
-    """A copy of `x`, its arrays made anew; `done` keeps what was met, with the original, whose id must stay its own."""
-    if id(x) in done:
-        return done[id(x)][1]
-    if on_device(x) or (isinstance(x, np.ndarray) and x.dtype.kind in "biuf"):
-        new = made(x)
-    elif isinstance(x, tuple):
-        items = [_rebuilt(item, made, done) for item in x]
-        new = type(x)(*items) if hasattr(x, "_fields") else tuple(items)
-    elif isinstance(x, list):
-        new = [_rebuilt(item, made, done) for item in x]
-    elif isinstance(x, dict):
-        new = {key: _rebuilt(value, made, done) for key, value in x.items()}
-    elif isinstance(x, Mapping):  # a Flat: its arrays are views of one, and it knows of which
-        reduced: Any = x.__reduce__()
-        new = reduced[0](*_rebuilt(reduced[1], made, done))
-    elif hasattr(x, "__dict__") and not isinstance(x, (type, types.FunctionType, types.MethodType, types.ModuleType)):
-        new = copies.copy(x)
-        done[id(x)] = x, new  # before its attributes, one of which may lead back to it
-        vars(new).update({name: _rebuilt(value, made, done) for name, value in vars(new).items()})
-    else:
-        return x
-    done[id(x)] = x, new
-    return new
 
 
 def linalg_errors(array: Any) -> AbstractContextManager[object]:
