@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -57,9 +57,8 @@ def blocks(arrays: Sequence[np.ndarray], size: int, read: int = 1) -> Iterable[S
 
 def _copied(arrays: Sequence[np.ndarray], size: int, read: int) -> Iterator[Sequence[np.ndarray]]:
     """Pieces that nditer copies in and, where they are written, out again."""
-    access = [["readonly"] if i == read else ["readwrite"] for i in range(len(arrays))]
-    with np.nditer(list(arrays), ["external_loop", "buffered", "zerosize_ok"], access,  # type: ignore[arg-type]
-                   buffersize=size) as pieces:
+    access: list[list[Literal["readonly", "readwrite"]]] = [["readonly"] if i == read else ["readwrite"] for i in range(len(arrays))]
+    with np.nditer(list(arrays), ["external_loop", "buffered", "zerosize_ok"], access, buffersize=size) as pieces:
         for piece in pieces:
             yield piece if isinstance(piece, tuple) else (piece,)
 
@@ -68,21 +67,22 @@ def _copied(arrays: Sequence[np.ndarray], size: int, read: int) -> Iterator[Sequ
 def source(rule: Rule) -> tuple[str, int]:
     """The Python source of the replay on one block, and how many rows of scratch it uses.
 
-    `s0`, `s1`, … are the tape's operands, `r0`, `r1`, … the rows. A call writes into an array itself once nobody needs its old value.
+    The rule's arrays get a `_` behind their names, so that none means something else; `s0`, `s1`, … are the tape's operands, `r0`,
+    `r1`, … the rows. A call writes into an array itself once nobody needs its old value.
 
     >>> def momentum(w, g, v, *, lr, rho):
     ...     v = rho * v + g
     ...     w = w - lr * v
     ...     return w, v
     >>> print(source(momentum)[0])
-    def replay(w, g, v):
-        multiply(s0, v, v)
-        add(v, g, v)
-        multiply(s1, v, r0)
-        subtract(w, r0, w)
+    def replay(w_, g_, v_):
+        multiply(s0, v_, v_)
+        add(v_, g_, v_)
+        multiply(s1, v_, r0)
+        subtract(w_, r0, w_)
     """
     tape = trace(rule)
-    name: dict[Any, str] = {a: a.name for a in tape.arrays} | {a: f"s{i}" for i, a in enumerate(tape.operands)}
+    name: dict[Any, str] = {a: f"{a.name}_" for a in tape.arrays} | {a: f"s{i}" for i, a in enumerate(tape.operands)}
     born = {node: time for time, node in enumerate(tape.work)}
     dies = {a: time for time, node in enumerate(tape.work) for a in node.args} | {r: len(tape.work) for r in tape.results}
     becomes = {a: r for a, r in zip(tape.written, tape.results) if r in born}
@@ -107,7 +107,7 @@ def source(rule: Rule) -> tuple[str, int]:
     moved = [(name[a], name[r]) for a, r in zip(tape.written, tape.results) if name[a] != name[r]]
     if moved:
         lines.append(", ".join(f"{a}[...]" for a, _ in moved) + " = " + ", ".join(f"{r}.copy()" for _, r in moved))
-    return "\n    ".join([f"def replay({', '.join(a.name for a in tape.arrays)}):", *lines]), len(rows)
+    return "\n    ".join([f"def replay({', '.join(f'{a.name}_' for a in tape.arrays)}):", *lines]), len(rows)
 
 
 class Plan:

@@ -50,21 +50,21 @@ if hasattr(os, "register_at_fork"):
 
 @cache
 def source(rule: Rule) -> str:
-    """The loop's Python source; after the arrays it takes the tape's operands, as float64.
+    """The loop's Python source; after the arrays, named as in blocks, it takes the tape's operands, as float64.
 
     >>> def sgd(w, g, *, lr):
     ...     return w - lr * g
     >>> print(source(sgd))
-    def loop(w, g, s0):
-        s0 = w.dtype.type(s0)
-        for i in prange(w.size):
-            t0 = s0 * g[i]
-            t1 = w[i] - t0
-            w[i] = t1
+    def loop(w_, g_, s0):
+        s0 = w_.dtype.type(s0)
+        for i in prange(w_.size):
+            t0 = s0 * g_[i]
+            t1 = w_[i] - t0
+            w_[i] = t1
     """
     tape = trace(rule)
     operands = [f"s{i}" for i in range(len(tape.operands))]
-    name: dict[Any, str] = {a: f"{a.name}[i]" for a in tape.arrays} | dict(zip(tape.operands, operands))
+    name: dict[Any, str] = {a: f"{a.name}_[i]" for a in tape.arrays} | dict(zip(tape.operands, operands))
     body: list[str] = []
     for node in tape.work:
         args = [name[a] for a in node.args]
@@ -72,9 +72,9 @@ def source(rule: Rule) -> str:
         name[node] = f"t{len(body)}"
         body.append(f"{name[node]} = {call}")
     body.append(f"{', '.join(name[a] for a in tape.written)} = {', '.join(name[r] for r in tape.results)}")
-    casts = [f"{s} = w.dtype.type({s})" for s in operands]
-    head = ", ".join([*(a.name for a in tape.arrays), *operands])
-    return "\n    ".join([f"def loop({head}):", *casts, "for i in prange(w.size):", *(f"    {line}" for line in body)])
+    casts = [f"{s} = w_.dtype.type({s})" for s in operands]
+    head = ", ".join([*(f"{a.name}_" for a in tape.arrays), *operands])
+    return "\n    ".join([f"def loop({head}):", *casts, "for i in prange(w_.size):", *(f"    {line}" for line in body)])
 
 
 @cache

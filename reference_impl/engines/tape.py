@@ -115,7 +115,7 @@ class Tape:
         """The function of the hyperparameters, by name, that computes the `operands` once a step in Python's float64."""
         names: dict[Any, str] = {s: s.name for s in self.hyper}
         space: dict[str, Any] = {}
-        lines = [f"def values({''.join(f'{name}, ' for name in names.values())}**others):"]
+        lines = [f"def values({''.join(f'{name}, ' for name in names.values())}**_others):"]
         for node in (n for n in self.nodes if n.scalar):
             args = [names[a] if isinstance(a, Symbol) else repr(a) for a in node.args]
             if node.ufunc in SIGNS:

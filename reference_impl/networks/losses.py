@@ -85,6 +85,6 @@ def _at_labels(scores: Any, labels: Any) -> Any:
         raise ValueError(f"labels must have the shape (batch,) for scores (batch, classes), not empty, got {labels.shape} for {scores.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
-    if labels.view(f"u{labels.itemsize}").max() >= scores.shape[1]:  # a negative number is a huge one without its sign
+    if labels.view(labels.dtype.str.replace("i", "u")).max() >= scores.shape[1]:  # a negative number is a huge one without its sign
         raise ValueError(f"labels must lie in [0, {scores.shape[1]}), got {labels.min()} to {labels.max()}")
     return np.arange(0, scores.size, scores.shape[1], like=labels) + labels.astype(np.intp, copy=False)

@@ -24,6 +24,10 @@ def arrays_for(rule, shape, dtype, order="C"):
     return [np.asarray(np.abs(rng.normal(size=shape)).astype(dtype), order=order) for _ in range(count)]
 
 
+def arrays_for_count(count):
+    return [np.random.default_rng(i).uniform(1, 2, size=11) for i in range(count)]
+
+
 def plainly(rule, arrays, values):
     results = rule(*[a.copy() for a in arrays], **values)
     return results if isinstance(results, tuple) else (results,)
@@ -102,6 +106,18 @@ def test_an_old_value_that_is_needed_later_survives():
 def test_what_is_no_rule_is_refused(rule, says):
     with pytest.raises(TypeError, match=re.escape(says)):
         trace(rule)
+
+
+@pytest.mark.parametrize("reading", [blocked, compiled])
+def test_a_rule_may_name_its_arrays_as_it_likes(reading):
+    def rule(w, g, s0, r0, t0, i, sqrt, *, _1, others):
+        s0 = _1 * s0 + g
+        return w - others * np.sqrt(s0), s0, r0 + 2 * g, t0 * i, i + 1, np.sqrt(sqrt)
+
+    arrays, values = arrays_for_count(7), {"_1": 0.5, "others": 0.25}
+    expected = rule(*arrays, **values)
+    reading.step(rule, arrays, values)
+    assert_same(arrays, expected)
 
 
 def test_scalars_are_computed_in_python_floats():

@@ -101,7 +101,7 @@ def test_a_dtype_stays_as_it_is_and_nothing_given_changes(dtype):
     assert log_softmax(scores).dtype == softmax(scores).dtype == dtype
 
 
-@pytest.mark.parametrize("dtype", ["i1", "u1", "i4", "i8", "u8"])
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i4", ">i4", "i8", "u8"])
 @pytest.mark.parametrize("change", [np.asfortranarray, lambda x: x[:, ::-1][:, ::-1], lambda x: np.repeat(x, 2, axis=0)[::2]])
 def test_any_integer_labels_and_any_layout_will_do(dtype, change):
     scores, labels = batch()

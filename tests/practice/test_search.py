@@ -17,7 +17,6 @@ import pytest
 from searches import SETTINGS, SPACE, indices, noisy, same
 
 from reference_impl.practice.search import Choice, LogUniform, Trial, Uniform, best, chance_of_top, coarse_to_fine, draw, grid, search
-from reference_impl.progress import bar
 
 
 def dies(folder, setting, rng):
@@ -351,15 +350,6 @@ def test_without_tqdm_the_bar_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with pytest.raises(ModuleNotFoundError, match="progress=True needs tqdm"):
         search(lambda setting, rng: pytest.fail("ran"), SETTINGS, progress=True)
-
-
-def test_without_a_terminal_or_any_standard_error_there_is_no_bar(monkeypatch):
-    for stream in (None, sys.__stdout__ and open(os.devnull)):  # noqa: SIM115
-        monkeypatch.setattr(sys, "stderr", stream)
-        with bar(3) as shown:
-            shown.update()
-        if stream:
-            stream.close()
 
 
 # Refusals
