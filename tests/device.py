@@ -245,9 +245,14 @@ struct CIndexer {
   void set(ptrdiff_t i) { at_ = i; }
   ptrdiff_t get() const { return at_; }
 };
+template <typename T> struct CArray {
+  T *data_; ptrdiff_t size_;
+  ptrdiff_t size() const { return size_; }
+  T &operator[](ptrdiff_t i) const { return data_[i]; }
+};
 #define CUPY_FOR(i, n) for (ptrdiff_t i = 0; i < (n); i++)
 
-template <typename T> void kernel(ptrdiff_t size, void **given) {
+template <typename T> void kernel(ptrdiff_t size, void **given, ptrdiff_t *sizes) {
   %s
   CIndexer _ind = {size, 0};
   CUPY_FOR(i, _ind.size()) {
@@ -256,9 +261,9 @@ template <typename T> void kernel(ptrdiff_t size, void **given) {
     %s;
   }
 }
-extern "C" void run_float16(ptrdiff_t size, void **given) { kernel<float16>(size, given); }
-extern "C" void run_float32(ptrdiff_t size, void **given) { kernel<float>(size, given); }
-extern "C" void run_float64(ptrdiff_t size, void **given) { kernel<double>(size, given); }
+extern "C" void run_float16(ptrdiff_t size, void **given, ptrdiff_t *sizes) { kernel<float16>(size, given, sizes); }
+extern "C" void run_float32(ptrdiff_t size, void **given, ptrdiff_t *sizes) { kernel<float>(size, given, sizes); }
+extern "C" void run_float64(ptrdiff_t size, void **given, ptrdiff_t *sizes) { kernel<double>(size, given, sizes); }
 """
 _folder = tempfile.TemporaryDirectory(prefix="kernels")
 
@@ -285,18 +290,22 @@ class ElementwiseKernel:
         if not name.isidentifier() or not all(type(option) is str for option in options):
             raise ValueError(f"Invalid kernel name or options: {name!r}, {options!r}")
 
-    def __call__(self, *args):
+    def __call__(self, *args, size=None):
         if len(args) != len(self.parameters):
             raise TypeError(f"Wrong number of arguments for {self.name!r}")
         if any(not isinstance(a, ndarray) for a in args[self.reads:]):
             raise TypeError("Output arguments type must be cupy.ndarray")
         loops = [a for a, (_, _, raw) in zip(args, self.parameters) if isinstance(a, ndarray) and not raw]
-        (shape,), (dtype,) = {a.shape for a in loops}, {a.dtype for a in loops}
+        if bool(loops) == (size is not None):
+            raise ValueError("Loop size is undecided" if size is None else "Specified 'size' can be used only if all of the ndarray are 'raw'.")
+        sizes, dtypes = {a.size for a in loops} or {size}, {a.dtype for a in loops or args[:1]}
+        (size,), (dtype,) = sizes, dtypes
         before, within, given = [], [], []
         for at, (a, (kind, name, raw)) in enumerate(zip(args, self.parameters)):
             const = "const " if at < self.reads else ""
             if isinstance(a, ndarray):
-                before.append(f"{const}{kind} *{name if raw else f'_raw_{name}'} = ({const}{kind} *)given[{at}];")
+                whole = name if raw else f"_raw_{name}"
+                before.append(f"CArray<{const}{kind}> {whole} = {{({const}{kind} *)given[{at}], sizes[{at}]}};")
                 within += [] if raw else [f"{const}{kind} &{name} = _raw_{name}[_ind.get()];"]
                 given.append(np.ascontiguousarray(a._host))
             else:
@@ -304,10 +313,11 @@ class ElementwiseKernel:
                 given.append(np.array(host(a), dtype))
         library = compiled(WRAP % ("\n  ".join(before), "\n    ".join(within), self.operation))
         run = getattr(library, f"run_{dtype}")
-        run(ctypes.c_ssize_t(loops[0].size), (ctypes.c_void_p * len(given))(*[a.ctypes.data for a in given]))
+        run(ctypes.c_ssize_t(size), (ctypes.c_void_p * len(given))(*[a.ctypes.data for a in given]),
+            (ctypes.c_ssize_t * len(given))(*[a.size for a in given]))
         for a, written in zip(args[self.reads:], given[self.reads:]):
             if written is not a._host:  # it lay otherwise than in C's order
-                a._host[...] = written.reshape(shape)
+                a._host[...] = written.reshape(a.shape)
 
 
 def _module(name, functions):

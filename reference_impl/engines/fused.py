@@ -38,6 +38,8 @@ EXPRESSIONS: dict[np.ufunc, str] = {
     np.floor, np.ceil, np.trunc, np.rint)} | {function: f"{function.__name__}({{}}, {{}})" for function in (
         np.fmax, np.fmin, np.hypot, np.copysign)}
 
+LOOKERS = 2**18  # threads that look for NaN: as many as a large card holds at once
+
 
 def takes(array: Any) -> bool:
     """Whether this reading is the one for an array: whether CuPy made it.
@@ -122,12 +124,16 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float]) -> None:
 def _look() -> Any:
     import cupy
 
-    return cupy.ElementwiseKernel("T x", "raw bool found", "if (!isfinite(x)) found[0] = true;", "descent_not_finite", no_return=True)
+    # A thread for every number is slow: each waits for one load. A thread with many has several on their way at once.
+    body = """bool bad = false;
+    for (ptrdiff_t j = i; j < x.size(); j += _ind.size()) bad |= !isfinite(x[j]);
+    if (bad) found[0] = true;"""
+    return cupy.ElementwiseKernel("raw T x", "raw bool found", body, "descent_not_finite", no_return=True)
 
 
 def finite(arrays: Sequence[Any]) -> bool:
     """Whether every element of CuPy's arrays is a finite number: one byte of memory, and one wait for the device."""
     found = np.zeros(1, bool, like=arrays[0])
     for array in arrays:
-        _look()(array, found)
+        _look()(array, found, size=min(array.size, LOOKERS))
     return not found
