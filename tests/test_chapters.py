@@ -35,7 +35,7 @@ QUESTIONS = {
 CORRECTIONS = {
     "optimization/sgd": ["ratio of smallest to largest", "stuck at a saddle", "gradient would have to vanish in all directions", "saddles are no big problem"],
     "optimization/momentum": ["a force that does not stop", "rho is the friction", "weighted average of gradient and velocity", "the ball gets out",
-                              "noise is averaged out", "modulus is two root rho", "two ways to write momentum are the same"],
+                              "noise is averaged out", "modulus is two root rho", "two ways to write momentum are the same", "zigzags cancel out"],
     "optimization/nesterov": ["always a better convergence rate", "rarely used", "updated too early"],
     "optimization/adagrad": ["decaying gradient", "divide by the squared gradient", "X gets smaller", "improvement becomes zero", "without epsilon"],
     "optimization/rmsprop": ["half-life is one over beta", "place does not matter"],

@@ -17,7 +17,7 @@ from .optimizer import Optimizer, Schedule, hyper
 def momentum(w: Any, g: Any, v: Any, *, lr: Any, rho: Any) -> tuple[Any, Any]:
     """One step of momentum: the velocity `v` keeps `rho` of itself and takes in the gradient `g`.
 
-    Source: Polyak 1964, eq. (9); this form: Sutskever et al. 2013, eq. (1)-(2), with v = -v/lr.
+    Source: Polyak 1964, the heavy ball; PyTorch writes it in this form.
 
     >>> momentum(1.0, 2.0, 0.0, lr=0.1, rho=0.9)
     (0.8, 2.0)
@@ -30,7 +30,7 @@ def momentum(w: Any, g: Any, v: Any, *, lr: Any, rho: Any) -> tuple[Any, Any]:
 def momentum_lr_inside(w: Any, g: Any, v: Any, *, lr: Any, rho: Any) -> tuple[Any, Any]:
     """Momentum with the learning rate inside the velocity, which then is the step itself.
 
-    Source: Sutskever et al. 2013, eq. (1)-(2); CS231n and *Deep Learning from Scratch* write it so.
+    Source: Sutskever et al. 2013, classical momentum; CS231n and *Deep Learning from Scratch* write it so.
 
     >>> momentum_lr_inside(1.0, 2.0, 0.0, lr=0.1, rho=0.9)
     (0.8, -0.2)
@@ -90,7 +90,7 @@ def iteration_matrix(curvature: Any, lr: Any, rho: Any, rule: Rule = momentum) -
 def from_physics(mass: Any, friction: Any, time_step: Any) -> Tuning:
     """The `lr` and `rho` of a ball of `mass` m with `friction` c, followed in time steps h: α = h²/m, ρ = 1 - ch/m.
 
-    Source: Qian 1999, section 2. Numbers or SymPy symbols.
+    Source: Qian 1999. Numbers or SymPy symbols.
 
     >>> from_physics(mass=1.0, friction=0.5, time_step=0.25)
     Tuning(lr=0.0625, rho=0.875)
@@ -99,7 +99,7 @@ def from_physics(mass: Any, friction: Any, time_step: Any) -> Tuning:
 
 
 def critical_rho(lr: Any, curvature: Any) -> Any:
-    """The ρ between creeping and swinging on ½λw², (1 - √(αλ))²: the fastest for this α and λ.
+    """The ρ between real and complex roots on ½λw², (1 - √(αλ))²: the best rate for this α and λ, where αλ < 4.
 
     >>> round(critical_rho(0.01, 1.0), 6)
     0.81
@@ -123,7 +123,7 @@ def best_tuning(curvatures: Any) -> Tuning:
     """The `lr` and `rho` that make [`convergence_rate`][reference_impl.optimization.momentum.convergence_rate] smallest.
 
     With m and L the smallest and the largest curvature: α = (2/(√L + √m))², ρ = ((√L - √m)/(√L + √m))²,
-    and the rate is √ρ. Source: Polyak 1964, section 2; Goh 2017, "Optimal parameters for momentum".
+    and the rate is √ρ. Source: Polyak 1964; Goh 2017, "Optimal parameters".
 
     >>> best_tuning([1.0, 9.0])
     Tuning(lr=0.25, rho=0.25)
@@ -138,7 +138,7 @@ def energy(losses: np.ndarray, path: np.ndarray, lr: float, rho: float) -> np.nd
 
     `losses` (steps + 1,) and `path` (steps + 1, n) are a [`Descent`][reference_impl.Descent] that
     starts at rest. Where no curvature exceeds L and αL ≤ 2(1 - ρ), it never grows.
-    Source: Zavriev & Kostyuk 1993, section 2.
+    Source: Zavriev & Kostyuk 1993, who prove convergence without convexity.
 
     >>> print(energy(np.array([2.0, 0.5]), np.array([[2.0], [1.0]]), lr=0.5, rho=0.5))
     [2. 1.]
@@ -151,12 +151,14 @@ def energy(losses: np.ndarray, path: np.ndarray, lr: float, rho: float) -> np.nd
 def stationary_variance(lr: float, rho: float, curvature: float, sigma: float) -> float:
     """The variance of `w` in the long run on ½λw², with independent noise of variance σ² in each gradient.
 
-    σ²α(1 + ρ)/(λ(1 - ρ)(2(1 + ρ) - αλ)), derived in the chapter. Raises ValueError outside the
-    stable range.
+    σ²α(1 + ρ)/(λ(1 - ρ)(2(1 + ρ) - αλ)), derived in the chapter. Raises ValueError unless 0 ≤ ρ < 1
+    and 0 < αλ < 2 + 2ρ, the stable range.
 
     >>> round(stationary_variance(0.1, 0.0, 1.0, 1.0), 6)
     0.052632
     """
+    if not 0 <= rho < 1:
+        raise ValueError(f"rho must lie in [0, 1), got {rho:g}")
     if not 0 < lr * curvature < 2 * (1 + rho):
         raise ValueError(f"lr * curvature must lie in (0, {2 * (1 + rho):g}) for rho = {rho:g}, got {lr * curvature:g}")
     return sigma**2 * lr * (1 + rho) / (curvature * (1 - rho) * (2 * (1 + rho) - lr * curvature))

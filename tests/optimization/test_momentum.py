@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from peers import our_path, recorded, torch_path
 
-from reference_impl import SGD, Momentum, bowl, double_well, minimize, quadratic
+from reference_impl import SGD, Momentum, bowl, double_well, minimize, quadratic, taco_shell
 from reference_impl.engines import blocked
 from reference_impl.optimization.momentum import (
     best_tuning,
@@ -112,6 +112,64 @@ def test_a_ball_with_mass_and_friction_is_momentum():
     assert np.abs(path[:, 0] - exact).max() < 0.03
 
 
+def test_momentum_beats_descent_in_a_direction_just_where_descents_factor_exceeds_root_rho():
+    rng = np.random.default_rng(0)
+    for product, rho in rng.uniform([0.0, 0.0], [5.0, 1.0], (2000, 2)):
+        descent = abs(1 - product)
+        if abs(descent - rho**0.5) > 1e-4:
+            assert (convergence_rate(product, rho, [1.0]) < descent) == (descent > rho**0.5)
+
+
+def test_a_zigzag_is_damped_sooner_by_momentum_only_if_it_is_wide_enough():
+    def calm(product, rho):
+        path, _ = minimize(bowl(1), [1.0], Momentum(lr=product, rho=rho), 2000)
+        return np.flatnonzero(np.abs(path[:, 0]) > 1e-3)[-1]
+
+    for product in (1.2, 1.5, 1.8, 1.9):
+        assert calm(product, 0.9) > 1.9 * calm(product, 0)
+    assert calm(1.98, 0.9) < calm(1.98, 0) / 2
+    assert calm(1.5, 0.5) > calm(1.5, 0) and calm(1.8, 0.5) < calm(1.8, 0)  # 1 + √½ lies between
+    assert convergence_rate(1.5, 0.9, [1.0]) > convergence_rate(1.5, 0, [1.0])  # across
+    for kappa, wins in ((10, False), (50, True)):  # the whole valley, by its floor
+        with_momentum, without = (convergence_rate(1.5 / kappa, rho, [1.0, kappa]) for rho in (0.9, 0.0))
+        assert (with_momentum < without) == wins
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 0.99])
+def test_equal_slopes_that_alternate_leave_more_than_half(rho):
+    v = 0.0
+    for step in range(4000):
+        _, v = momentum(0.0, (-1.0) ** step, v, lr=1.0, rho=rho)
+    assert abs(v) == pytest.approx(1 / (1 + rho)) and abs(v) > 0.5
+
+
+def test_the_best_settings_zigzag_to_the_end_and_first_swing_wider():
+    lr, rho = best_tuning([1, 50])
+    path, losses = minimize(taco_shell(50), [10, 1], Momentum(lr=lr, rho=rho), 40)
+    assert (path[1:, 1] * path[:-1, 1] < 0).all()
+    assert losses.max() > 2.5 * losses[0]
+
+
+@pytest.mark.parametrize(("kappa", "long"), [(3.9, False), (4.1, True)])
+def test_the_best_settings_take_long_steps_from_condition_number_four(kappa, long):
+    lr, rho = best_tuning([1, kappa])
+    assert (lr * kappa > 2 * (1 - rho)) == long
+
+
+def test_a_ball_from_below_the_bump_needs_long_steps_to_get_out():
+    wells, start, bump = double_well(-0.1), [-1.3], [-0.1010]
+    assert wells(start) < wells(bump)
+    for rho in (0.5, 0.9, 0.99):
+        short = Momentum(lr=2 * (1 - rho) / 4.07, rho=rho)  # no curvature above 4.07 where the energy lets it go
+        assert minimize(wells, start, short, 3000).path.max() < bump[0]
+    assert minimize(wells, start, Momentum(lr=0.4, rho=0.95), 3000).path[-1] == pytest.approx(1.05, abs=0.01)
+
+
+def test_a_ball_can_leave_the_better_valley_too():
+    path, _ = minimize(double_well(-0.1), [1.8], Momentum(lr=0.01, rho=0.96), 3000)
+    assert path[-1] == pytest.approx(-0.946, abs=0.001)
+
+
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 0.99])
 def test_energy_never_grows_where_the_step_is_short_enough(rho):
     wells = double_well(-0.1)
@@ -134,6 +192,15 @@ def test_the_stationary_variance_against_simulation(lr, rho, curvature):
 def test_the_stationary_variance_ends_where_stability_does():
     with pytest.raises(ValueError, match=r"lr \* curvature must lie in \(0, 3.8\) for rho = 0.9, got 3.9"):
         stationary_variance(3.9, 0.9, 1.0, 1.0)
+    with pytest.raises(ValueError, match=r"rho must lie in \[0, 1\), got 1"):
+        stationary_variance(0.1, 1.0, 1.0, 1.0)
+
+
+def test_the_cloud_is_as_wide_at_a_small_pace_narrower_at_a_large_one_and_wider_at_the_same_rate():
+    def widened(lr, without):
+        return stationary_variance(lr, 0.9, 1.0, 1.0) / stationary_variance(without, 0.0, 1.0, 1.0)
+
+    assert 0.95 < widened(0.01, 0.1) < 1 and widened(0.1, 1.0) < 0.6 and widened(0.1, 0.1) > 9
 
 
 def test_iterations_grow_with_the_root_of_the_condition_number():
