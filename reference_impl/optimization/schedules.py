@@ -61,6 +61,20 @@ def inverse_time(lr: float, half_after: float) -> Schedule:
     return partial(_inverse_time, lr=lr, half_after=half_after)
 
 
+def linear(lr: float, steps: int, floor: float = 0.0) -> Schedule:
+    """A straight line from `lr` at step 0 down to `floor` at step `steps`, and `floor` from then on.
+
+    A `floor` of 0 makes a rate of 0 at the end, which optimizers refuse: take the last step before.
+    Raises ValueError when `steps` is below 1. Source: Defazio et al. 2023, abstract, for a floor of 0.
+
+    >>> schedule = linear(1.0, steps=10, floor=0.2)
+    >>> schedule(0), round(schedule(5), 6), schedule(10), schedule(99)
+    (1.0, 0.6, 0.2, 0.2)
+    """
+    _at_least("steps", steps, 1)
+    return partial(_linear, lr=lr, steps=steps, floor=floor)
+
+
 def cosine(lr: float, steps: int, floor: float = 0.0) -> Schedule:
     """Half a cosine from `lr` at step 0 down to `floor` at step `steps`, and `floor` from then on.
 
@@ -79,7 +93,7 @@ def warmup(steps: int, then: Schedule | float) -> Schedule:
     """A straight rise to what `then` starts with, over `steps` steps; afterwards `then`, counted from there.
 
     The first step has the rate 1/`steps` of the last, not 0. Raises ValueError when `steps` is below 1.
-    Source: Goyal et al. 2017, section 2.2.
+    Source: Goyal et al. 2017, section 2.2, where the rise begins at the rate of a small batch.
 
     >>> schedule = warmup(4, then=constant(1.0))
     >>> [schedule(step) for step in range(5)]
@@ -93,7 +107,8 @@ def one_cycle(lr: float, steps: int, warm: float = 0.3, start: float = 0.04, end
     """Half a cosine up from `lr`·`start` to `lr` in the part `warm` of `steps`, then half a cosine down to `lr`·`end`.
 
     PyTorch's `OneCycleLR` has the same cosines, but counts `steps` - 1 for `steps`, and its peak is one step earlier.
-    Raises ValueError when `steps` is below 2 or `warm` not in [0, 1). Source: Smith & Topin 2018, section 3.
+    Raises ValueError when `steps` is below 2 or `warm` not in [0, 1). Source: Smith & Topin 2018, section 3, where both halves
+    are straight lines.
 
     >>> schedule = one_cycle(1.0, steps=100, warm=0.5, start=0.25, end=0.0)
     >>> schedule(0), round(schedule(25), 6), schedule(50), round(schedule(75), 6)
@@ -121,7 +136,7 @@ def cyclic(lr: float, steps: int, floor: float = 0.0) -> Schedule:
 def polyak_average(path: Any) -> np.ndarray:
     """The mean of all points so far, for each point of a path (steps + 1, …).
 
-    Source: Polyak & Juditsky 1992, eq. (2).
+    Source: Polyak & Juditsky 1992.
 
     >>> polyak_average([4.0, 2.0, 0.0]).tolist()
     [4.0, 3.0, 2.0]
@@ -151,7 +166,8 @@ def mean_square(rates: Any, start: Any, *, curvature: Any = 1.0, sigma: Any = 1.
     """The mean of w² after 0, 1, 2, … noisy steps with these `rates` (steps, …) on ½ `curvature` w²: (steps + 1, …).
 
     Each step takes s to (1 - αλ)² s + α²σ², where `sigma` is the noise's standard deviation; `start` is s at step 0.
-    `start`, `curvature` and `sigma` may be arrays that broadcast with one step's rates. Raises ValueError when `rates` has no axis.
+    The rates must not depend on the noise. `start`, `curvature` and `sigma` may be arrays that broadcast with one step's rates.
+    Raises ValueError when `rates` has no axis.
     Source: Bottou, Curtis & Nocedal 2018, section 4.2; derived in the chapter.
 
     >>> mean_square([0.5, 0.5], start=4.0).tolist()
@@ -172,8 +188,8 @@ def mean_square(rates: Any, start: Any, *, curvature: Any = 1.0, sigma: Any = 1.
 def averaged_mean_square(lr: float, count: Any, start: float, *, curvature: float = 1.0, sigma: float = 1.0) -> Any:
     """The mean square of the average of the first `count` points, the start included, at a constant rate: about σ²/(λ² count).
 
-    Steps and arguments are those of [`mean_square`][reference_impl.optimization.schedules.mean_square]; `count` may be an
-    array. Raises ValueError when `lr` times `curvature` is not in (0, 2). Source: Polyak & Juditsky 1992, theorem 1.
+    On ½ `curvature` w² only: where the curvature changes from place to place, the average has a bias that grows with `lr`. Steps
+    and arguments are those of [`mean_square`][reference_impl.optimization.schedules.mean_square]; `count` may be an array. Raises ValueError when `lr` times `curvature` is not in (0, 2). Source: Polyak & Juditsky 1992, theorem 1.
 
     >>> averaged_mean_square(0.5, 1, start=4.0), averaged_mean_square(0.5, 2, start=4.0)
     (4.0, 2.3125)
@@ -200,6 +216,10 @@ def _exponential(step: int, *, lr: float, decay: float) -> float:
 
 def _inverse_time(step: int, *, lr: float, half_after: float) -> float:
     return lr / (1 + step / half_after)
+
+
+def _linear(step: int, *, lr: float, steps: int, floor: float) -> float:
+    return floor + (lr - floor) * (steps - step) / steps if step < steps else floor
 
 
 def _between(start: float, end: float, part: float) -> float:

@@ -17,6 +17,7 @@ from reference_impl import (
     ema,
     exponential,
     inverse_time,
+    linear,
     minimize,
     noisy,
     one_cycle,
@@ -32,6 +33,7 @@ SCHEDULES = {
     "step_decay": step_decay(0.1, every=7, factor=0.5),
     "exponential": exponential(0.1, decay=0.9),
     "inverse_time": inverse_time(0.1, half_after=5),
+    "linear": linear(0.1, steps=30, floor=0.01),
     "cosine": cosine(0.1, steps=30, floor=0.01),
     "warmup": warmup(6, then=cosine(0.1, steps=24, floor=0.01)),
     "warmup to a number": warmup(6, then=0.1),
@@ -82,6 +84,8 @@ def test_the_boundaries():
     assert inverse_time(0.3, half_after=7)(7) == 0.15
     fall = cosine(1.0, steps=10, floor=0.25)
     assert (fall(0), fall(10), fall(11), fall(10_000)) == (1.0, 0.25, 0.25, 0.25)
+    line = linear(1.0, steps=10, floor=0.25)
+    assert (line(0), line(10), line(11), line(10_000)) == (1.0, 0.25, 0.25, 0.25)
     cycle = one_cycle(1.0, steps=100, warm=0.3, start=0.04, end=1e-4)
     assert cycle(0) == pytest.approx(0.04, rel=1e-14)
     assert cycle(30) == 1.0 == max(rates_of(cycle, 101))
@@ -96,11 +100,16 @@ def test_one_cycle_without_a_rise_is_a_cosine():
 
 
 @pytest.mark.parametrize(("lr", "steps", "floor"), [(1.0, 10, 0.0), (0.3, 7, 0.02), (1e-3, 1000, 1e-5)])
-def test_a_cosine_is_symmetric(lr, steps, floor):
-    fall = cosine(lr, steps, floor)
+@pytest.mark.parametrize("make", [cosine, linear])
+def test_a_cosine_and_a_line_are_symmetric(make, lr, steps, floor):
+    fall = make(lr, steps, floor)
     for step in range(steps + 1):
         assert fall(step) + fall(steps - step) == pytest.approx(lr + floor, rel=1e-14)
     assert sum(rates_of(fall, steps)) == pytest.approx(steps / 2 * (lr + floor) + (lr - floor) / 2, rel=1e-12)
+
+
+def test_a_line_falls_by_the_same_amount_in_every_step():
+    np.testing.assert_allclose(np.diff(rates_of(linear(0.8, steps=20, floor=0.2), 21)), -0.03, rtol=1e-12)
 
 
 @pytest.mark.parametrize("then", [0.4, cosine(0.4, 50), exponential(0.4, 0.9)])
@@ -121,6 +130,7 @@ def test_warmups_nest():
     (lambda: step_decay(0.1, every=0), "every must be 1 or more, got 0"),
     (lambda: inverse_time(0.1, half_after=0.5), "half_after must be 1 or more, got 0.5"),
     (lambda: inverse_time(0.1, half_after=math.nan), "half_after must be 1 or more, got nan"),
+    (lambda: linear(0.1, steps=0), "steps must be 1 or more, got 0"),
     (lambda: cosine(0.1, steps=0), "steps must be 1 or more, got 0"),
     (lambda: cyclic(0.1, steps=-3), "steps must be 1 or more, got -3"),
     (lambda: warmup(0, then=0.1), "steps must be 1 or more, got 0"),
@@ -171,6 +181,7 @@ PEERS = {
         lambda m, o: m.OneCycleLR(o, max_lr=0.1, total_steps=20, cycle_momentum=False),
     ),
     "LinearLR": (warmup(8, then=0.1), lambda m, o: m.LinearLR(o, start_factor=1 / 8, total_iters=7)),
+    "LinearLR, falling": (linear(0.1, steps=19, floor=0.01), lambda m, o: m.LinearLR(o, start_factor=1, end_factor=0.1, total_iters=19)),
 }
 every_peer = pytest.mark.parametrize("name", PEERS)
 
@@ -183,7 +194,7 @@ def test_the_rates_are_torchs(name):
     np.testing.assert_allclose(rates_of(ours, 20), torch_rates(theirs, 20), rtol=0, atol=1e-14)
 
 
-@every_peer
+@pytest.mark.parametrize("name", RECORDED)
 def test_the_rates_are_torchs_as_recorded(name):
     np.testing.assert_allclose([PEERS[name][0](step) for step in (0, 3, 4, 9, 10, 19)], RECORDED[name], rtol=0, atol=1e-14)
 
