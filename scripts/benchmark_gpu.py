@@ -1,28 +1,35 @@
-"""What a fused step costs on a GPU: python scripts/benchmark_gpu.py [--write] (extra `gpu`, and a PyTorch with CUDA).
+"""What a step of Adam costs on a GPU: python scripts/benchmark_gpu.py [--write] (extra `gpu`, and a PyTorch with CUDA).
 
-Adam on 1e8 float32 weights: ours, PyTorch's fused one, and a copy on the device, in turn. Prints the time of a step, the bytes that it
-must move over that time, and that beside the copy's. With --write the rounds go to docs/engines/gpu.json, with the device's name.
+Float32 weights: ours, PyTorch's fused and default step, the same rule as one CuPy call after another, and a copy on the device, in turn.
+Prints the time of a step beside the copy's, in passes of which the copy makes two. With --write every round goes to docs/engines/gpu.json,
+which the page *On a GPU* reads.
 """
 
 import argparse
 import json
+import random
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
-SIZE, STEPS = 10**8, 20
+STEPS, POWERS = 20, range(3, 9)
+HYPER = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 
 
 def main(rounds: int, write: bool) -> None:
     sys.path.insert(0, str(ROOT))
     import cupy
+    import numpy as np
     import torch
 
-    from reference_impl import Adam
+    from reference_impl import Adam, flatten, to_device
+    from reference_impl.engines import fused
     from reference_impl.engines.tape import trace
+    from reference_impl.optimization.adam import adam
 
     def seconds(call: Callable[[], object]) -> float:
         """Of one call, among many: the device works on its own, so both ends wait for it."""
@@ -35,30 +42,67 @@ def main(rounds: int, write: bool) -> None:
         cupy.cuda.Device().synchronize()
         return (time.perf_counter() - start) / STEPS
 
-    def ours(**how: bool) -> Callable[[], object]:
-        optimizer, params, grads = Adam(lr=1e-3, **how), {"w": cupy.ones(SIZE, "f4")}, {"w": cupy.ones(SIZE, "f4")}
+    def ours(params: Any, grads: Any, **how: bool) -> Callable[[], object]:
+        optimizer = Adam(**HYPER, **how)
         return lambda: optimizer.update(params, grads)
 
-    parameter = torch.nn.Parameter(torch.ones(SIZE, device="cuda"))
-    parameter.grad = torch.ones(SIZE, device="cuda")
-    source, target = cupy.ones(SIZE, "f4"), cupy.empty(SIZE, "f4")
-    _, least = trace(Adam.rule).traffic
-    passes = {"ours, no check": least, "ours": least + 1, "torch, fused": least, "copy": 2}
-    contenders = {"ours, no check": ours(check_finite=False), "ours": ours(), "copy": lambda: cupy.copyto(target, source),
-                  "torch, fused": torch.optim.Adam([parameter], lr=1e-3, fused=True).step}
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for call in contenders.values():
-        seconds(call)
-    for _ in range(rounds):
-        for name, call in contenders.items():
-            times[name].append(seconds(call))
+    def theirs(sizes: list[int], **how: bool) -> Callable[[], object]:
+        parameters = [torch.nn.Parameter(torch.ones(size, device="cuda")) for size in sizes]
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer = torch.optim.Adam(parameters, lr=HYPER["lr"], betas=(HYPER["beta1"], HYPER["beta2"]), eps=HYPER["eps"], **how)
+        return lambda: optimizer.step()
+
+    def adam_on(size: int) -> dict[str, Callable[[], object]]:
+        w, g, m, v, target = (cupy.ones(size, "f4") for _ in range(5))
+        numbers = {name: np.float32(value) for name, value in HYPER.items()}
+        return {"ours": ours({"w": w}, {"w": g}), "ours, no check": ours({"w": w}, {"w": g}, check_finite=False),
+                "one by one": lambda: adam(w, g, m, v, **numbers, t=3), "copy": lambda: cupy.copyto(target, w),
+                "torch, fused": theirs([size], fused=True), "torch, default": theirs([size])}
+
+    def kernels(size: int) -> dict[str, Callable[[], object]]:
+        """Adam's kernel alone, as it is and with products and sums joined."""
+        arrays = [cupy.ones(size, "f4") for _ in trace(adam).arrays]
+        values = [np.float32(value) for value in trace(adam).values(**HYPER, t=3)]
+        kernel = fused._kernel(adam)
+        inputs, outputs = (", ".join(f"T {p.name}" for p in group) for group in (kernel.in_params, kernel.out_params))
+        joined = cupy.ElementwiseKernel(inputs, outputs, fused.source(adam), "joined", no_return=True)
+        return {name: lambda k=k: k(arrays[1], *values, arrays[0], *arrays[2:]) for name, k in {"rounded": kernel, "joined": joined}.items()}
+
+    def small(size: int) -> dict[str, Callable[[], object]]:
+        host = {str(i): np.ones(size, "f4") for i in range(20)}
+        here, flat = (lambda: to_device(host)), (lambda: to_device(flatten(host)))
+        return {"ours, no check": ours(here(), here(), check_finite=False), "ours, flat": ours(flat(), flat(), check_finite=False),
+                "torch, fused": theirs([size] * 20, fused=True), "torch, default": theirs([size] * 20)}
+
+    cases = {f"Adam 1e{k}": lambda k=k: adam_on(10**k) for k in POWERS}
+    cases |= {"kernel 1e8": lambda: kernels(10**8), "20 arrays of 550": lambda: small(550)}
+    runs: dict[str, dict[str, list[float]]] = {}
+    order = random.Random(0)
+    for case, made in cases.items():
+        contenders = made()
+        for call in contenders.values():
+            seconds(call)
+        runs[case] = {name: [] for name in contenders}
+        for _ in range(rounds):
+            for name in order.sample(list(contenders), len(contenders)):
+                runs[case][name].append(seconds(contenders[name]))
+        del contenders
+        cupy.get_default_memory_pool().free_all_blocks()
+        torch.cuda.empty_cache()
+
     device = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
-    bandwidth = {name: passes[name] * 4 * SIZE / statistics.median(row) for name, row in times.items()}
-    print(f"{device}, CuPy {cupy.__version__}, torch {torch.__version__}, Adam on {SIZE:.0e} float32 weights")
-    for name, row in times.items():
-        print(f"{name:15} {1e3 * statistics.median(row):7.3f} ms {bandwidth[name] / 1e9:7.0f} GB/s, {bandwidth[name] / bandwidth['copy']:.2f} of the copy's")
+    versions = {"cupy": cupy.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    print(device, versions)
+    for case, times in runs.items():
+        print(case)
+        for name, row in times.items():
+            print(f"  {name:15} {1e6 * statistics.median(row):9.1f} µs")
+    copied = statistics.median(runs["Adam 1e8"]["copy"])
+    for name, row in runs["Adam 1e8"].items():
+        print(f"{name:15} {2 * statistics.median(row) / copied:5.2f} passes")
     if write:
-        report = {"machine": {"device": device, "cupy": cupy.__version__, "torch": torch.__version__}, "size": SIZE, "passes": passes, "seconds": times}
+        report = {"machine": {"device": device} | versions, "rounds": rounds, "seconds": runs}
         (ROOT / "docs" / "engines" / "gpu.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
