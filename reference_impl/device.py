@@ -26,7 +26,7 @@ def to_device(x: Moved) -> Moved:
     try:
         import cupy
     except ImportError:
-        raise ModuleNotFoundError('to_device needs CuPy: pip install "descent-derived[gpu]"') from None
+        raise ModuleNotFoundError('to_device needs CuPy: pip install "cupy-cuda13x[ctk]"') from None
     moved: Moved = _rebuilt(x, lambda array: cupy.array(array, order="K"), {})
     return moved
 

@@ -36,6 +36,6 @@ def bar(total: int, wanted: bool | None = None, unit: str = "step") -> Iterator[
     try:
         from tqdm import tqdm
     except ImportError:
-        raise ModuleNotFoundError('progress=True needs tqdm: pip install "descent-derived[progress]"') from None
+        raise ModuleNotFoundError('progress=True needs tqdm: pip install tqdm') from None
     with tqdm(total=total, unit=unit) as shown:
         yield shown

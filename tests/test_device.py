@@ -557,6 +557,6 @@ def test_a_failure_of_linear_algebra_is_an_error(cupy):
 
 def test_without_cupy_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(ModuleNotFoundError, match=r'to_device needs CuPy: pip install "descent-derived\[gpu\]"'):
+    with pytest.raises(ModuleNotFoundError, match=r'to_device needs CuPy: pip install "cupy-cuda13x\[ctk\]"'):
         to_device(np.zeros(2))
     assert to_host(np.zeros(2)).tolist() == [0, 0]

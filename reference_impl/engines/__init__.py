@@ -47,7 +47,7 @@ def check_engine(engine: str | None) -> str | None:
     if engine is not None and engine not in ENGINES:
         raise ValueError(f"engine must be {', '.join(map(repr, ENGINES))} or None, got {engine!r}")
     if engine == "compiled" and not compiled.available():
-        raise ModuleNotFoundError('engine="compiled" needs Numba: pip install "descent-derived[fast]"')
+        raise ModuleNotFoundError('engine="compiled" needs Numba: pip install numba')
     return engine
 
 

@@ -182,7 +182,7 @@ def append(book: Any, text: str, outputs: kernel.Outputs | None = None) -> None:
 def downloads(book: Any, page: Page, config: MkDocsConfig) -> tuple[str, str]:
     """The page as a notebook and as a script."""
     install = config.extra.get("install")
-    note = f"*From {config.site_name}.*" + (f" To run it: `{install}`." if install else "")
+    note = f"*From {config.site_name}.*" + (f" To run it, once in the folder of the book's source: `{install}`." if install else "")
     book.cells.insert(0, v4.new_markdown_cell(note, id="cell-0"))
     book.metadata.update(
         kernelspec={"name": "python3", "language": "python", "display_name": "Python 3"},
