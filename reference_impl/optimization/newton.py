@@ -17,7 +17,7 @@ Fun = Callable[[np.ndarray], Any]
 Grad = Callable[[np.ndarray], Any]
 Product = Callable[[np.ndarray, np.ndarray], Any]
 
-FURTHER = 16  # times the last step leads over the bottom of w², w⁴, … and up again, but on down the slope of w³
+FURTHER = 32  # times the next step leads over the bottom of w², w⁴, …, w¹⁶ and up again, but on down the slope of w³
 
 
 def newton_step(g: Any, h: Any) -> np.ndarray:
@@ -35,13 +35,15 @@ def newton_step(g: Any, h: Any) -> np.ndarray:
 
 
 def positive_shift(h: np.ndarray) -> float:
-    """A μ ≥ 0 for which H + μI is positive definite: 0 if H is, else found by trying Cholesky factorisations.
+    """A μ ≥ 0 for which H + μI is positive definite beyond rounding: 0 if H is, else found by trying Cholesky factorisations.
 
     `h` (n, n) is symmetric and finite. The first μ is just above what the diagonal demands; it doubles until the
-    factorisation succeeds. Raises LinAlgError if no finite μ does. Source: Nocedal & Wright 2006, algorithm 3.3, with β
-    relative to the size of H.
+    factorisation succeeds with no pivot that is rounding alone. A pivot is what is left of a diagonal element, so it is held
+    against that element: whether μ is 0 does not depend on the units of the weights. A μ that is not 0 is at least a
+    thousandth of the largest |element|. Raises LinAlgError if no finite μ will do.
+    Source: Nocedal & Wright 2006, algorithm 3.3, with β relative to the size of H.
 
-    >>> positive_shift(np.diag([1.0, 2.0]))
+    >>> positive_shift(np.diag([1.0, 1e16]))
     0.0
     >>> 3.0 < positive_shift(np.diag([1.0, -3.0])) < 4.0
     True
@@ -54,7 +56,7 @@ def positive_shift(h: np.ndarray) -> float:
         try:
             with linalg_errors(h):
                 factor = np.linalg.cholesky(h + mu * beside(np.eye(len(h)), h))
-            if np.diagonal(factor).min() ** 2 > len(h) * ROUNDING * size:  # else singular, but for rounding
+            if (np.diagonal(factor) ** 2 > len(h) * ROUNDING * (np.diagonal(h) + mu)).all():  # else singular, but for rounding
                 return mu
         except np.linalg.LinAlgError:
             pass
@@ -105,8 +107,9 @@ def conjugate_gradient(product: Callable[[np.ndarray], np.ndarray], b: np.ndarra
 def hessp_from(grad: Grad) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The product H v from two gradients, (∇f(x + εv) - ∇f(x - εv)) / 2ε: no Hessian is ever formed.
 
-    `grad(x)` is the gradient at `x` (n,). The result is a function of `x` and `v` (n,); its relative error is about
-    ε_machine^⅔ ≈ 4e-11 times the scale of the third derivative. Source: Nocedal & Wright 2006, eq. (8.20).
+    `grad(x)` is the gradient at `x` (n,). The result is a function of `x` and `v` (n,). Its error is about
+    ε_machine^⅔ ≈ 4e-11 times the size of the gradient and of its second derivative along v, so that about ten digits are right
+    where these are no larger than H v. Source: Nocedal & Wright 2006, section 8.1, the central difference.
 
     >>> product = hessp_from(lambda x: x**3)
     >>> print(product(np.array([1.0, 2.0]), np.array([1.0, -1.0])).round(6))
@@ -126,14 +129,19 @@ def hessp_from(grad: Grad) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
 def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], Any], *, method: str = "shifted",
            gtol: float = 1e-6, maxiter: int = 1000, callback: Callable[[np.ndarray], object] | None = None) -> Result:
-    """Minimise `fun` from `x0` with the Hessian; converged where every slope is at most `gtol` *and* no curvature is negative.
+    """Minimise `fun` from `x0` with the Hessian; converged where every slope is at most `gtol` *and* it looks like a minimum.
 
     `fun(x)`, `grad(x)` (n,) and `hess(x)` (n, n) are the loss at `x` (n,) and its derivatives; `grad=True` says that `fun`
     returns loss and gradient. `method` is
 
-    - `"shifted"`: H + μI with a μ that makes it positive definite, then backtracking. Safe from any start.
+    - `"shifted"`: H + μI with a μ that makes it positive definite, then backtracking. Every step leads down.
     - `"line search"`: the Newton direction with backtracking. Gives up where that direction does not lead down.
     - `"pure"`: the whole step, no questions asked, as the textbooks' first page has it.
+
+    It looks like a minimum where no curvature is below -1.5e-8 of the largest, the loss does not fall beside it along
+    directions with less curvature than 1.5e-8 of the largest, nor 32 times the next step ahead. That is no proof: what lies
+    below these bounds, or below rounding of the loss, is not seen; and where `gtol` is so large that the next step is still
+    long, a lower valley that far ahead makes it say that the loss still falls.
 
     `callback(x)` is called with a copy of each new point. The result counts the Hessians as `nhev`; where it does not end
     at a minimum `success` is False and `message` says why. Raises ValueError when an argument has a wrong shape, `x0` is
@@ -166,17 +174,20 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
         symmetric: np.ndarray = (h + h.T) / 2
         return symmetric
 
-    def direction(x: np.ndarray, g: np.ndarray) -> np.ndarray:
-        h = hessian(x)
+    def step(h: np.ndarray, g: np.ndarray, shifted: bool) -> np.ndarray:
         try:
-            return newton_step(g, h + positive_shift(h) * beside(np.eye(len(h)), h) if method == "shifted" else h)
+            return newton_step(g, h + positive_shift(h) * beside(np.eye(len(h)), h) if shifted else h)
         except np.linalg.LinAlgError:
             raise _Stop("the Hessian is singular: there is no Newton step") from None
 
-    def doubts(x: np.ndarray) -> tuple[float, float, np.ndarray]:
-        values, vectors = np.linalg.eigh(hessian(x))
+    def direction(x: np.ndarray, g: np.ndarray) -> np.ndarray:
+        return step(hessian(x), g, method == "shifted")
+
+    def doubts(x: np.ndarray, g: np.ndarray) -> _Doubts:
+        h = hessian(x)
+        values, vectors = np.linalg.eigh(h)
         largest = float(np.abs(values).max())
-        return float(values[0]), largest, vectors.T[values <= ROUNDING**0.5 * largest]
+        return _Doubts(float(values[0]), largest, vectors.T[values <= ROUNDING**0.5 * largest], step(h, g, True))
 
     return _descend(Objective(fun, grad), x0, direction, doubts, lambda: nhev, method == "pure", gtol, maxiter, callback)
 
@@ -187,8 +198,8 @@ def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: flo
 
     `hessp(x, v)` is H v at `x`, both (n,); [`hessp_from`][reference_impl.optimization.newton.hessp_from] makes one from
     `grad`. Each step solves H p = -g by conjugate gradients, only as well as it is worth, and leaves at negative curvature
-    with what it has. At the end conjugate gradients from a fixed vector look for negative curvature once more. The result
-    counts the products as `nhev`. Raises ValueError as [`newton`][reference_impl.optimization.newton.newton] does.
+    with what it has. At the end conjugate gradients from a fixed vector look for negative curvature once more, and 32 times
+    the next step ahead the loss must not be lower: signs of a minimum, no proof of one. The result counts the products as `nhev`. Raises ValueError as [`newton`][reference_impl.optimization.newton.newton] does.
     Source: Nocedal & Wright 2006, algorithm 7.1, with η = min(½, √‖g‖).
 
     >>> from reference_impl import rosenbrock
@@ -219,15 +230,15 @@ def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: flo
             return -g * (float(g @ g) / (abs(float(g @ product(g))) or float(g @ g)))
         return p
 
-    def doubts(x: np.ndarray) -> tuple[float, float, np.ndarray]:
-        product = product_at(x)
+    def doubts(x: np.ndarray, g: np.ndarray) -> _Doubts:
+        product, ahead = product_at(x), direction(x, g)
         anywhere = np.sin(np.arange(1.0, len(x) + 1, like=x) ** 2)  # at right angles to nothing in particular
         flat = conjugate_gradient(product, anywhere).flat
         size = float(np.linalg.norm(product(anywhere)) / np.linalg.norm(anywhere))
         if flat is None:
-            return size, size, np.empty((0, len(x)), like=x)
+            return _Doubts(size, size, np.empty((0, len(x)), like=x), ahead)
         d = flat / np.linalg.norm(flat)
-        return float(d @ product(d)), size, d[None]
+        return _Doubts(float(d @ product(d)), size, d[None], ahead)
 
     return _descend(Objective(fun, grad), x0, direction, doubts, lambda: products, False, gtol, maxiter, callback)
 
@@ -236,10 +247,20 @@ class _Stop(Exception):
     """There is no next step, and the message says why."""
 
 
+class _Doubts(NamedTuple):
+    """What decides whether a point without slope is a minimum: its lowest and largest curvature, the directions with next to
+    none, and the step that would be the next."""
+
+    lowest: float
+    largest: float
+    flat: np.ndarray
+    ahead: np.ndarray
+
+
 def _descend(objective: Objective, x0: Any, direction: Callable[[np.ndarray, np.ndarray], np.ndarray],
-             doubts: Callable[[np.ndarray], tuple[float, float, np.ndarray]], nhev: Callable[[], int], pure: bool,
+             doubts: Callable[[np.ndarray, np.ndarray], _Doubts], nhev: Callable[[], int], pure: bool,
              gtol: float, maxiter: int, callback: Callable[[np.ndarray], object] | None) -> Result:
-    """Step after step along `direction(x, g)` until the gradient vanishes; then ask `doubts` whether it is a minimum."""
+    """Step after step along `direction(x, g)` until the gradient vanishes; then ask `doubts(x, g)` whether it is a minimum."""
     x = floats(x0)
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"x0 must be a non-empty vector of finite numbers, got {x0!r}")
@@ -249,7 +270,7 @@ def _descend(objective: Objective, x0: Any, direction: Callable[[np.ndarray, np.
         raise ValueError(f"maxiter must be 0 or more, got {maxiter!r}")
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is reported in the message
         loss, g, nit = objective.fun(x), objective.grad(x), 0
-        first, before = loss, x
+        first = loss
 
         def result(message: str, success: bool = False) -> Result:
             return Result(x, loss, nit, objective.nfev, objective.ngev, success, message, nhev())
@@ -261,14 +282,15 @@ def _descend(objective: Objective, x0: Any, direction: Callable[[np.ndarray, np.
                 if not (np.isfinite(loss) and np.isfinite(g).all()):
                     return result("the loss or its gradient is not finite")
                 if np.abs(g).max() <= gtol:
-                    if not _is_minimum(objective, x, loss, g, *doubts(x)):
+                    found = doubts(x, g)
+                    if not _is_minimum(objective, x, loss, g, found):
                         return result("the gradient vanishes at a point that is no minimum")
-                    if objective.fun(x + FURTHER * (x - before)) < loss - 64 * ROUNDING * (1 + abs(loss)):
-                        return result("the gradient is at most gtol, but further along the last step the loss still falls")
+                    if objective.fun(x + FURTHER * found.ahead) < loss - 64 * ROUNDING * (1 + abs(loss)):
+                        return result("the gradient is at most gtol, but further along the next step the loss still falls")
                     return result("the gradient is at most gtol and no negative curvature was found", True)
                 if nit == maxiter:
                     return result("the iteration limit is reached")
-                p, before = direction(x, g), x
+                p = direction(x, g)
                 if pure:
                     x = x + p
                     loss, g = objective.fun(x), objective.grad(x)
@@ -298,13 +320,12 @@ def _downhill(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float,
     raise _Stop("the line search found no step that lowers the loss enough")
 
 
-def _is_minimum(objective: Objective, x: np.ndarray, loss: float, g: np.ndarray, lowest: float, largest: float,
-                flat: np.ndarray) -> bool:
-    """False where a curvature is negative beyond rounding, or the loss falls below its tangent along a `flat` direction."""
-    if lowest < -ROUNDING**0.5 * largest:
+def _is_minimum(objective: Objective, x: np.ndarray, loss: float, g: np.ndarray, found: _Doubts) -> bool:
+    """False where a curvature is negative beyond doubt, or the loss falls below its tangent along a `flat` direction."""
+    if found.lowest < -ROUNDING**0.5 * found.largest:
         return False
     size = 1 + float(np.abs(x).max())
-    for d in flat:
+    for d in found.flat:
         for step in (1e-3 * size, -1e-3 * size, 1e-5 * size, -1e-5 * size):
             if objective.fun(x + step * d) < loss + step * float(g @ d) - 64 * ROUNDING * (1 + abs(loss)):
                 return False

@@ -339,3 +339,129 @@ def test_a_product_of_the_wrong_shape_is_refused():
         newton_cg(BOWL["fun"], BOWL["x0"], BOWL["grad"], lambda x, v: v[:1])
     with pytest.raises(ValueError, match="gtol must be positive, got -1"):
         newton_cg(BOWL["fun"], BOWL["x0"], BOWL["grad"], lambda x, v: 2 * v, gtol=-1)
+
+
+# What the shift, the last look and the theory promise, and where that ends
+
+@pytest.mark.parametrize("units", [1.0, 1e-3, 1e7])
+def test_a_narrow_valley_along_the_axes_is_not_shifted_whatever_its_units(units):
+    for kappa in (2.0**20, 2.0**52, 1e100):
+        assert positive_shift(np.diag([1.0, kappa]) * np.array([[units**2, units], [units, 1.0]])) == 0
+        shell = taco_shell(kappa)
+        result = newton(shell, [9.0, 1.5], shell.grad, shell.hess)
+        assert (result.success, result.nit) == (True, 1) and not result.x.any()
+    h = np.array([[2.0, 1.0], [1.0, 3.0]])
+    unit = np.diag([1.0, 1e9 * units])
+    assert positive_shift(unit @ h @ unit) == 0 < positive_shift(unit @ (h - 4 * np.eye(2)) @ unit)
+    for mu in (positive_shift(np.full((2, 2), 2.0) * np.outer(np.diag(unit), np.diag(unit))), positive_shift(np.diag([0.0, 1.0]))):
+        assert mu > 0  # singular, but for rounding
+
+
+def turned(kappa, angle=0.5):
+    q = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    h = q * np.array([1.0, kappa]) @ q.T
+    return (h + h.T) / 2, q @ np.array([9.0, 1.5])
+
+
+def test_in_a_turned_valley_rounding_costs_digits_as_it_gets_narrower():
+    left = []
+    for kappa in (2.0**20, 2.0**36, 2.0**48):
+        h, at = turned(kappa)
+        left.append(np.linalg.norm(at + newton_step(h @ at, h)))
+        assert positive_shift(h) == 0
+    assert left[0] < 1e-9 < 1e-7 < left[1] < 1e-3 < 1e-2 < left[2]
+
+
+def two_basins(w):
+    return float(w[0] ** 2 / 2 - 400 * np.exp(-(w[0] - 16) ** 2))
+
+
+def its_slope(w):
+    return w + 800 * (w - 16) * np.exp(-(w - 16) ** 2)
+
+
+def its_curvature(w):
+    return np.diag(1 + 800 * (1 - 2 * (w - 16) ** 2) * np.exp(-(w - 16) ** 2))
+
+
+def test_a_lower_basin_far_off_is_no_reason_to_doubt_a_minimum_that_is_reached():
+    for method in METHODS:
+        result = newton(two_basins, [-1.0], its_slope, its_curvature, method=method)
+        assert result.success and result.x == pytest.approx([0.0])
+    assert newton_cg(two_basins, [-1.0], its_slope, lambda x, v: its_curvature(x) @ v).success
+    early = newton(two_basins, [-0.5], its_slope, its_curvature, gtol=1.0)  # 32 steps of 0.5 lead into the other basin
+    assert (early.success, early.nit) == (False, 0) and "along the next step the loss still falls" in early.message
+
+
+@pytest.mark.parametrize(("gtol", "alarms"), [(1e-1, True), (1e-2, False), (1e-4, False)])
+def test_the_last_look_reaches_as_far_as_the_distance_that_is_left(gtol, alarms):
+    ends = [newton(lambda w: float(0.02 * w[0] ** 2 - np.cos(w[0])), [start], lambda w: 0.04 * w + np.sin(w),
+                   lambda w: np.diag(0.04 + np.cos(w)), gtol=gtol) for start in np.linspace(-30, 30, 301)]
+    refused = [end for end in ends if not end.success]
+    assert any("still falls" in end.message for end in refused) == alarms
+    assert all("no minimum" in end.message and np.cos(end.x[0]) < -0.04 for end in refused if "still falls" not in end.message)
+    assert all(np.cos(end.x[0]) > -0.04 for end in ends if end.success)
+
+
+@pytest.mark.parametrize("k", [2, 4, 8, 16, 18])
+def test_the_last_look_leads_over_the_bottom_of_flat_minima_up_to_the_sixteenth_power(k):
+    result = newton(lambda w: float(w[0] ** k), [1.0], lambda w: k * w ** (k - 1), lambda w: np.diag(k * (k - 1) * w ** (k - 2)))
+    assert result.success == (k <= 16) and np.abs(result.x) < 0.4
+
+
+def test_the_last_look_sees_nothing_below_rounding_of_the_loss():
+    def cubic(gtol):
+        return newton(lambda x: x[0] ** 3, [1.0], lambda x: 3 * x**2, lambda x: np.diag(6 * x), gtol=gtol)
+
+    assert not cubic(1e-9).success
+    assert cubic(1e-12).success  # at 5e-7, where all that is to be seen is smaller than 64 roundings
+    tilted = newton(lambda x: x[0] ** 2 - 1e-9 * x[1] ** 2, [1.0, 0.0], lambda x: np.array([2 * x[0], -2e-9 * x[1]]), lambda x: np.diag([2, -2e-9]))
+    assert tilted.success  # a saddle whose negative curvature is below 1.5e-8 of the largest
+
+
+@pytest.mark.parametrize("part", [1.0, 0.5, 0.1, 0.01])
+def test_a_fixed_part_of_each_step_diverges_too_from_far_enough_out(part):
+    edge = optimize.brentq(lambda w: part * np.sinh(2 * w) - 4 * w, 0.3, 20)
+    for factor, inside in ((0.99, True), (1.01, False)):
+        w = factor * edge
+        for _ in range(3000):
+            if abs(w) > 100:
+                break
+            w = w - part * np.sinh(2 * w) / 2
+        assert (abs(w) < 1e-9) == inside and (abs(w) > 100) != inside
+
+
+def test_conjugate_gradients_need_more_than_n_products_where_rounding_spoils_the_directions():
+    needed = []
+    for kappa in (10.0, 1e3, 1e6):
+        a = rotated(np.geomspace(1, kappa, 20))
+        needed.append(len(conjugate_gradient(lambda d, a=a: a @ d, np.ones(20), tol=1e-8, maxiter=1000).residuals) - 1)
+    assert needed[0] <= 20 < needed[1] < needed[2]
+
+
+def test_the_two_forms_of_beta_are_one_and_the_residuals_are_at_right_angles():
+    a, b = rotated(np.linspace(1, 9, 7)), np.random.default_rng(1).normal(size=7)
+    directions, residuals = [], []
+    for k in range(6):
+        residuals.append(b - a @ conjugate_gradient(lambda d: a @ d, b, maxiter=k, tol=1e-30).x)
+    conjugate_gradient(lambda d: (directions.append(d), a @ d)[1], b, tol=1e-30)
+    for k in range(5):
+        r, after, d = residuals[k], residuals[k + 1], directions[k]
+        assert r @ d == pytest.approx(r @ r) and after @ r == pytest.approx(0, abs=1e-9 * (r @ r))
+        assert -(after @ a @ d) / (d @ a @ d) == pytest.approx(after @ after / (r @ r), rel=1e-6)
+
+
+def test_noise_takes_the_whole_step_away_not_the_hessian():
+    rng, curvatures = np.random.default_rng(0), np.array([1.0, 100.0])
+    ends = {"whole": np.zeros((20, 2)), "part": np.zeros((20, 2)), "descent": np.zeros((20, 2))}
+    sums = dict.fromkeys(ends, 0.0)
+    for _ in range(4000):
+        noise = rng.standard_normal((20, 2))
+        for name, w in ends.items():
+            g = curvatures * w + noise
+            ends[name] = w - {"whole": g / curvatures, "part": 0.01 * g / curvatures, "descent": 0.01 * g}[name]
+            sums[name] = sums[name] + (curvatures * ends[name] ** 2).sum(axis=1) / 8000
+    assert sums["whole"].mean() == pytest.approx((1 + 1 / 100) / 2, rel=0.02)
+    assert sums["part"].mean() == pytest.approx(0.01 / 1.99 * (1 + 1 / 100) / 2, rel=0.1)
+    assert sums["descent"].mean() == pytest.approx((0.01 / 1.99 + 0.01 / 1) / 2, rel=0.1)
+    assert (sums["part"] < sums["descent"]).all() and (sums["descent"] < sums["whole"]).all()
