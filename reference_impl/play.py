@@ -17,13 +17,14 @@ class Play:
     """A descent on ½(λ₁w₁² + λ₂w₂²) that the reader steers: the site puts it in the place of the drawing.
 
     `curvatures` and `start` are pairs, `steps` is how many are taken; `sliders` maps hyperparameters of `rule` to
-    (lowest, highest, first value), `best` to the values that a button sets; `xlim` and `ylim` are the part of the plane that is seen.
+    (lowest, highest, first value); `xlim` and `ylim` are the part of the plane that is seen. `best`, where the page knows them, are the
+    settings of the best rate in the long run, which a button sets.
     The browser runs `rule` itself, printed by [`javascript`][reference_impl.engines.javascript.source].
 
-    Raises `ValueError` if a slider's first value lies outside it or names no hyperparameter of the rule.
+    Raises `ValueError` if a slider's first or best value lies outside it or its name is no hyperparameter of the rule.
 
     >>> from reference_impl.optimization.sgd import sgd
-    >>> play = Play(sgd, [1, 10], [9, 1], 30, {"lr": (0.01, 0.22, 0.1)}, {"lr": 0.18}, (-1, 10), (-2, 2))
+    >>> play = Play(sgd, [1, 10], [9, 1], 30, {"lr": (0.01, 0.22, 0.1)}, (-1, 10), (-2, 2), best={"lr": 2 / 11})
     >>> play.data["sliders"][0]
     {'name': 'lr', 'letter': 'α', 'low': 0.01, 'high': 0.22, 'value': 0.1}
     """
@@ -33,9 +34,9 @@ class Play:
     start: Sequence[float]
     steps: int
     sliders: dict[str, tuple[float, float, float]]
-    best: dict[str, float]
     xlim: tuple[float, float]
     ylim: tuple[float, float]
+    best: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
         names = [s.name for s in trace(self.rule).hyper]
@@ -44,6 +45,8 @@ class Play:
         for name, (low, high, value) in self.sliders.items():
             if not low <= value <= high:
                 raise ValueError(f"the slider {name} must start in [{low}, {high}], got {value}")
+            if self.best is not None and not low <= self.best[name] <= high:
+                raise ValueError(f"the best {name} must be in its slider's range [{low}, {high}], got {self.best[name]}")
 
     @property
     def data(self) -> dict[str, Any]:
@@ -52,4 +55,4 @@ class Play:
         sliders = [{"name": n, "letter": GREEK.get(n, n), **dict(zip(("low", "high", "value"), map(float, self.sliders[n])))} for n in order]
         numbers = {k: [float(x) for x in getattr(self, k)] for k in ("curvatures", "start", "xlim", "ylim")}
         return {"rule": self.rule.__name__, "states": len(trace(self.rule).state), "steps": self.steps, "sliders": sliders,
-                "best": {k: float(v) for k, v in self.best.items()}, "source": javascript.source(self.rule)} | numbers
+                "best": self.best and {k: float(v) for k, v in self.best.items()}, "source": javascript.source(self.rule)} | numbers

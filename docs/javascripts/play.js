@@ -24,8 +24,8 @@ function descend(rule, play, values) {
 function build(box) {
   const play = JSON.parse(box.dataset.play), rule = window.rules[play.rule]
   const [[left, right], [bottom, top]] = [play.xlim, play.ylim]
-  const width = box.clientWidth || 680, height = Math.max(230, 0.4 * width)
-  const scale = [width / (right - left), height / (top - bottom)]
+  const width = box.clientWidth || 680, unit = width / (right - left), height = unit * (top - bottom)
+  const scale = [unit, unit] // one for both axes: angles are true
   const place = ([x, y]) => [(x - left) * scale[0], (top - y) * scale[1]]
 
   const svg = element(box, "svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "The path that the settings below give" })
@@ -48,7 +48,6 @@ function build(box) {
     input.value = value
     return { name, input, shown }
   })
-  const best = element(form, "button", { type: "button" }, "Best settings")
   const said = element(box, "p", { class: "play-said", role: "status" })
 
   function draw(values) {
@@ -65,10 +64,11 @@ function build(box) {
   }
 
   form.addEventListener("input", () => draw(inputs.map(({ input }) => Number(input.value))))
-  best.addEventListener("click", () => {
-    for (const { name, input } of inputs) input.value = play.best[name]
-    draw(inputs.map(({ name }) => play.best[name]))
-  })
+  if (play.best)
+    element(form, "button", { type: "button" }, "Best in the long run").addEventListener("click", () => {
+      for (const { name, input } of inputs) input.value = play.best[name]
+      draw(inputs.map(({ name }) => play.best[name]))
+    })
   draw(play.sliders.map(({ value }) => value))
   box.previousElementSibling.previousElementSibling.classList.add("played")
 }
