@@ -3,6 +3,8 @@
 A question is a quotation with the class `question` (`{: .question }` below it); the paragraph after it is the short answer.
 A correction is an admonition of the type `failure`; its first paragraph says what is wrong. The run that shows it is the
 code inside the admonition or else the last before it; for a question, the first code after the answer.
+
+A student's question cites the notes that it stands in. One that does not is the book's own, and stands behind those, apart.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ Kind = Literal["question", "correction"]
 _HEADING = re.compile(r"^(#+)\s+(.*?)\s*$")
 _QUESTION = re.compile(r"^\{:\s*\.question\s*\}\s*$")
 _CORRECTION = re.compile(r'^!!! failure "(.*)"\s*$')
+_NOTES = re.compile(r"\((?:lecture notes )?00\d")
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})(python|pycon)\b")
 
 
@@ -105,20 +108,23 @@ def anchored(text: str, found: list[Mark]) -> str:
 
 def index(kind: Kind, chapters: list[tuple[Page, str]], home: str) -> str:
     """The Markdown of an index: the marks of one kind under their chapters; `home` is the index's own path in docs."""
-    text = []
+    text, own = [], []
     for page, source in chapters:
         found = [mark for mark in marks(page, source) if mark.kind == kind]
-        if not found:
-            continue
-        link = posixpath.relpath(page.path.as_posix(), posixpath.dirname(home) or ".")
-        text.append(f"## {page.meta['title']} {{: #{kind}s-{page.path.stem} }}\n")
-        for mark in found:
-            section = f"{link}#{_slug(mark.section)}"
-            said = mark.said if kind == "question" else f"### {mark.said}"
-            text += [_moved(said, mark.chapter.as_posix(), home) + ("\n{: .question }" if kind == "question" else ""), "",
-                     re.sub(r":$", ".", _moved(mark.answer, mark.chapter.as_posix(), home)), "",  # the run that follows is not here
-                     f"[{mark.section}]({section}) · [the run that shows it]({link}#run-{mark.anchor})\n{{: .where }}", ""]
-    return "\n".join(text)
+        ours = [mark for mark in found if kind == "question" and not _NOTES.search(mark.said)]
+        own += [_entry(mark, home) for mark in ours]
+        if entries := [_entry(mark, home) for mark in found if mark not in ours]:
+            text += [f"## {page.meta['title']} {{: #{kind}s-{page.path.stem} }}\n", *entries]
+    return "\n".join([*text, *(["## Our own questions\n\nThese stand in none of the notes.\n", *own] if own else [])])
+
+
+def _entry(mark: Mark, home: str) -> str:
+    link = posixpath.relpath(mark.chapter.as_posix(), posixpath.dirname(home) or ".")
+    said = _moved(mark.said, mark.chapter.as_posix(), home)
+    return "\n".join([
+        f"{said}\n{{: .question }}" if mark.kind == "question" else f"### {said}", "",
+        re.sub(r":$", ".", _moved(mark.answer, mark.chapter.as_posix(), home)), "",  # the run that follows is not here
+        f"[{mark.section}]({link}#{_slug(mark.section)}) · [the run that shows it]({link}#run-{mark.anchor})\n{{: .where }}", ""])
 
 
 def _paragraph(lines: list[str], at: int, indent: str) -> str:

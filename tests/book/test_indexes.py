@@ -67,6 +67,15 @@ def test_an_index_rebases_links_and_leaves_claims_and_footnotes_out():
     assert index("correction", [(page(TEXT), TEXT)], "deep/corrections.md").count("../part/chapter.md#run-correction") == 2
 
 
+def test_questions_that_cite_no_notes_stand_apart_behind_the_students():
+    own = "# T\n\n## Here\n\n> Which?\n{: .question }\n\nThis one.\n\n```pycon\n>>> 1\n1\n\n```\n"
+    made = index("question", [(page(own), own), (page(TEXT), TEXT)], "questions.md")
+    students, ours = made.split("## Our own questions")
+    assert "왜?" in students and "Which?" not in students
+    assert "> Which?\n{: .question }\n\nThis one." in ours and "#here) ·" in ours
+    assert "Our own" not in index("question", [(page(TEXT), TEXT)], "questions.md")
+
+
 def test_the_anchors_stand_before_marks_and_runs_and_change_no_block():
     text = anchored(TEXT, marks(page(TEXT), TEXT))
     for name in ("question-1", "run-question-1", "correction-1", "run-correction-1", "correction-2", "run-correction-2"):
