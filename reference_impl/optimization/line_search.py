@@ -106,7 +106,7 @@ def backtracking(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float
     """Halve the step `t` until the loss falls by the part `c1` of what its slope promises (Armijo's condition).
 
     From `x` (n,) with its `loss` along `p` (n,), where `slope` = ∇f(x)·p < 0. Returns t and the loss at x + t·p, or None
-    if no step in `trials` will do. Losses that are not numbers, or infinite, make the step shorter.
+    if no step in `trials` will do. Losses that are not numbers, or +∞, make the step shorter.
     Source: Armijo 1966; Nocedal & Wright 2006, algorithm 3.1.
 
     >>> bowl = Objective(lambda x: x @ x, lambda x: 2 * x)
@@ -144,8 +144,8 @@ def strong_wolfe(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float
 
     From `x` (n,) with its `loss` along `p` (n,), where `slope` = ∇f(x)·p < 0; `t` is tried first. Where no step in `trials`
     meets both conditions, the lowest that meets the first comes back (at a kink; or astronomically far off, where the loss falls
-    for ever), or None if there is none. Where rounding hides the fall of the loss, the slopes alone decide.
-    Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6 in one loop; Hager & Zhang 2005, eq. (4.1), for rounding.
+    for ever), or None if there is none. Where rounding hides whether the loss falls, the slopes decide.
+    Source: Nocedal & Wright 2006, algorithms 3.5 and 3.6 in one loop; Hager & Zhang 2005, the approximate Wolfe conditions, for rounding.
 
     >>> bowl = Objective(lambda x: x @ x, lambda x: 2 * x)
     >>> step = strong_wolfe(bowl, np.array([1.0]), np.array([-40.0]), 1.0, -80.0)

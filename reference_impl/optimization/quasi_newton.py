@@ -21,7 +21,8 @@ Fun = Callable[[np.ndarray], Any]
 def bfgs_update(h: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The inverse Hessian `h` (n, n) after the weights moved by `s` (n,) and the gradient by `y` (n,), with s·y > 0.
 
-    Of all symmetric matrices that map y to s it is the one nearest to `h`. Takes O(n²) operations.
+    Of all symmetric matrices that map y to s it is the one nearest to `h`, in the Frobenius norm weighted with any positive
+    definite W for which W s = y. Takes O(n²) operations.
     Source: Nocedal & Wright 2006, eq. (6.17), multiplied out.
 
     >>> h = bfgs_update(np.eye(2), np.array([1.0, 0.0]), np.array([4.0, 2.0]))
@@ -95,7 +96,8 @@ class LimitedInverse:
 
     The pairs are the rows of `s` and `y`, a new one in the place of the oldest. `r` holds sᵢ·yⱼ where pair i is not newer
     than pair j, else 0. Then the two loops are two triangular systems: R α = S g, and Rᵀ c = D α - γ Y q with q = g - α Y,
-    where D is the diagonal of R, and H g = γ q + c S. Each of the four passes over the pairs is one matrix times a vector.
+    where D is the diagonal of R, and H g = γ q + c S. Each of the four passes over the pairs is one matrix times a vector, and so
+    is the one in which a new pair is learnt: about 10·memory·n operations a step.
     The pairs lie where the array `like` lies, on a GPU say; R is small and stays in main memory.
     Source: Byrd, Nocedal & Schnabel 1994, theorem 2.2, in the order of the two loops.
 
@@ -155,9 +157,10 @@ def lbfgs(fun: Fun, x0: Any, grad: Fun | bool, *, memory: int = 10, gtol: float 
     """Minimise `fun` from `x0` with what the last `memory` steps told about the curvature: 2·memory·n numbers.
 
     `fun(x)` is the loss at `x` (n,), a number, and `grad(x)` its gradient (n,); with `grad=True` `fun` returns both. Both must
-    be exact, not those of a minibatch. Converged means that no slope is larger than `gtol` in absolute value, as SciPy's
-    L-BFGS-B has it. Slopes alone cannot tell a saddle from a minimum: where there is reason to doubt (no slope at the start, a
-    weight that never moved, a loss that fell otherwise than its gradient says) the loss next to the point is looked at.
+    be exact, not those of a minibatch. Converged means that no slope is larger than `gtol` in absolute value, one of the two
+    criteria of SciPy's L-BFGS-B (its `ftol` has no counterpart). The slopes at one point cannot tell a saddle from a minimum: where
+    there is reason to doubt (no slope at the start, a weight that never moved, a loss that fell otherwise than its gradient says)
+    the loss next to the point is looked at. That does not find every saddle.
 
     `callback(x)` gets a copy of each new point. Where the descent ends otherwise, `success` is False, `message` says why,
     and `x` is its last point. Raises ValueError or TypeError when an argument, or what `fun` or `grad` returns, has a wrong shape

@@ -92,6 +92,30 @@ def test_exact_line_searches_end_in_n_steps_on_a_quadratic_with_the_inverse_buil
     np.testing.assert_allclose(norms, conjugate_gradient(lambda d: a @ d, -a @ np.ones(n))[1][:n], rtol=1e-5)
 
 
+def test_where_curvatures_repeat_the_minimum_comes_before_the_inverse_is_built():
+    a, x, h, steps = np.array([2.0, 2.0, 2.0, 5.0]), np.array([1.0, 2.0, 3.0, 4.0]), np.eye(4), 0
+    while np.abs(a * x).max() > 1e-12:
+        g, steps = a * x, steps + 1
+        p = -h @ g
+        s = -(g @ p) / (p @ (a * p)) * p
+        h, x = bfgs_update(h, s, a * s), x + s
+    assert steps == 2
+    assert np.linalg.norm(h - np.diag(1 / a)) == pytest.approx(0.5**0.5)  # two directions as the identity had them: 1 for ½
+
+
+@pytest.mark.parametrize("memory", [1, 3, 8])
+def test_with_exact_line_searches_on_a_quadratic_every_memory_takes_the_path_of_conjugate_gradients(memory):
+    a, x, pairs, norms = positive_definite(np.random.default_rng(8), 8), np.ones(8), [], []
+    for _ in range(8):
+        g = a @ x
+        norms.append(np.linalg.norm(g))
+        p = -two_loop(g, pairs[-memory:], 1.0)
+        s = -(g @ p) / (p @ a @ p) * p
+        pairs.append((s, a @ s))
+        x = x + s
+    np.testing.assert_allclose(norms, conjugate_gradient(lambda d: a @ d, -a @ np.ones(8))[1][:8], rtol=1e-5)
+
+
 # The two loops
 
 @pytest.mark.parametrize(("n", "count"), [(1, 1), (3, 1), (3, 7), (20, 5)])
@@ -142,6 +166,41 @@ def test_what_is_forgotten_is_gone():
         inverse.learn(s, y)
         fresh.learn(s, y)
         np.testing.assert_array_equal(inverse.times(np.arange(4.0)), fresh.times(np.arange(4.0)))
+
+
+class Counting(np.ndarray):
+    """An array that counts the additions and multiplications of its products."""
+
+    operations = 0
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        if ufunc is np.matmul:
+            Counting.operations += 2 * max(i.size for i in inputs)
+        return getattr(ufunc, method)(*(np.asarray(i) for i in inputs), **options)
+
+
+def test_a_step_costs_eight_mn_for_the_direction_and_two_mn_to_learn(monkeypatch):
+    memory, n = 4, 50
+    limited, pairs = LimitedInverse(n, memory), pairs_of(np.random.default_rng(0), n, memory)
+    limited.s, limited.y = limited.s.view(Counting), limited.y.view(Counting)
+    for s, y in pairs:
+        monkeypatch.setattr(Counting, "operations", 0)
+        limited.learn(s, y)
+    assert Counting.operations == 2 * memory * n
+    monkeypatch.setattr(Counting, "operations", 0)
+    product = limited.times(np.ones(n))
+    assert Counting.operations == 8 * memory * n
+    np.testing.assert_allclose(product, two_loop(np.ones(n), pairs, limited.scale), rtol=1e-7)
+
+
+def test_the_scale_is_an_inverse_curvature_of_a_positive_definite_mean_hessian_and_need_not_be_one_of_another():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        h, s = positive_definite(rng, 5), rng.standard_normal(5)
+        y, curvatures = h @ s, np.linalg.eigvalsh(h)
+        assert curvatures[0] <= y @ y / (s @ y) <= curvatures[-1] * (1 + 1e-12)
+    s, y = np.array([1.0, 0.9]), np.array([1.0, -0.9])
+    assert s @ y > 0 and y @ y / (s @ y) == pytest.approx(1.81 / 0.19)
 
 
 class FirstScale(LimitedInverse):
@@ -292,6 +351,18 @@ def test_the_recorded_counts_keep_within_a_fifth_and_the_times_too():
         assert max(np.array(counts["ours"]) / counts["scipy"]) <= 1.2
     ratios = [np.median(np.array(t["ours"]) / t["scipy"]) for t in record["seconds"].values()]
     assert ratios[0] <= 1.1 and ratios[1] <= 0.7
+
+
+def test_whether_bfgs_or_a_few_pairs_need_fewer_evaluations_depends_on_the_loss():
+    for f, sign in ((rosenbrock(20), 1), (quadratic(np.geomspace(1, 1000, 20)), -1)):
+        rows = []
+        for seed in range(10):
+            start = np.random.default_rng(seed).uniform(-2, 2, 20)
+            rows.append([lbfgs(f.fun, start, f.grad, memory=5).nfev, lbfgs(f.fun, start, f.grad).nfev, bfgs(f.fun, start, f.grad).nfev])
+        five, ten, whole = np.array(rows).T
+        paired = sign * (whole - ten)
+        assert paired.mean() > 5 * paired.std(ddof=1) / 10**0.5
+        assert (five - ten).mean() > 0
 
 
 @pytest.mark.parametrize("memory", [3, 10])
@@ -480,3 +551,26 @@ def test_a_loss_that_raises_is_not_silenced():
 
     with pytest.raises(RuntimeError, match="mine"):
         lbfgs(fun, [1.0], lambda w: w)
+
+
+def test_a_monkey_saddle_is_called_converged():
+    result = lbfgs(lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, [1.0, 0.0], lambda x: np.array([3 * (x[0] ** 2 - x[1] ** 2), -6 * x[0] * x[1]]))
+    assert result.success and result.x.round(6).tolist() == [0.0, 0.0]  # slopes at one point do not tell
+
+
+@pytest.mark.parametrize("count", [128, 512])
+def test_fresh_batches_end_the_descent_above_the_minimum_on_real_digits(count):
+    data, zeros = digits(), np.zeros(650)
+    images = np.hstack([data.inputs, np.ones((len(data.inputs), 1))])
+    whole = logistic_regression(images, data.labels, 1e-3)
+    least = lbfgs(whole.fun, zeros, whole.grad, gtol=1e-4).fun
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+
+        def both(w, rng=rng):
+            rows = rng.choice(len(images), count, replace=False)
+            part = logistic_regression(images[rows], data.labels[rows], 1e-3)
+            return part.fun(w), part.grad(w)
+
+        end = lbfgs(both, zeros, True)
+        assert not end.success and end.nit < 30 and whole.fun(end.x) > least + 0.08
