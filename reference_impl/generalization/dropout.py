@@ -18,7 +18,7 @@ from ..networks.model import Sequential
 class Dropout(Layer):
     """Each element is kept with probability `keep`, else set to 0; nothing is dropped at test time.
 
-    Inverted dropout, as in all frameworks, divides what is kept by `keep` in training and is the identity at test time.
+    Inverted dropout, as in PyTorch and Keras, divides what is kept by `keep` in training and is the identity at test time.
     `inverted=False` is the original: no division in training, a multiplication by `keep` at test time.
     Either way the expectation of the output in training is the output at test time.
 
@@ -116,19 +116,18 @@ class Sampled(NamedTuple):
     spread: Any
 
 
-def monte_carlo(model: Sequential, x: Any, samples: int, rng: np.random.Generator, *, predict: Callable[[Any], Any] = softmax) -> Sampled:
-    """Predictions with the dropout left on: their mean and spread over `samples` draws of all masks.
+def sample_predictions(model: Sequential, x: Any, samples: int, rng: np.random.Generator, *, predict: Callable[[Any], Any] = softmax) -> Any:
+    """Predictions with the dropout left on, for `samples` draws of all masks: (samples, batch, outputs).
 
     `predict` makes predictions of the model's outputs, by default probabilities of scores. Other layers than
-    [`Dropout`][reference_impl.generalization.dropout.Dropout] run as they do at test time. The spread divides by `samples`,
-    so one sample has none. Raises ValueError when `samples` < 1. Source: Gal & Ghahramani 2016, section 4.
+    [`Dropout`][reference_impl.generalization.dropout.Dropout] run as they do at test time.
+    Raises ValueError when `samples` < 1. Source: Gal & Ghahramani 2016, section 4.
 
     >>> from reference_impl import Affine
     >>> rng = np.random.default_rng(0)
     >>> model = Sequential(Dropout(0.5), Affine(64, 10, rng=rng))
-    >>> mean, spread = monte_carlo(model, np.ones((3, 64)), 20, rng)
-    >>> mean.shape, spread.shape, bool((spread > 0).all())
-    ((3, 10), (3, 10), True)
+    >>> sample_predictions(model, np.ones((3, 64)), 20, rng).shape
+    (20, 3, 10)
     """
     if samples < 1:
         raise ValueError(f"samples must be 1 or more, got {samples!r}")
@@ -138,8 +137,63 @@ def monte_carlo(model: Sequential, x: Any, samples: int, rng: np.random.Generato
         for layer in model.layers:
             out = layer.forward(out, train=isinstance(layer, Dropout), rng=rng)
         drawn.append(predict(out))
-    stacked = np.stack(drawn)
-    return Sampled(stacked.mean(axis=0), stacked.std(axis=0))
+    return np.stack(drawn)
+
+
+def monte_carlo(model: Sequential, x: Any, samples: int, rng: np.random.Generator, *, predict: Callable[[Any], Any] = softmax) -> Sampled:
+    """The mean and the spread of [`sample_predictions`][reference_impl.generalization.dropout.sample_predictions].
+
+    The spread divides by `samples`, so one sample has none.
+
+    >>> from reference_impl import Affine
+    >>> rng = np.random.default_rng(0)
+    >>> model = Sequential(Dropout(0.5), Affine(64, 10, rng=rng))
+    >>> mean, spread = monte_carlo(model, np.ones((3, 64)), 20, rng)
+    >>> mean.shape, spread.shape, bool((spread > 0).all())
+    ((3, 10), (3, 10), True)
+    """
+    drawn = sample_predictions(model, x, samples, rng, predict=predict)
+    return Sampled(drawn.mean(axis=0), drawn.std(axis=0))
+
+
+class Uncertainty(NamedTuple):
+    """How unsure sampled predictions are, each (batch,), in nats where it is an entropy; larger is less sure.
+
+    `least_confidence` is one less the largest mean probability, `variation_ratio` the share of samples that do not choose
+    the class most often chosen, `entropy` that of the mean, and `mutual_information` the entropy of the mean less the mean entropy.
+    """
+
+    least_confidence: Any
+    variation_ratio: Any
+    entropy: Any
+    mutual_information: Any
+
+
+def uncertainty(probabilities: Any) -> Uncertainty:
+    """The usual scores of sampled class probabilities (samples, batch, classes).
+
+    Raises ValueError for another number of axes. Source: Gal, Islam & Ghahramani 2017.
+
+    Two samples that are unsure but agree, and two that are sure but do not:
+
+    >>> agree, differ = [[0.5, 0.5], [0.5, 0.5]], [[1.0, 0.0], [0.0, 1.0]]
+    >>> scores = uncertainty(np.stack([agree, differ], axis=1))
+    >>> scores.entropy.round(3).tolist(), scores.mutual_information.round(3).tolist()
+    ([0.693, 0.693], [0.0, 0.693])
+    >>> scores.variation_ratio.tolist()
+    [0.0, 0.5]
+    """
+    if probabilities.ndim != 3:
+        raise ValueError(f"probabilities must be (samples, batch, classes), got the shape {probabilities.shape}")
+    mean = probabilities.mean(axis=0)
+    choices = probabilities.argmax(axis=2)
+    votes = np.stack([(choices == k).mean(axis=0) for k in range(mean.shape[1])])
+    entropy = _entropy(mean)
+    return Uncertainty(1 - mean.max(axis=1), 1 - votes.max(axis=0), entropy, entropy - _entropy(probabilities).mean(axis=0))
+
+
+def _entropy(probabilities: Any) -> Any:
+    return -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1))).sum(axis=-1)
 
 
 def _check_keep(keep: float) -> None:

@@ -4,11 +4,21 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from reference_impl.generalization.dropout import Dropout, all_masks, dropout_ridge, mask_probabilities, monte_carlo
+from reference_impl.generalization.dropout import (
+    Dropout,
+    all_masks,
+    dropout_ridge,
+    mask_probabilities,
+    monte_carlo,
+    sample_predictions,
+    uncertainty,
+)
+from reference_impl.networks.data import digits
 from reference_impl.networks.layers import Affine, Flatten, Layer, ReLU
-from reference_impl.networks.losses import log_softmax, softmax
+from reference_impl.networks.losses import accuracy, log_softmax, softmax, softmax_cross_entropy
 from reference_impl.networks.model import Sequential
-from reference_impl.networks.training import fit
+from reference_impl.networks.training import Callback, fit
+from reference_impl.optimization.momentum import Momentum
 from reference_impl.optimization.sgd import SGD
 
 KEEPS = [0.25, 0.4, 0.5, 0.7, 1.0]
@@ -132,6 +142,7 @@ def test_given_its_mask_torch_agrees(keep):
     (lambda: dropout_ridge(np.ones((3, 2)), np.ones(2), 0.5), r"targets must be as many .* got \(2,\) for \(3, 2\)"),
     (lambda: dropout_ridge(np.ones(3), np.ones(3), 0.5), r"inputs \(n, features\), got \(3,\) for \(3,\)"),
     (lambda: monte_carlo(Sequential(), np.ones((1, 1)), 0, np.random.default_rng(0)), "samples must be 1 or more, got 0"),
+    (lambda: uncertainty(np.ones((3, 2))), r"probabilities must be \(samples, batch, classes\), got the shape \(3, 2\)"),
 ])
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
@@ -196,6 +207,26 @@ def test_the_two_conventions_are_one_function_and_with_its_own_rate_one_path_bit
     np.testing.assert_array_equal(inverted, original)
     np.testing.assert_array_equal(after, after_original)
     assert not np.array_equal(after, trained(False, 0.125)[1])
+
+
+def test_the_two_conventions_differ_in_the_gradient_of_the_next_weights_alone():
+    """So only those need another learning rate: biases and the layers below have the same gradient."""
+    x, y, keep = np.random.default_rng(12).normal(size=(20, 6)), np.arange(20) % 3, 0.4
+
+    def gradients(inverted):
+        rng = np.random.default_rng(0)
+        first, head = Affine(6, 7, rng=rng), Affine(7, 3, rng=rng)
+        if not inverted:
+            head.params["W"] /= keep
+        model = Sequential(first, ReLU(), Dropout(keep, inverted=inverted), head)
+        model.backward(softmax_cross_entropy(model.forward(x, train=True, rng=np.random.default_rng(1)), y)[1])
+        return first.grads["W"], first.grads["b"], head.grads["b"], head.grads["W"]
+
+    *same, of_head = gradients(True)
+    *original, of_original = gradients(False)
+    for ours, theirs in zip(same, original, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(of_original, keep * of_head, rtol=1e-12, atol=1e-15)
 
 
 # Where the mean is exact, and where not
@@ -285,6 +316,24 @@ def test_through_a_relu_the_mean_is_larger_and_by_no_more_than_the_bound(keep):
         assert -1e-12 <= gap <= (np.sqrt(mu**2 + var) - abs(mu)) / 2 + 1e-12
 
 
+@pytest.mark.parametrize("keep", [0.2, 0.5, 0.9])
+def test_through_two_layers_the_error_obeys_the_recursive_bound_and_falls_well_short_of_it(keep):
+    rng, below_masks, masks = np.random.default_rng(13), all_masks(3), all_masks(4)
+    both, reached = np.outer(mask_probabilities(below_masks, keep), mask_probabilities(masks, keep)), []
+    for _ in range(30):
+        x, V, W, c, b = rng.random(3), rng.normal(size=(3, 4)), rng.normal(size=(4, 5)), rng.normal(size=4), rng.normal(size=5)
+        first = (x * below_masks / keep) @ V + c
+        second = (np.maximum(first, 0)[:, None] * masks / keep) @ W + b
+        mean = np.tensordot(both, second, axes=2)
+        below, sigma = first - (x @ V + c), np.sqrt(np.tensordot(both, (second - mean) ** 2, axes=2))
+        plain = np.maximum(np.maximum(x @ V + c, 0) @ W + b, 0)
+        error = np.abs(np.tensordot(both, np.maximum(second, 0), axes=2) - plain)
+        bound = np.sqrt(mask_probabilities(below_masks, keep) @ below**2) / 2 @ np.abs(W) + sigma / 2
+        assert (error <= bound + 1e-12).all()
+        reached.append(error.sum() / bound.sum())
+    assert np.mean(reached) < 0.5
+
+
 def test_where_no_mask_changes_the_sign_the_relu_has_no_gap():
     parts, masks = np.array([1.0, 2.0, 3.0]), all_masks(3)
     assert mask_probabilities(masks, 0.3) @ np.maximum(masks @ parts / 0.3, 0) == pytest.approx(6)
@@ -346,3 +395,115 @@ def test_only_dropout_is_in_training_while_sampling():
     plain = monte_carlo(Sequential(Tells(), Flatten(), Tells()), x, 3, np.random.default_rng(0))
     np.testing.assert_allclose(plain.mean, 1 / 3)
     assert (plain.spread == 0).all()
+
+
+def test_the_scores_of_uncertainty_are_those_of_their_definitions():
+    samples = softmax(np.random.default_rng(14).normal(size=(7, 5, 4)) * 3)
+    samples[:, 0] = samples[0, 0]  # all agree
+    scores, mean = uncertainty(samples), samples.mean(axis=0)
+    for i in range(5):
+        votes = np.bincount(samples[:, i].argmax(axis=1), minlength=4)
+        entropy = -sum(q * np.log(q) for q in mean[i])
+        within = np.mean([-sum(q * np.log(q) for q in sample[i]) for sample in samples])
+        expected = 1 - mean[i].max(), 1 - votes.max() / 7, entropy, entropy - within
+        np.testing.assert_allclose([score[i] for score in scores], expected, atol=1e-12)
+    assert scores.mutual_information[0] == pytest.approx(0, abs=1e-12) and scores.variation_ratio[0] == 0
+    assert (scores.mutual_information > -1e-12).all() and (scores.mutual_information <= scores.entropy).all()
+    assert (samples.std(axis=0) <= np.sqrt(mean * (1 - mean)) + 1e-12).all()
+
+
+# What the chapter says of real digits
+
+class Accuracies(Callback):
+    def __init__(self, *sets):
+        self.sets, self.values = sets, []
+
+    def after_epoch(self, run):
+        if run.epoch % 5 == 0:
+            self.values.append([accuracy(run.model.forward(x), y) for x, y in self.sets])
+
+
+def classifier(units, keep, rng):
+    return Sequential(Affine(64, units, rng=rng), ReLU(), Dropout(keep), Affine(units, 10, rng=rng))
+
+
+def trained_on_a_hundred(seed, *, keep=0.5, lr=0.05, wrong=0.0):
+    """The network, its test data, and its accuracy on validation and test digits every five epochs."""
+    split, rng = digits(seed), np.random.default_rng(seed)
+    shift = split.inputs[:100].mean(axis=0)
+    inputs, test, labels = split.inputs[:200] - shift, (split.test_inputs - shift, split.test_labels), split.labels[:200].copy()
+    replaced = rng.random(200) < wrong
+    labels[replaced] = rng.integers(10, size=replaced.sum())
+    model, record = classifier(50, keep, rng), Accuracies((inputs[100:], labels[100:]), test)
+    fit(model, inputs[:100], labels[:100], Momentum(lr=lr, rho=0.9), epochs=80, batch_size=50, rng=rng, callbacks=[record])
+    return model, test, np.array(record.values)
+
+
+def standard_error(values):
+    return np.std(values, ddof=1) / len(values) ** 0.5
+
+
+def test_with_centred_pixels_every_unit_is_in_use_and_with_raw_ones_some_are_dead():
+    dead = {True: [], False: []}
+    for seed in range(5):
+        for centre, counts in dead.items():
+            split, rng = digits(seed), np.random.default_rng(seed)
+            inputs = split.inputs - split.inputs.mean(axis=0) * centre
+            model = classifier(8, 0.75, rng)
+            fit(model, inputs, split.labels, Momentum(lr=0.05, rho=0.9), epochs=20, rng=rng)
+            counts.append(int((~(model.layers[0].forward(inputs) > 0).any(axis=0)).sum()))
+    assert max(dead[True]) == 0 and min(dead[False]) > 0
+
+
+@pytest.fixture(scope="module")
+def at_test_time():
+    """By rate, ten draws of one pass and a hundred samples: how well each score finds the wrong digits, loss, confidence, accuracy."""
+    found = {}
+    for lr in (0.05, 0.2):
+        found[lr] = []
+        for seed in range(10):
+            model, (inputs, labels), _ = trained_on_a_hundred(seed, lr=lr)
+            one, index = softmax(model.forward(inputs)), np.arange(len(labels))
+            samples = sample_predictions(model, inputs, 100, np.random.default_rng(100 + seed))
+            mean, choice, unsure = samples.mean(axis=0), one.argmax(axis=1), uncertainty(samples)
+
+            def finds(score, wrong=choice != labels):
+                over = score[wrong][:, None] - score[~wrong]
+                return ((over > 0) + 0.5 * (over == 0)).mean()
+
+            found[lr].append({
+                "one": finds(1 - one.max(axis=1)), "mean": finds(unsure.least_confidence), "mutual": finds(unsure.mutual_information),
+                "spread": finds(samples.std(axis=0)[index, choice]),
+                "loss": -np.log(mean[index, labels]).mean() + np.log(one[index, labels]).mean(),
+                "sure": one.max(axis=1).mean() - accuracy(one, labels), "right": accuracy(mean, labels) - accuracy(one, labels),
+                "calmer": mean.max(axis=1).mean() - one.max(axis=1).mean()})
+    return {lr: {key: np.array([row[key] for row in rows]) for key in rows[0]} for lr, rows in found.items()}
+
+
+def test_the_mean_of_samples_finds_wrong_digits_as_well_as_one_pass_and_the_bare_spread_worse(at_test_time):
+    for table in at_test_time.values():
+        assert abs((table["mean"] - table["one"]).mean()) < 0.02
+        gain = table["spread"] - table["one"]
+        assert gain.mean() + 2 * standard_error(gain) < 0
+    gain = at_test_time[0.05]["mutual"] - at_test_time[0.05]["one"]
+    assert gain.mean() + 2 * standard_error(gain) < 0
+
+
+def test_sampling_raises_the_loss_of_a_network_less_sure_than_right_and_lowers_it_for_one_too_sure(at_test_time):
+    for lr, sign in ((0.05, 1), (0.2, -1)):
+        table = at_test_time[lr]
+        assert (table["calmer"] < 0).all() and abs(table["right"].mean()) < 0.01
+        assert sign * table["sure"].mean() < 0 < sign * table["loss"].mean() - 2 * standard_error(table["loss"])
+
+
+def test_dropout_keeps_out_wrong_labels_at_the_end_but_early_stopping_does_the_same_and_a_low_rate_turns_the_sign():
+    def ahead(lr, wrong):
+        with_it, without = (np.array([trained_on_a_hundred(seed, keep=keep, lr=lr, wrong=wrong)[2] for seed in range(10)]) for keep in (0.5, 1.0))
+        stop = [(each[:, :, 0].argmax(axis=1)) for each in (with_it, without)]
+        stopped = with_it[np.arange(10), stop[0], 1] - without[np.arange(10), stop[1], 1]
+        return with_it[:, -1, 1] - without[:, -1, 1], stopped
+
+    at_the_end, stopped = ahead(0.05, 0.3)
+    assert (at_the_end > 0).sum() >= 9 and abs(stopped.mean()) < 2 * standard_error(stopped)
+    slow, _ = ahead(0.01, 0)
+    assert slow.mean() + 2 * standard_error(slow) < 0
