@@ -68,7 +68,7 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
 
 
 def finite(arrays: Sequence[Any], engine: str | None = None) -> bool:
-    """Whether every element of some arrays is a finite number; allocates nothing of their size.
+    """Whether every element of some arrays is a finite number; of NumPy's and CuPy's, allocates nothing of their size.
 
     >>> finite([np.array([1.0, 2.0])]), finite([np.array([1.0, np.nan])])
     (True, False)

@@ -150,11 +150,13 @@ def fit(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, e
     - `augment(inputs, rng)` changes each training batch.
     - `checkpoint` is a file that keeps the whole run, written at the start, every `checkpoint_every` steps (by default, every
       epoch) and at the end, each time whole or not at all. With `resume=True` the run goes on from it, if it is there, and ends
-      as the uninterrupted run does, bit for bit.
+      as the uninterrupted run does, bit for bit, if all arguments are those of the first call: the file keeps no hyperparameters, so
+      one that a callback changed is not restored.
     - `progress` shows a bar (needs tqdm); by default on a terminal.
 
     Raises [`Diverged`][reference_impl.networks.checkpoint.Diverged] when a loss, gradient or parameter is no longer finite, ValueError or
-    TypeError for arguments that do not fit, before anything is changed.
+    TypeError for arguments that do not fit: before anything is changed where one example shows it, else when it is met, as with a label
+    out of range among later examples, or a column that a callback asks for and no epoch has.
 
     >>> from reference_impl import SGD, digits
     >>> from reference_impl.networks.layers import Affine

@@ -166,7 +166,7 @@ def beale() -> Landscape:
 def himmelblau() -> Landscape:
     """(w₁² + w₂ - 11)² + (w₁ + w₂² - 7)²: four minima of equal depth, at the roots of a quartic.
 
-    Source: Himmelblau 1972, problem 29.
+    Source: Himmelblau 1972.
 
     >>> himmelblau().minima.round(6).tolist()
     [[3.0, 2.0], [-2.805118, 3.131313], [-3.77931, -3.283186], [3.584428, -1.848127]]

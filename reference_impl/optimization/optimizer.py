@@ -171,7 +171,7 @@ class Optimizer:
         return self.state
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later run needs to go on: a flat dict of copies, ready for `np.savez`.
+        """The count of steps and the state, in a flat dict of copies, ready for `np.savez`; hyperparameters are not in it.
 
         >>> import numpy as np
         >>> from reference_impl import Momentum
@@ -186,7 +186,7 @@ class Optimizer:
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from `saved`, a `state_dict` of an optimizer with the same rule.
 
-        The resumed run equals the uninterrupted one bit for bit. Raises ValueError, before
+        With the same hyperparameters the resumed run equals the uninterrupted one bit for bit. Raises ValueError, before
         anything is changed, when `saved` belongs to another rule or lacks something.
         """
         rule = self._rule()
