@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # What each chapter must answer and correct: a piece of the question's quotation, or of the correction's title.
 QUESTIONS = {
-    "optimization/sgd": ["타코셸 모양", "이 그림은 뭘까"],
+    "optimization/sgd": ["타코셸 모양", "이 그림은 뭘까", "이것만 업데이트"],
     "optimization/momentum": ["효과가 좋음", "속도의 의미"],
     "optimization/nesterov": ["일종의 correction", "overshooting이 덜하다"],
     "optimization/adagrad": [],
@@ -33,7 +33,8 @@ QUESTIONS = {
     "practice/transfer": [],
 }
 CORRECTIONS = {
-    "optimization/sgd": ["ratio of smallest to largest", "stuck at a saddle", "gradient would have to vanish in all directions", "saddles are no big problem"],
+    "optimization/sgd": ["ratio of smallest to largest", "stuck at a saddle", "gradient would have to vanish in all directions", "saddles are no big problem",
+                         "a noisy gradient takes a long time"],
     "optimization/momentum": ["a force that does not stop", "rho is the friction", "weighted average of gradient and velocity", "the ball gets out",
                               "noise is averaged out", "modulus is two root rho", "two ways to write momentum are the same", "zigzags cancel out"],
     "optimization/nesterov": ["always a better convergence rate", "rarely used", "updated too early"],

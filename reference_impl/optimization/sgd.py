@@ -18,7 +18,7 @@ from .optimizer import Optimizer, Schedule, hyper
 def sgd(w: Any, g: Any, *, lr: Any) -> Any:
     """One step of gradient descent: `w` moves against the gradient `g`, `lr` times as far.
 
-    Source: Robbins & Monro 1951, eq. (2); Goodfellow, Bengio & Courville 2016, algorithm 8.1.
+    Source: Robbins & Monro 1951; Goodfellow, Bengio & Courville 2016, algorithm 8.1.
 
     >>> sgd(1.0, 4.0, lr=0.25)
     0.0
@@ -47,7 +47,7 @@ def convergence_rate(lr: float, curvatures: Any) -> float:
     """The factor by which the slowest direction of a quadratic shrinks in one step, max |1 - αλ|.
 
     `curvatures` are the eigenvalues λ > 0 of the Hessian. At or above 1 the steps do not converge.
-    Source: Goh 2017, "First Steps: Gradient Descent"; Nocedal & Wright 2006, section 3.3.
+    Source: Goh 2017, "First Steps: Gradient Descent".
 
     >>> convergence_rate(0.5, [1.0, 3.0])
     0.5
@@ -96,7 +96,7 @@ def minibatch_variance(variance: float, size: int, batch_size: int) -> float:
 
 
 def goe(n: int, rng: np.random.Generator, samples: int = 1) -> np.ndarray:
-    """Random symmetric matrices (samples, n, n) that favour no direction: the Gaussian orthogonal ensemble.
+    """Random symmetric matrices (samples, n, n), no direction favoured, entries independent: the Gaussian orthogonal ensemble.
 
     Normal entries of mean 0, variance 1 on the diagonal and ½ beside it. For large n the eigenvalues
     fill a semicircle of radius √(2n). Source: Mehta 2004, section 2.3. Raises ValueError when `n` < 1.

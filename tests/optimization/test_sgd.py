@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from reference_impl import SGD, Momentum, bowl, digits, minibatches, minimize, quadratic, softmax_regression, train
+from reference_impl import SGD, Momentum, bowl, digits, minibatches, minimize, quadratic, saddle, softmax_regression, taco_shell, train
+from reference_impl.optimization.adam import adam
+from reference_impl.optimization.momentum import iteration_matrix, momentum
 from reference_impl.optimization.sgd import (
     best_learning_rate,
     convergence_rate,
@@ -79,6 +81,30 @@ def test_a_hundred_steps_are_those_of_torch():
         np.testing.assert_allclose(path[step], recorded, rtol=0, atol=1e-13)
 
 
+def test_the_gradient_leans_kappa_times_as_much_as_the_way_to_the_middle():
+    w = np.array([[10.0, 1.0], [3.0, -0.2], [-1.0, 4.0]])
+    g = taco_shell(10).grad(w)
+    np.testing.assert_allclose(g[:, 1] / g[:, 0], 10 * w[:, 1] / w[:, 0])
+    assert np.degrees(np.arctan2(*taco_shell(10).grad(np.array([10.0, 1.0]))[::-1])) == pytest.approx(45)  # as much along as across
+
+
+def test_rings_k_squared_are_evenly_spaced_though_the_slope_grows():
+    # so only the gap between the SAME two rings tells the slope: gap times mean slope is the rise
+    for curvature in (1.0, 10.0):
+        distance = np.sqrt(2 * np.arange(1, 9) ** 2 / curvature)
+        np.testing.assert_allclose(np.diff(distance), np.diff(distance)[0])
+        slope = curvature * distance
+        assert slope[-1] == pytest.approx(8 * slope[0])
+        np.testing.assert_allclose(np.diff(distance) * (slope[1:] + slope[:-1]) / 2, np.diff(np.arange(1, 9) ** 2))
+
+
+def test_the_maps_of_the_book_are_drawn_with_rings_k_squared():
+    plots = pytest.importorskip("reference_impl.plots")
+    _, ax = plots.figure()
+    levels = np.array(plots.contours(ax, taco_shell(10), (-1, 1), (-1, 1), levels=8).levels)
+    np.testing.assert_allclose(levels / levels[0], np.arange(1, 9) ** 2)
+
+
 # ---- its rate ----
 
 
@@ -120,6 +146,70 @@ def test_steps_to_is_the_first_step_beyond(factor, rate):
 def test_steps_to_refuses_what_is_never_reached(factor, rate):
     with pytest.raises(ValueError, match=r"same side of 1.*got"):
         steps_to(factor, rate)
+
+
+def test_ten_times_the_condition_number_is_ten_times_the_work():
+    assert [steps_to(1e-6, (c - 1) / (c + 1)) for c in (10, 100, 1000, 10_000)] == [69, 691, 6908, 69_078]
+
+
+# ---- leaving a saddle ----
+
+
+def steps_away(rule, curvatures, states, sigma=0.0, limit=4000, **hyper):
+    """The first step at which |w| is 1, from 1e-6, on -½λw²."""
+    rng, w = np.random.default_rng(0), np.full(np.shape(curvatures), 1e-6)
+    state, count = [np.zeros_like(w) for _ in range(states)], np.zeros(w.shape, int)
+    for t in range(1, limit + 1):
+        g = -curvatures * w + sigma * rng.standard_normal(w.shape)
+        w, *state = rule(w, g, *state, lr=0.01, **hyper, **({"t": t} if rule is adam else {}))
+        count[(count == 0) & (abs(w) >= 1)] = t
+        w = np.clip(w, -1, 1)
+    return count
+
+
+FLATTER = np.array([1.0, 0.1, 0.01, 1e-3])
+ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+
+
+def test_a_flatter_way_out_costs_descent_in_full_and_the_others_less():
+    descent = np.array([steps_to(1e6, 1 + 0.01 * curvature) for curvature in FLATTER])
+    assert descent[-1] / descent[0] == pytest.approx(995, abs=1)
+    for rho, exact, ratio in ((0.9, [226, 1511], 612), (0.99, [152, 531, 2284], 100)):
+        run = steps_away(momentum, FLATTER, 1, rho=rho)
+        assert run[:len(exact)].tolist() == exact
+        growth = [np.log(np.linalg.eigvals(iteration_matrix(-c, 0.01, rho)).max()) for c in FLATTER]
+        assert growth[0] / growth[-1] == pytest.approx(ratio, rel=0.05)
+    exact = steps_away(adam, FLATTER, 2, **ADAM)
+    assert exact.min() == 77 and exact.max() == 78
+
+
+def test_momentum_pays_the_root_of_the_flatness_or_all_of_it():
+    def growth(a, rho):
+        return np.linalg.eigvals(iteration_matrix(-a, 1.0, rho)).max() - 1
+
+    assert growth(1e-7, 0.9) == pytest.approx(1e-7 / 0.1, rel=1e-3)
+    assert growth(1e-4, 1 - 1e-6) == pytest.approx(1e-2, rel=1e-2)
+
+
+def test_noise_takes_adams_indifference_away():
+    curvatures = np.repeat([[1.0], [0.1]], 100, axis=1)
+    steep, flat = np.median(steps_away(adam, curvatures, 2, sigma=1.0, limit=6000, **ADAM), axis=1)
+    assert 4 < flat / steep < 9
+    descent = steps_away(lambda w, g, *, lr: (sgd(w, g, lr=lr),), curvatures[:1], 0, sigma=1.0, limit=1000)
+    assert steep > 0.9 * np.median(descent)
+
+
+def test_a_saddle_without_negative_curvature_holds_descent_from_a_whole_interval():
+    w = np.linspace(0.01, 99.0, 50)  # lr 0.01: up to 1/α
+    for _ in range(20_000):
+        w = sgd(w, w**2, lr=0.01)
+    assert (w > 0).all() and w.max() < 1 / (0.01 * 20_000)
+
+
+def test_an_exact_start_on_an_askew_ridge_may_hold_for_ever():
+    path = minimize(lambda w: w[0] * w[1], [1.0, 1.0], SGD(lr=0.01), 3000, grad=lambda w: w[::-1].copy()).path
+    assert (path[:, 0] == path[:, 1]).all()
+    assert (minimize(saddle(), [1.0, 0.0], SGD(lr=0.01), 3000).path[:, 1] == 0).all()
 
 
 # ---- random saddles ----
@@ -253,6 +343,44 @@ def test_train_is_the_loop_written_out():
     assert losses == expected
     np.testing.assert_array_equal(params["W"], w)
     np.testing.assert_array_equal(params["b"], b)
+
+
+def steps_to_loss(batch_size, lr, seed, goal=0.3, limit=120):
+    data, rng = digits(seed), np.random.default_rng(seed)
+    params, steps = {"W": np.zeros((64, 10)), "b": np.zeros(10)}, 0
+    while steps < limit:
+        for batch in minibatches(rng, len(data.inputs), batch_size):
+            _, grads = softmax_regression(params, data.inputs[batch], data.labels[batch])
+            params, steps = {k: params[k] - lr * grads[k] for k in params}, steps + 1
+            if softmax_regression(params, data.inputs, data.labels)[0] <= goal:
+                return steps
+    return math.inf
+
+
+def test_small_batches_save_examples_and_large_ones_steps():
+    for seed in range(3):
+        steps = [steps_to_loss(batch_size, lr, seed) for batch_size, lr in ((8, 2), (32, 4), (1348, 8))]
+        assert steps[0] > steps[1] > steps[2]
+        assert 8 * steps[0] < 32 * steps[1] < 1348 * steps[2]
+
+
+def test_a_rate_beyond_the_edge_at_the_start_reaches_the_goal_sooner():
+    assert steps_to_loss(1348, 8, 0) < steps_to_loss(1348, 1.7, 0)  # the edge at zero weights is at 1.75
+
+
+def test_noise_goes_where_every_example_is_fitted():
+    x = np.arange(1.0, 5.0)[:, None]
+
+    def loss(params, x, y):
+        residual = x @ params["w"] - y
+        return float(np.mean(residual**2) / 2), {"w": x.T @ residual / len(x)}
+
+    left = []
+    for off in (np.zeros(4), np.array([1.0, -1.0, 1.0, -1.0])):
+        y, params = 5 * x[:, 0] + off, {"w": np.zeros(1)}
+        train(loss, params, x, y, SGD(lr=0.05), epochs=200, batch_size=1, rng=np.random.default_rng(0))
+        left.append(abs(params["w"] - np.linalg.lstsq(x, y, rcond=None)[0]).item())
+    assert left[0] < 1e-12 and left[1] > 0.01
 
 
 def test_the_seed_alone_decides_the_path():
