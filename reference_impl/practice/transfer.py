@@ -44,7 +44,7 @@ def with_new_head(model: Sequential, *head: Layer, body: int = -1) -> Sequential
 
     Nothing in the copy is frozen; `model` stays as it is. The layers of `head` themselves go in, no copies.
     Raises ValueError when `body` is no place in the model or `head` is empty.
-    Source: Yosinski et al. 2014, section 2.
+    Source: Yosinski et al. 2014.
 
     >>> import numpy as np
     >>> from reference_impl import Affine, ReLU
