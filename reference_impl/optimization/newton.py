@@ -109,7 +109,7 @@ def hessp_from(grad: Grad) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
 
     `grad(x)` is the gradient at `x` (n,). The result is a function of `x` and `v` (n,). Its error is about
     ε_machine^⅔ ≈ 4e-11 times the size of the gradient and of its second derivative along v, so that about ten digits are right
-    where these are no larger than H v. Source: Nocedal & Wright 2006, section 8.1, the central difference.
+    where these are no larger than H v. Source: Nocedal & Wright 2006, chapter 8.
 
     >>> product = hessp_from(lambda x: x**3)
     >>> print(product(np.array([1.0, 2.0]), np.array([1.0, -1.0])).round(6))
