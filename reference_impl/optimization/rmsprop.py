@@ -30,7 +30,9 @@ def rmsprop(w: Any, g: Any, s: Any, *, lr: Any, decay: Any, eps: Any) -> tuple[A
 
 
 def rmsprop_eps_inside(w: Any, g: Any, s: Any, *, lr: Any, decay: Any, eps: Any) -> tuple[Any, Any]:
-    """RMSProp with ε inside the root, as TensorFlow, Keras and Optax have it.
+    """RMSProp with ε inside the root, as TensorFlow's operation, Keras 3 and, by default, Optax have it.
+
+    Source: `tf.raw_ops.ResourceApplyRMSProp`; `optax.rmsprop` with `eps_in_sqrt=True`.
 
     >>> w, s = rmsprop_eps_inside(1.0, 2.0, 0.0, lr=0.1, decay=0.75, eps=3.0)
     >>> round(float(w), 6), s
@@ -81,7 +83,7 @@ def half_life(decay: float) -> float:
 def constant_slope_step(step: Any, lr: float, decay: float) -> Any:
     """The length of step number `step` = 1, 2, … on a slope that does not change, with ε = 0: α/√(1 - βᵗ).
 
-    The first is α/√(1 - β), too long; in the end they are α, whatever the slope.
+    The first is α/√(1 - β), longer than α; in the end they are α, whatever the slope.
 
     >>> [round(constant_slope_step(t, lr=0.1, decay=0.75), 4) for t in (1, 2, 100)]
     [0.2, 0.1512, 0.1]

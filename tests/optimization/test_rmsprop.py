@@ -102,6 +102,34 @@ def test_half_is_forgotten_after_the_half_life(decay):
     assert count == np.ceil(half_life(decay))
 
 
+def test_the_window_is_longer_than_the_half_life_by_one_over_ln_2_in_the_limit_only():
+    ratio = {decay: 1 / (1 - decay) / half_life(decay) for decay in (0.5, 0.9, 0.99, 0.999, 1 - 1e-7)}
+    assert ratio[0.9] == pytest.approx(1.52, abs=0.005) and ratio[0.5] == 2
+    assert list(ratio.values()) == sorted(ratio.values(), reverse=True)
+    assert ratio[1 - 1e-7] == pytest.approx(1 / np.log(2), rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e-8, 1e-9, 1e-10])
+def test_the_first_step_is_long_only_where_epsilon_is_small_beside_the_gradient(size):
+    (length,) = slope_steps(RMSProp(lr=1.0, decay=0.99), [size])
+    assert length == pytest.approx(size / (0.1 * size + 1e-8))
+    assert (length > 9.9) == (size == 1e-5)
+
+
+@pytest.mark.parametrize("turn", [0.2, 0.5, np.pi / 4])
+@pytest.mark.parametrize("condition", [3.0, 100.0])
+def test_the_swing_has_the_same_size_where_the_axes_lie_askew(turn, condition):
+    axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    hessian = axes @ np.diag([1.0, condition]) @ axes.T
+    path = minimize(lambda w: w @ hessian @ w / 2, [1.0, 0.7], RMSProp(lr=0.1, decay=0.9, eps=0.0), 3000, grad=lambda w: hessian @ w).path
+    np.testing.assert_allclose(np.abs(path[-10:]), 0.05, rtol=1e-3)
+
+
+def test_without_memory_any_amplitude_below_the_rate_swings():
+    path = minimize(quadratic([2.0]), [0.03], RMSProp(lr=0.1, decay=0.0, eps=0.0), 6).path[:, 0]
+    np.testing.assert_allclose(path, [0.03, -0.07] * 3 + [0.03], atol=1e-15)
+
+
 def test_the_window_is_the_mean_age():
     for decay in (0.5, 0.9, 0.99):
         ages = np.arange(10_000)
