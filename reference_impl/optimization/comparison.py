@@ -6,7 +6,8 @@ Derived in the chapter on [comparison][comparison].
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ def curvature_along(path: np.ndarray, grads: np.ndarray) -> np.ndarray:
 
     `path` and `grads` (steps + 1, n) are points and the gradients at them. Each value is the mean of
     the second derivative in the step's direction over the step; where a step has no length it is NaN.
-    Source: Barzilai & Borwein 1988, eq. (5), whose step size is its inverse.
+    Source: Barzilai & Borwein 1988, where a step size is its inverse.
 
     >>> path = np.array([[1.0, 0.0], [0.5, 0.0], [0.5, 2.0]])
     >>> curvature_along(path, path * [3.0, -1.0]).tolist()
@@ -57,7 +58,7 @@ def read_hessian(path: np.ndarray, grads: np.ndarray, tolerance: float = 1e-6) -
 
     `path` and `grads` are (steps + 1, n), steps ≥ 1. A direction counts as visited when the steps'
     singular value there is above `tolerance` in (0, 1) times the largest. Raises ValueError when
-    shapes do not fit or no step has any length. Source: the secant equation, Nocedal & Wright 2006, eq. (6.6). In the basis of
+    shapes do not fit or no step has any length. Source: the secant equation, Nocedal & Wright 2006, chapter 6. In the basis of
     the steps' right singular vectors, where their Gram matrix is diagonal, the normal equations fall apart.
 
     >>> path = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.5]])
@@ -85,7 +86,7 @@ def refutes_convexity(path: np.ndarray, grads: np.ndarray, tolerance: float = 1e
     """Whether two points of the path prove that the loss is not convex: (g - g′)·(w - w′) < 0.
 
     True is a proof, as far as gradients are exact (`tolerance` ≥ 0, times the two lengths, leaves room
-    for rounding). False proves nothing. Takes memory for all pairs. Source: Nesterov 2004, theorem 2.1.3.
+    for rounding). False proves nothing. Takes memory for all pairs. Source: Nesterov 2004, on convex functions.
 
     >>> path = np.array([[0.0], [1.0], [4.0]])
     >>> refutes_convexity(path, path**2), refutes_convexity(path, np.sin(path))
@@ -110,6 +111,81 @@ def implied_gradients(path: np.ndarray, lr: float, rho: float = 0.0) -> np.ndarr
     velocity = -np.diff(np.asarray(path, dtype=float), axis=0) / lr
     velocity[1:] -= rho * velocity[:-1].copy()
     return velocity
+
+
+def relative_gradients(path: np.ndarray, optimizer: AdaGrad | RMSProp | Adam) -> np.ndarray:
+    """The gradients (steps, n) at all points but the last, from the path (steps + 1, n) of an adaptive rule alone, in units of each coordinate's first.
+
+    `optimizer` is the one that made the path, in a single array, from a fresh start. The unit stays unknown; an AdaGrad
+    whose sum starts above 0 gives it away, and the gradients come in full. ε counts as 0, which leaves an error of about
+    ε over the denominator's root. A step of Adam's whose gradient pulls on along `m` has a second solution where
+    |Δ|/α, without the corrections of the start, exceeds (1 - β₁)/√(1 - β₂); this takes the smaller gradient, the true one as long as
+    it is at most (1 - β₁)β₂/(β₁(1 - β₂)) times v/|m|, both from before the step. Raises TypeError for another rule,
+    ValueError where the averages keep nothing or a step is not this optimizer's. Derived in the chapter.
+
+    >>> path = np.array([[1.0], [0.5], [0.2]])
+    >>> relative_gradients(path, AdaGrad(lr=0.5, eps=0.0)).ravel().round(6).tolist()
+    [1.0, 0.75]
+    """
+    if type(optimizer) not in (AdaGrad, RMSProp, Adam):
+        raise TypeError(f"optimizer must be an AdaGrad, RMSProp or Adam, got {type(optimizer).__name__}")
+    steps = -np.diff(np.asarray(path, dtype=float), axis=0)
+    grads, m, s = np.empty_like(steps), np.zeros(steps.shape[1:]), np.full(steps.shape[1:], getattr(optimizer, "initial_accumulator", 0.0))
+    at = replace(optimizer)
+    for k, step in enumerate(steps):
+        at.steps = k
+        given = at.hyperparameters()
+        lr, beta1, keep = given["lr"], given.get("beta1", 0.0), given.get("beta2", given.get("decay", 1.0))
+        if not keep:
+            raise ValueError("optimizer must keep some of its average of squares, got a share of 0")
+        own, new = 1 - beta1, 1.0 if isinstance(optimizer, AdaGrad) else 1 - keep
+        if isinstance(optimizer, Adam):
+            lr *= (1 - keep ** (k + 1)) ** 0.5 / (1 - beta1 ** (k + 1))
+        r, a, c = step / lr, beta1 * m, keep * s  # r = (a + own·g)/√(c + new·g²), to be solved for g
+        fresh = c == 0
+        d = own**2 * c + new * a**2 - new * c * r**2
+        wrong = np.where(fresh, (r != 0) & (abs(abs(r) - own / new**0.5) > 1e-3 * own / new**0.5), d < -1e-9 * (own**2 * c + new * a**2))
+        if wrong.any():
+            raise ValueError(f"path must be this optimizer's, got step {k} that it cannot take: {-step[wrong][0]:g}")
+        root = r * np.sqrt(np.maximum(d, 0))
+        with np.errstate(all="ignore"):  # each form of the solution divides by 0 only where the other is taken
+            solved = np.where(a * r > 0, (c * r**2 - a**2) / (a * own + root), (root - a * own) / (own**2 - new * r**2))
+        g = grads[k] = np.where(fresh, np.sign(r), solved)
+        if not np.isfinite(g).all():
+            raise ValueError(f"path must let each gradient be told from those before it, got step {k}, which rounds to the longest possible")
+        m, s = a + own * g, c + new * g**2
+    return grads
+
+
+def on_one_scale(path: np.ndarray, grads: np.ndarray) -> np.ndarray:
+    """`grads` with each coordinate times a factor that makes the Hessian of the path symmetric; the first keeps its own.
+
+    `path` and `grads` are (points, n), the gradients right up to a positive factor for each coordinate. Holds where one Hessian does. A factor
+    shows only in the mixed second derivatives: raises ValueError when the path does not span all directions, or some
+    coordinates are coupled with no others. Source: the symmetry of second derivatives.
+
+    >>> path = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.5]])
+    >>> print(on_one_scale(path, path @ [[2.0, 1.0], [1.0, 3.0]] * [1.0, 100.0]))
+    [[3.  4. ]
+     [1.  3. ]
+     [0.5 1.5]]
+    """
+    path, grads = _matching(path, grads)
+    n = path.shape[1]
+    raw, _, rank, _ = np.linalg.lstsq(np.diff(path, axis=0), np.diff(grads, axis=0), rcond=1e-9)
+    if rank < n:
+        raise ValueError(f"path must span {n} directions, got {rank}")
+    if n == 1:
+        return grads
+    unit, size = np.eye(n), np.linalg.norm(raw, axis=0)
+    raw = raw / size
+    unequal = [raw[i, j] * unit[j] - raw[j, i] * unit[i] for i, j in combinations(range(n), 2)]  # times the factors: 0
+    _, values, rows = np.linalg.svd(np.array(unequal))
+    factor = rows[-1] / size
+    if values[n - 2] < 1e-6 or not (factor / factor[0] > 0).all():
+        raise ValueError("path must couple all coordinates in one Hessian, got some whose mixed second derivatives fix no factor")
+    scaled: np.ndarray = grads * (factor / factor[0])
+    return scaled
 
 
 def secant_error(step_length: Any, sigma: float) -> Any:
@@ -139,6 +215,9 @@ class BeforeCorrection:
     """
     eps: float
     beta2: float = 0.999
+
+    def __repr__(self) -> str:
+        return f"BeforeCorrection({self.eps:g})" if self.beta2 == 0.999 else f"BeforeCorrection({self.eps:g}, {self.beta2:g})"
 
     def __call__(self, step: int) -> float:
         return float(self.eps / (1 - self.beta2 ** (step + 1)) ** 0.5)
@@ -175,10 +254,10 @@ class Row:
         raise ValueError(f"{self.framework}'s {self.call} is none of ours: {self.note}")
 
     def cells(self) -> tuple[str, ...]:
-        """Call there; ours; default learning rate; ε and its place; where `lr` enters or the sum starts; weight decay."""
+        """Call there; ours; default learning rate; ε and its place; where `lr` enters or the sum starts, and the weight decay."""
         lr = "" if self.lr is None else f"{self.lr:g}"
         if self.ours is None:
-            return f"`{self.call}`", "none", lr, "", self.note, ""
+            return f"`{self.call}`", "none", lr, "", self.note
         at = {f.name: f.default for f in fields(self.ours)} | dict(self.settings)
         place, eps = "", at.get("eps")
         if eps is not None:
@@ -188,9 +267,9 @@ class Row:
                   "corrected_max": "largest of the corrected averages" if at.get("corrected_max") else "corrects the largest average",
               "initial_accumulator": f"sum starts at {at.get('initial_accumulator', 0):g}", "decay": f"keeps {at.get('decay', 0):g}"}
         state = next((text for name, text in states.items() if name in at), "")
-        decay = f"coupled, {self.l2:g}" if self.l2 else f"decoupled, {at['weight_decay']:g}" if "weight_decay" in at else ""
-        shown = ", ".join(f"{k}={v!r}" for k, v in self.settings.items())
-        return f"`{self.call}`", f"`{self.ours.__name__}({shown})`", lr, place, state, decay
+        decay = f"decay coupled, {self.l2:g}" if self.l2 else f"decay decoupled, {at['weight_decay']:g}" if "weight_decay" in at else ""
+        shown = ", ".join(f"`{k}={v!r}`" for k, v in self.settings.items())
+        return f"`{self.call}`", f"`{self.ours.__name__}`" + (shown and f" with {shown}"), lr, place, "; ".join(filter(None, (state, decay)))
 
 
 _KERAS_ADAM = {"eps": 1e-7, "eps_hat": True}
@@ -240,11 +319,12 @@ ROWS = (
 
 
 class Table(NamedTuple):
-    """Rows of a framework as a Markdown table, for the last line of a page's cell."""
+    """Rows of a framework as a Markdown table, for the last line of a page's cell; a column that says nothing is left out."""
 
     rows: Sequence[Row]
 
     def _repr_markdown_(self) -> str:
-        head = (f"{(name := self.rows[0].framework)} ({VERSIONS[name]})", "here", "default α", "ε", "state", "weight decay")
-        lines = [f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *(row.cells() for row in self.rows))]
-        return "\n".join(lines)
+        head = (f"{(name := self.rows[0].framework)} ({VERSIONS[name]})", "here", "default α", "ε", "what else")
+        columns = [column for column in zip(head, *(row.cells() for row in self.rows)) if any(column[1:])]
+        names, *body = zip(*columns)
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, ("---",) * len(columns), *body))

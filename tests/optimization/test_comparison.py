@@ -11,6 +11,8 @@ from reference_impl import (
     SGD,
     AdaGrad,
     Adam,
+    AdamW,
+    Landscape,
     Momentum,
     Nesterov,
     RMSProp,
@@ -30,8 +32,10 @@ from reference_impl.optimization.comparison import (
     Table,
     curvature_along,
     implied_gradients,
+    on_one_scale,
     read_hessian,
     refutes_convexity,
+    relative_gradients,
     secant_error,
 )
 
@@ -137,11 +141,11 @@ def test_the_first_steps_are_the_books(row):
 
 
 def test_the_table_shows_what_the_row_holds():
-    row = Row("Keras", "Adam", Adam, {"eps": BeforeCorrection(1e-7)}, {"amsgrad": True})
-    assert row.cells() == ("`Adam(amsgrad=True)`", "`Adam(eps=BeforeCorrection(eps=1e-07, beta2=0.999))`", "", "1e-07, after the root, uncorrected", "", "")
-    assert Table(ROWS[:1])._repr_markdown_().splitlines() == [
-        "| PyTorch (2.13.0) | here | default α | ε | state | weight decay |", "| --- | --- | --- | --- | --- | --- |",
-        "| `SGD()` | `SGD()` | 0.001 |  |  |  |"]
+    row = Row("Keras", "Adam", AdamW, {"eps": BeforeCorrection(1e-7), "weight_decay": 0.1}, {"weight_decay": 0.1}, lr=1e-3)
+    assert row.cells() == ("`Adam(weight_decay=0.1)`", "`AdamW` with `eps=BeforeCorrection(1e-07)`, `weight_decay=0.1`", "0.001",
+                           "1e-07, after the root, uncorrected", "decay decoupled, 0.1")
+    assert Row("PyTorch", "SGD", Momentum, options={"momentum": 0.9}, l2=0.1).cells()[-1] == "α outside the velocity; decay coupled, 0.1"
+    assert Table(ROWS[:1])._repr_markdown_().splitlines() == ["| PyTorch (2.13.0) | here | default α |", "| --- | --- | --- |", "| `SGD()` | `SGD` | 0.001 |"]
 
 
 def test_an_uncorrected_eps_is_eps_hat():
@@ -207,6 +211,190 @@ def test_an_adaptive_path_is_the_same_on_every_axis_parallel_quadratic(optimizer
     paths = [minimize(quadratic(c), [2.0, 1.0], optimizer, 20).path for c in ([1.0, 1.0], [1.0, 100.0], [0.3, 7.0])]
     for path in paths[1:]:
         np.testing.assert_allclose(path, paths[0], rtol=0, atol=1e-12)
+
+
+TURN = np.array([[1, 1], [-1, 1]]) / 2**0.5
+
+
+def turned_shell(condition):
+    shell = taco_shell(condition)
+    return Landscape("turned", 2, lambda w: shell(w @ TURN), lambda w: shell.grad(w @ TURN) @ TURN.T,
+                     lambda w: TURN @ shell.hess(w @ TURN) @ TURN.T, shell.minima)
+
+
+ADAPTIVE = pytest.mark.parametrize(
+    "optimizer",
+    [AdaGrad(lr=0.5, eps=0.0), AdaGrad(lr=lambda k: 0.5 / (1 + k) ** 0.5, eps=0.0), RMSProp(lr=0.05, eps=0.0), RMSProp(lr=0.05, decay=0.9, eps=0.0),
+     Adam(lr=0.05, eps=0.0), Adam(lr=0.05, eps=0.0, eps_hat=True), Adam(lr=lambda k: 0.1 / (1 + k), beta1=0.5, beta2=0.9, eps=0.0)],
+    ids=["AdaGrad", "AdaGrad, falling", "RMSProp", "RMSProp .9", "Adam", "Adam hat", "Adam, falling"])
+
+
+@ADAPTIVE
+def test_an_adaptive_path_gives_the_gradients_up_to_one_factor_a_coordinate(optimizer):
+    shell = turned_shell(50)
+    path, _ = minimize(shell, TURN @ [3.0, 1.6], optimizer, 30)
+    ratio = relative_gradients(path, optimizer) / shell.grad(path[:-1])
+    np.testing.assert_allclose(ratio / ratio[0], 1, atol=1e-9)
+    np.testing.assert_allclose(1 / ratio[0], np.abs(shell.grad(path[0])), rtol=1e-9)  # the unit is the first gradient
+
+
+@ADAPTIVE
+def test_the_hessians_symmetry_ties_the_factors_together(optimizer):
+    path, _ = minimize(turned_shell(50), TURN @ [3.0, 1.6], optimizer, 30)
+    reading = read_hessian(path[:-1], on_one_scale(path[:-1], relative_gradients(path, optimizer)), tolerance=1e-9)
+    assert reading.spectrum[1] / reading.spectrum[0] == pytest.approx(50, rel=1e-6)
+    assert reading.residual < 1e-8
+
+
+def test_an_adagrad_path_alone_refutes_convexity_and_never_that_of_a_convex_loss():
+    optimizer = AdaGrad(lr=0.1, eps=0.0)
+    for start, convex in ((-0.1, False), (-0.5, False), (-1.8, True), (2.0, True)):
+        path, _ = minimize(double_well(), [start], optimizer, 20)
+        grads = relative_gradients(path, optimizer)
+        ratio = grads / double_well().grad(path[:-1])
+        np.testing.assert_allclose(ratio / ratio[0], 1, atol=1e-12)
+        assert refutes_convexity(path[:-1], grads) is not convex
+    assert abs(path[1, 0] - path[0, 0]) == pytest.approx(0.1)  # the first step is the learning rate
+
+
+def test_an_axis_parallel_shell_keeps_a_factor_for_each_coordinate():
+    path, _ = minimize(quadratic([1.0, 30.0]), [8.0, 2.0], AdaGrad(lr=1.5, eps=0.0), 20)
+    with pytest.raises(ValueError, match="path must couple all coordinates in one Hessian"):
+        on_one_scale(path[:-1], relative_gradients(path, AdaGrad(lr=1.5, eps=0.0)))
+    with pytest.raises(ValueError, match="path must span 2 directions, got 1"):
+        on_one_scale(path[:2], path[:2])
+    assert on_one_scale(path[:, :1], path[:, :1] * 3).tolist() == (path[:, :1] * 3).tolist()
+
+
+def test_a_known_start_of_the_sum_or_a_known_eps_gives_the_scale_away():
+    shell, start = taco_shell(30), np.array([8.0, 2.0])
+    optimizer = AdaGrad(lr=1.5, eps=0.0, initial_accumulator=0.1)
+    path, _ = minimize(shell, start, optimizer, 10)
+    np.testing.assert_allclose(relative_gradients(path, optimizer), shell.grad(path[:-1]), rtol=1e-10)
+    for eps, digits in ((1e-3, 1e-10), (1e-8, 1e-6)):
+        path, _ = minimize(shell, start, AdaGrad(lr=1.5, eps=eps), 1)
+        r = np.abs(path[1] - path[0]) / 1.5
+        np.testing.assert_allclose(eps * r / (1 - r), np.abs(shell.grad(start)), rtol=digits)
+
+
+def test_what_eps_and_cancellation_cost():
+    path, _ = minimize(double_well(), [-0.1], AdaGrad(lr=0.1, eps=1e-6), 20)
+    ratio = relative_gradients(path, AdaGrad(lr=0.1)) / double_well().grad(path[:-1])
+    assert 1e-7 < np.abs(ratio / ratio[0] - 1).max() < 1e-4
+    costs = []
+    for beside in (1e-2, 1e-4, 1e-6):
+        path, _ = minimize(saddle(), [1.0, beside], AdaGrad(lr=1.0, eps=0.0), 5)
+        ratio = relative_gradients(path, AdaGrad(lr=1.0))[:, 1] / saddle().grad(path[:-1])[:, 1]
+        costs.append(np.abs(ratio / ratio[0] - 1).max())
+    assert costs[0] < 1e-11 < costs[1] < 1e-7 < costs[2] < 1e-2
+    path, _ = minimize(saddle(), [1.0, 1e-9], AdaGrad(lr=1.0, eps=0.0), 5)
+    with pytest.raises(ValueError, match="path must let each gradient be told from those before it, got step 1"):
+        relative_gradients(path, AdaGrad(lr=1.0))
+
+
+def test_a_coordinate_that_waits_takes_its_unit_later():
+    gradients_met = np.array([[2.0, 0.0], [1.0, 0.0], [1.0, -4.0], [0.5, 2.0]])
+    optimizer, params, path = AdaGrad(lr=0.1), {"w": np.zeros(2)}, [np.zeros(2)]
+    for g in gradients_met:
+        optimizer.update(params, {"w": g})
+        path.append(params["w"].copy())
+    np.testing.assert_allclose(relative_gradients(np.array(path), AdaGrad(lr=0.1)), gradients_met / [2.0, 4.0], atol=1e-9)
+
+
+def adam_path(slopes):
+    optimizer, params, path = Adam(lr=0.1, eps=0.0), {"w": np.zeros(1)}, [np.zeros(1)]
+    for g in slopes:
+        optimizer.update(params, {"w": np.array([g])})
+        path.append(params["w"].copy())
+    return np.array(path)
+
+
+def test_two_slopes_make_adam_take_one_step_and_the_smaller_is_returned():
+    m, v = 0.1, 0.001  # after a first slope of 1
+    turning = (0.1 * 0.999) / (0.9 * 0.001) * v / m
+    assert turning == pytest.approx(0.999 / 0.9)
+    a, b, c, d = 0.9 * m, 0.1, 0.999 * v, 0.001  # step ~ (a + b g)/√(c + d g²); the two solutions' product from the quadratic
+    r2 = (a + b) ** 2 / (c + d)
+    twin = (a**2 - r2 * c) / (b**2 - r2 * d)
+    assert 1 < turning < twin
+    np.testing.assert_allclose(adam_path([1.0, twin]), adam_path([1.0, 1.0]), atol=1e-15)
+    np.testing.assert_allclose(relative_gradients(adam_path([1.0, twin]), Adam(lr=0.1)).ravel(), [1, 1], atol=1e-9)
+
+
+def test_adam_off_a_bump_is_not_read_and_down_a_flattening_slope_is():
+    for start, right in ((-1.8, True), (-0.1, False)):
+        path, _ = minimize(double_well(), [start], Adam(lr=0.1, eps=0.0), 40)
+        ratio = relative_gradients(path, Adam(lr=0.1)) / double_well().grad(path[:-1])
+        assert bool(np.abs(ratio / ratio[0] - 1).max() < 1e-9) is right
+
+
+def test_relative_gradients_refuse_what_they_cannot_read():
+    path, _ = minimize(bowl(), [1.0, 1.0], AdaGrad(lr=0.1), 3)
+    for wrong in (SGD(lr=0.1), Momentum(lr=0.1), AdamW(lr=0.1)):
+        with pytest.raises(TypeError, match=f"optimizer must be an AdaGrad, RMSProp or Adam, got {type(wrong).__name__}"):
+            relative_gradients(path, wrong)
+    for lr in (0.05, 0.2):
+        with pytest.raises(ValueError, match=r"path must be this optimizer's, got step 0 that it cannot take: -0\.1"):
+            relative_gradients(path, AdaGrad(lr=lr))
+    jump = np.array([[0.0], [0.1], [0.3]])
+    with pytest.raises(ValueError, match=r"path must be this optimizer's, got step 1 that it cannot take: 0\.2"):
+        relative_gradients(jump, AdaGrad(lr=0.1))
+    for forgetful in (RMSProp(lr=0.1, decay=0.0), Adam(lr=0.1, beta2=0.0)):
+        with pytest.raises(ValueError, match="optimizer must keep some of its average of squares, got a share of 0"):
+            relative_gradients(path, forgetful)
+
+
+def krylov(curvatures, w, steps):
+    basis = np.empty((0, len(w)))
+    for _ in range(steps):
+        w = w * curvatures
+        for _ in range(2):
+            w = w - basis.T @ (basis @ w)
+        w = w / np.linalg.norm(w)
+        basis = np.vstack([basis, w])
+    return np.linalg.eigvalsh(basis * curvatures @ basis.T)
+
+
+@pytest.mark.parametrize("lr", [0.05, 0.1, 0.15])
+def test_a_path_of_descent_tells_what_lanczos_finds_whatever_the_learning_rate(lr):
+    curvatures = np.geomspace(0.5, 10, 30)
+    start = np.random.default_rng(0).standard_normal(30)
+    path, _ = minimize(quadratic(curvatures), start, SGD(lr=lr), 6)
+    np.testing.assert_allclose(read_hessian(path, path * curvatures, tolerance=1e-9).spectrum, krylov(curvatures, start, 6), rtol=1e-6)
+
+
+# Side by side
+
+
+def test_sgd_crosses_the_bump_at_a_large_learning_rate_and_settles_only_below_two_over_the_curvature():
+    wells = double_well(0.1)
+    left, curvature = wells.minima[0], float(wells.hess(wells.minima[:1]).item())
+    for lr, settles in ((0.8, True), (1.0, False)):
+        assert (lr < 2 / curvature) is settles
+        path, _ = minimize(wells, [1.5], SGD(lr=lr), 400)
+        assert (path[-40:] < 0).all()
+        assert bool(np.abs(path[-1] - left).item() < 1e-6) is settles
+    path, _ = minimize(wells, [1.5], SGD(lr=10**-0.25), 400)  # the grid's next smaller one stays
+    assert path[-1].item() > 0
+
+
+def test_turning_the_shell_turns_the_plain_rules_paths_and_no_adaptive_ones():
+    shell, start = taco_shell(50), np.array([3.0, 1.6])
+    for optimizer in (SGD(lr=0.03), Momentum(lr=0.005), Nesterov(lr=0.01), AdaGrad(lr=1.0), RMSProp(lr=0.05), Adam(lr=0.1)):
+        straight, _ = minimize(shell, start, optimizer, 40)
+        turned, _ = minimize(turned_shell(50), TURN @ start, optimizer, 40)
+        same = np.abs(turned @ TURN - straight).max() < 1e-9
+        assert same == isinstance(optimizer, (SGD, Momentum, Nesterov))
+
+
+def test_on_a_straight_shell_adagrad_arrives_the_sooner_the_farther_it_is_thrown():
+    steps = []
+    for lr in (10, 100, 1000):
+        _, losses = minimize(taco_shell(50), [8.0, 2.0], AdaGrad(lr=lr, eps=0.0), 10)
+        steps.append(int((losses > 1e-6).sum()))
+    assert steps == sorted(steps, reverse=True)
+    assert steps[-1] == 4
+    assert losses.max() > 1e7
 
 
 def test_the_secants_error_under_noise():
