@@ -83,7 +83,9 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=SPLITS)
     parser.add_argument("--print", action="store_true", help="write no file")
     options = parser.parse_args()
-    names, digits, right = chapter(), [], {}
+    names = chapter()
+    digits: list[list[int]] = []
+    right: dict[str, list[list[list[list[int]]]]] = {}
     for seed in range(options.splits):
         counts, found = measure(names, seed)
         digits.append(counts)
