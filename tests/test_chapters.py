@@ -54,7 +54,7 @@ CORRECTIONS = {
     "practice/initialization": ["two over the root of n", "variance of the neurons", "all zero, or all equal"],
     "practice/diagnostics": [],
     "practice/search": ["covers the whole space better"],
-    "practice/transfer": ["re-initialised layer"],
+    "practice/transfer": ["re-initialised layer", "lower the learning rate somewhat", "prejudice that much data"],
 }
 
 
