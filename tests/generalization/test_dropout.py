@@ -427,15 +427,15 @@ def classifier(units, keep, rng):
     return Sequential(Affine(64, units, rng=rng), ReLU(), Dropout(keep), Affine(units, 10, rng=rng))
 
 
-def trained_on_a_hundred(seed, *, keep=0.5, lr=0.05, wrong=0.0):
+def trained_on_few(seed, *, keep=0.5, lr=0.05, wrong=0.0, n=100, epochs=80):
     """The network, its test data, and its accuracy on validation and test digits every five epochs."""
     split, rng = digits(seed), np.random.default_rng(seed)
     shift = split.inputs[:100].mean(axis=0)
-    inputs, test, labels = split.inputs[:200] - shift, (split.test_inputs - shift, split.test_labels), split.labels[:200].copy()
-    replaced = rng.random(200) < wrong
+    inputs, test, labels = split.inputs[:2 * n] - shift, (split.test_inputs - shift, split.test_labels), split.labels[:2 * n].copy()
+    replaced = rng.random(2 * n) < wrong
     labels[replaced] = rng.integers(10, size=replaced.sum())
-    model, record = classifier(50, keep, rng), Accuracies((inputs[100:], labels[100:]), test)
-    fit(model, inputs[:100], labels[:100], Momentum(lr=lr, rho=0.9), epochs=80, batch_size=50, rng=rng, callbacks=[record])
+    model, record = classifier(50, keep, rng), Accuracies((inputs[n:], labels[n:]), test)
+    fit(model, inputs[:n], labels[:n], Momentum(lr=lr, rho=0.9), epochs=epochs, batch_size=50, rng=rng, callbacks=[record])
     return model, test, np.array(record.values)
 
 
@@ -462,7 +462,7 @@ def at_test_time():
     for lr in (0.05, 0.2):
         found[lr] = []
         for seed in range(10):
-            model, (inputs, labels), _ = trained_on_a_hundred(seed, lr=lr)
+            model, (inputs, labels), _ = trained_on_few(seed, lr=lr)
             one, index = softmax(model.forward(inputs)), np.arange(len(labels))
             samples = sample_predictions(model, inputs, 100, np.random.default_rng(100 + seed))
             mean, choice, unsure = samples.mean(axis=0), one.argmax(axis=1), uncertainty(samples)
@@ -496,10 +496,11 @@ def test_sampling_raises_the_loss_of_a_network_less_sure_than_right_and_lowers_i
         assert sign * table["sure"].mean() < 0 < sign * table["loss"].mean() - 2 * standard_error(table["loss"])
 
 
-def test_dropout_keeps_out_wrong_labels_at_the_end_but_early_stopping_does_the_same_and_a_low_rate_turns_the_sign():
-    def ahead(lr, wrong):
-        with_it, without = (np.array([trained_on_a_hundred(seed, keep=keep, lr=lr, wrong=wrong)[2] for seed in range(10)]) for keep in (0.5, 1.0))
-        stop = [(each[:, :, 0].argmax(axis=1)) for each in (with_it, without)]
+def test_dropout_keeps_out_wrong_labels_at_the_end_but_early_stopping_does_too_for_few_digits_and_a_low_rate_turns_the_sign():
+    def ahead(lr, wrong, **more):
+        with_it, without = (
+            np.array([trained_on_few(seed, keep=keep, lr=lr, wrong=wrong, **more)[2] for seed in range(10)]) for keep in (0.5, 1.0))
+        stop = [each[:, :, 0].argmax(axis=1) for each in (with_it, without)]
         stopped = with_it[np.arange(10), stop[0], 1] - without[np.arange(10), stop[1], 1]
         return with_it[:, -1, 1] - without[:, -1, 1], stopped
 
@@ -507,3 +508,5 @@ def test_dropout_keeps_out_wrong_labels_at_the_end_but_early_stopping_does_the_s
     assert (at_the_end > 0).sum() >= 9 and abs(stopped.mean()) < 2 * standard_error(stopped)
     slow, _ = ahead(0.01, 0)
     assert slow.mean() + 2 * standard_error(slow) < 0
+    _, with_more = ahead(0.05, 0.3, n=400, epochs=30)
+    assert with_more.mean() - 2 * standard_error(with_more) > 0
