@@ -118,10 +118,10 @@ def relative_gradients(path: np.ndarray, optimizer: AdaGrad | RMSProp | Adam) ->
 
     `optimizer` is the one that made the path, in a single array, from a fresh start. The unit stays unknown; an AdaGrad
     whose sum starts above 0 gives it away, and the gradients come in full. ε counts as 0, which leaves an error of about
-    ε over the denominator's root. A step of Adam's whose gradient pulls on along `m` has a second solution where
-    |Δ|/α, without the corrections of the start, exceeds (1 - β₁)/√(1 - β₂); this takes the smaller gradient, the true one as long as
-    it is at most (1 - β₁)β₂/(β₁(1 - β₂)) times v/|m|, both from before the step. Raises TypeError for another rule,
-    ValueError where the averages keep nothing or a step is not this optimizer's. Derived in the chapter.
+    ε over the denominator's root. A step of Adam's along `m` has a second solution where it exceeds (1 - β₁)/√(1 - β₂) times the
+    corrected α; this takes the smaller gradient, the true one as long as it is at most (1 - β₁)β₂/(β₁(1 - β₂)) times v/|m|, both
+    from before the step. Raises TypeError for another rule, ValueError where the averages keep nothing, a step is not this
+    optimizer's, or rounding has swallowed a gradient. Derived in the chapter.
 
     >>> path = np.array([[1.0], [0.5], [0.2]])
     >>> relative_gradients(path, AdaGrad(lr=0.5, eps=0.0)).ravel().round(6).tolist()
