@@ -36,7 +36,7 @@ class BatchNorm(Layer):
 
     Raises ValueError for settings outside their ranges, for another shape or dtype of `x`, and in training for
     fewer than two values per feature, which have no spread; before any buffer changes.
-    Source: Ioffe & Szegedy 2015, algorithm 1; the backward pass on page 4.
+    Source: Ioffe & Szegedy 2015, section 3: algorithm 1 and the backward pass after it.
 
     >>> layer, x = BatchNorm(2, eps=0.0), np.array([[1.0, 10.0], [3.0, 50.0]])
     >>> layer.forward(x, train=True).tolist()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reference_impl import SGD, Affine, Conv2D, Flatten, ReLU, Sequential, fit, softmax_cross_entropy
+from reference_impl import SGD, Affine, Conv2D, Flatten, ReLU, Sequential, digits, evaluate, fit, softmax_cross_entropy
 from reference_impl.generalization.batch_norm import BatchNorm
 
 SHAPES = [(6, 4), (2, 4), (3, 2, 5, 4), (1, 3, 3, 4), (2, 5, 4)]
@@ -326,6 +326,98 @@ def test_the_unbiased_variance_is_unbiased_and_the_biased_one_too_small():
     forgot = 1 - 0.999**1500
     assert layers[0].buffers["var"].mean() == pytest.approx(4 - 4 / 3 * forgot, rel=0.01)
     assert layers[1].buffers["var"].mean() == pytest.approx(4, rel=0.01)
+
+
+def balanced(alpha, decay, steps, start, g=3.0, seed=0):
+    """The square of a weight's length after `steps`, and the tangents of its turns, under gradients of length g/|w| at right angles."""
+    rng, w, turns = np.random.default_rng(seed), np.full(50, start / 50**0.5), []
+    for _ in range(steps):
+        slope = rng.normal(size=50)
+        slope -= w * (w @ slope) / (w @ w)
+        slope *= g / np.linalg.norm(slope) / np.linalg.norm(w)
+        turns.append(alpha * np.linalg.norm(slope) / np.linalg.norm(w))
+        w = (1 - alpha * decay) * w - alpha * slope
+    return w @ w, np.array(turns)
+
+
+@pytest.mark.parametrize("start", [0.1, 20.0])
+@pytest.mark.parametrize(("alpha", "decay"), [(0.2, 0.1), (0.4, 0.05), (0.1, 0.05)])
+def test_decay_and_gradient_balance_and_the_turn_is_that_of_their_product_alone(alpha, decay, start):
+    q, turns = balanced(alpha, decay, round(8 / (alpha * decay)), start)
+    assert q**2 == pytest.approx(alpha * 3**2 / (decay * (2 - alpha * decay)), rel=1e-3)
+    assert turns[-1] ** 2 == pytest.approx(alpha * decay * (2 - alpha * decay), rel=1e-3)
+
+
+def test_before_one_over_two_alpha_lambda_steps_there_is_no_balance():
+    turns = [balanced(0.2, 0.1, round(0.5 / (2 * 0.2 * 0.1)), start)[1][-1] / np.sqrt(2 * 0.2 * 0.1) for start in (2.0, 20.0)]
+    assert turns[1] < 0.1 and turns[0] > 0.7
+
+
+SEEDS = range(10)
+
+
+def deep(seed, norm, depth, std=None):
+    rng, layers, n = np.random.default_rng(seed), [], 64
+    for _ in range(depth):
+        layers += [Affine(n, 32, rng=rng, std=std, bias=norm is None), *([norm(32)] if norm else []), ReLU()]
+        n = 32
+    return Sequential(*layers, Affine(n, 10, rng=rng, std=std))
+
+
+def accuracies(seed, norm, lr, stops, *, count=1348, size=32, depth=2, std=None, held=False):
+    """Test accuracies in per cent after each of the steps in `stops`; `held` keeps the length of each hidden unit's weights."""
+    data, model, rng = digits(seed), deep(seed, norm, depth, std), np.random.default_rng(seed)
+    hidden = [w for key, w in model.params.items() if key.endswith("W")][:-1]
+    long, found = [np.linalg.norm(w, axis=0) for w in hidden], []
+    for step in range(1, stops[-1] + 1):
+        pick = rng.integers(0, count, size) if size < count else np.arange(count)
+        _, slope = softmax_cross_entropy(model.forward(data.inputs[pick], train=True), data.labels[pick])
+        model.backward_params(slope)
+        for key, w in model.params.items():
+            w -= lr * model.grads[key]
+        if held:
+            for w, length in zip(hidden, long, strict=True):
+                w *= length / np.linalg.norm(w, axis=0)
+        if step in stops:
+            found.append(100 * evaluate(model, data.test_inputs, data.test_labels)["accuracy"])
+    return np.array(found)
+
+
+def paired(values):
+    """Mean of paired differences, and its standard error."""
+    return values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+
+
+def test_on_new_digits_it_helps_or_harms_by_how_many_there_were_and_how_long_it_trained_and_its_noise_helps():
+    of = {(norm, count): np.array([accuracies(seed, norm, 0.1, (60, 300), count=count) for seed in SEEDS])
+          for norm in (None, BatchNorm) for count in (100, 400)}
+    few, many = (of[BatchNorm, count] - of[None, count] for count in (100, 400))
+    without_noise = np.array([accuracies(seed, BatchNorm, 0.1, (300,), count=100, size=100)[0] for seed in SEEDS])
+    for gains in (few[:, 0], -few[:, 1], many[:, 0], many[:, 1] - few[:, 1], of[BatchNorm, 100][:, 1] - without_noise):
+        mean, error = paired(gains)
+        assert mean > 2 * error > 0
+
+
+def test_the_growth_of_the_weights_carries_a_bad_start_and_huge_steps_but_not_large_ones():
+    def loss_if_held(lr, std=None):
+        runs = [np.array([accuracies(seed, BatchNorm, lr, (90,), depth=5, std=std, held=held)[0] for seed in SEEDS]) for held in (False, True)]
+        return paired(runs[0] - runs[1])
+
+    mean, error = loss_if_held(0.1, std=0.01)
+    assert mean - 3 * error > 20
+    mean, error = loss_if_held(1.6)
+    assert mean > 2 * error
+    mean, error = loss_if_held(0.4)
+    assert abs(mean) < 3
+
+
+def test_in_batches_of_two_the_first_layer_learns_by_epsilon_alone():
+    for eps, moves in ((0.0, False), (0.1, True)):
+        model, rng = deep(0, lambda n, eps=eps: BatchNorm(n, eps=eps), 2), np.random.default_rng(0)
+        _, slope = softmax_cross_entropy(model.forward(rng.normal(size=(2, 64)), train=True), np.array([3, 5]))
+        model.backward(slope)
+        assert (abs(model.grads["0.W"]).max() > 1e-6) == moves
+        assert abs(model.grads["4.gamma"]).max() > 1e-6 and abs(model.grads["6.W"]).max() > 1e-6
 
 
 # What could go wrong.
