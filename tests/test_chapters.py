@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 QUESTIONS = {
     "optimization/sgd": ["타코셸 모양", "이 그림은 뭘까", "이것만 업데이트"],
     "optimization/momentum": ["효과가 좋음", "속도의 의미"],
-    "optimization/nesterov": ["일종의 correction", "overshooting이 덜하다"],
+    "optimization/nesterov": ["다시 원점으로 돌아가서", "일종의 correction", "overshooting이 덜하다"],
     "optimization/adagrad": [],
     "optimization/rmsprop": [],
     "optimization/adam": ["거의? Adam"],

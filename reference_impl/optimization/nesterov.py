@@ -104,7 +104,7 @@ def stable_edge(rho: Any) -> Any:
 
 
 def critical_rho(lr: Any, curvature: Any) -> Any:
-    """The ρ between creeping and swinging on ½λw², (1 - √(αλ))/(1 + √(αλ)): the fastest while αλ ≤ 1.
+    """The ρ between creeping and swinging on ½λw², (1 - √(αλ))/(1 + √(αλ)): the best rate for this α while αλ ≤ 1.
 
     >>> round(critical_rho(0.01, 1.0), 6)
     0.818182

@@ -249,3 +249,91 @@ def test_a_loss_eight_times_as_high_with_an_eighth_of_the_rate_is_the_same_path_
     path = our_path(Nesterov(lr=0.02, lr_inside=lr_inside))
     scaled = our_path(Nesterov(lr=0.02 / 8, lr_inside=lr_inside), gradient=lambda w: 8 * gradient(w))
     np.testing.assert_array_equal(scaled, path)
+
+
+def overshoot(xs, rho, steps=400):
+    """How far momentum goes beyond the minimum of ½λw² from rest at 1, by αλ in `xs`."""
+    w, v, lowest = np.ones_like(xs), np.zeros_like(xs), np.ones_like(xs)
+    for _ in range(steps):
+        w, v = momentum(w, xs * w, v, lr=1.0, rho=rho)
+        lowest = np.minimum(lowest, w)
+    return np.maximum(-lowest, 0)
+
+
+@pytest.mark.parametrize(("rho", "share"), [(0.5, 0.06), (0.8, 0.0), (0.9, 0.0), (0.99, 0.0)])
+def test_beyond_one_the_ball_still_overshoots_less_but_for_the_last_bit_at_a_small_rho(rho, share):
+    xs = np.linspace(1, stable_edge(rho), 1001)[1:-1]
+    more = overshoot(xs, effective_rho(1.0, rho, xs)) > overshoot(xs, rho)
+    assert more.mean() == pytest.approx(share, abs=0.005)
+    assert not more[: round((1 - share) * 0.95 * xs.size)].any()
+
+
+def test_in_flat_directions_the_two_overshoot_alike_but_only_in_the_limit():
+    for x, least, most in ((1e-2, 0.8, 0.9), (1e-4, 0.96, 1.0)):
+        xs = np.array([x])
+        assert least < (overshoot(xs, effective_rho(1.0, 0.99, xs)) / overshoot(xs, 0.99))[0] < most
+
+
+def test_with_the_same_settings_the_swing_across_the_valley_is_gone_after_three_steps():
+    across = {m: minimize(quadratic([1.0, 50.0]), [10.0, 1.0], m(0.015, 0.9), 40).path[:, 1] for m in (Momentum, Nesterov)}
+    assert np.flatnonzero(abs(across[Nesterov]) > 0.1)[-1] == 3
+    assert np.flatnonzero(abs(across[Momentum]) > 0.1)[-1] == 40
+    assert all((np.diff(np.sign(path)) != 0).sum() >= 12 for path in across.values())  # both still cross
+
+
+def test_with_noise_the_points_ahead_lie_further_out_than_the_ball():
+    rng = np.random.default_rng(1)
+    for x, apart in ((0.01, 1.017), (0.1, 1.18), (0.5, 2.2)):
+        w, v = np.zeros((2, 20_000))
+        for _ in range(600):
+            w, v = nesterov(w, x * w + rng.standard_normal(w.size), v, lr=1.0, rho=0.9)
+        assert np.mean(w**2) / np.mean(ahead(w, -v, lr=1.0, rho=0.9) ** 2) == pytest.approx(apart, rel=0.03)
+
+
+def test_going_back_and_adding_is_going_on_from_the_point_ahead():
+    theta, g, v = np.random.default_rng(2).normal(size=(3, 5))
+    back = momentum(theta, g, v, lr=0.1, rho=0.8)[0]
+    np.testing.assert_allclose(back, ahead(theta, v, lr=0.1, rho=0.8) - 0.1 * g, rtol=0, atol=1e-15)
+
+
+def test_in_the_steepest_direction_the_point_ahead_is_home_after_two_steps():
+    path = minimize(quadratic([1.0]), [1.0], Nesterov(lr=1.0, rho=0.5), 3).path[:, 0]
+    np.testing.assert_array_equal(path, [1.0, -0.5, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("length", [1, 5, 40])
+def test_what_no_method_of_gradients_reaches_on_the_chain(length):
+    """The least loss on the first k weights: L/(16(k + 1)) above the minimum, and that is the floor."""
+    f, start = worst_case(length, 2.0), np.zeros(2 * length + 1)
+    hess, pull = f.hess(start)[:length, :length], -f.grad(start)[:length]
+    least = -pull @ np.linalg.solve(hess, pull) / 2 - f(f.minima[0])
+    assert least == pytest.approx(2.0 / (16 * (length + 1)))
+    assert least >= 3 * 2.0 * (f.minima[0] ** 2).sum() / (32 * (length + 1) ** 2)
+
+
+def test_momentum_loses_its_lead_over_nesterov_to_the_swing_at_the_start():
+    kappa = 10_000
+    counts = {}
+    for method, tuning in ((Momentum, heavy.best_tuning([1, kappa])), (Nesterov, best_tuning([1, kappa]))):
+        away = np.linalg.norm(minimize(quadratic([1, kappa]), [1.0, 1.0], method(*tuning), 2000).path, axis=1) / 2**0.5
+        arrived, back = (np.flatnonzero(away >= level)[-1] + 1 for level in (1e-6, 1.0))
+        counts[method] = np.array([arrived, arrived - back])
+    whole, without_swing = counts[Nesterov] / counts[Momentum]
+    assert whole == pytest.approx(1.33, abs=0.01)
+    assert without_swing > 3**0.5
+
+
+def test_the_energy_of_the_proof_falls_by_what_the_facts_leave():
+    """Each step of the proof in numbers, on vectors: where w lies, where u goes, what the square gains."""
+    rng = np.random.default_rng(3)
+    (t, rhos), smooth = momenta(12), 2.5
+    for k in range(1, 11):
+        theta, before, g = rng.normal(size=(3, 4))
+        u = theta + (t[k - 1] - 1) * (theta - before)
+        w = ahead(theta, (before - theta) * smooth, lr=1 / smooth, rho=rhos[k])
+        np.testing.assert_allclose(t[k] * w, (t[k] - 1) * theta + u, atol=1e-12)
+        new = w - g / smooth
+        u_new = new + (t[k] - 1) * (new - theta)
+        np.testing.assert_allclose(u_new, u - t[k] * g / smooth, atol=1e-12)
+        bound = t[k] * g @ u - t[k] ** 2 * g @ g / (2 * smooth)
+        assert u_new @ u_new - u @ u == pytest.approx(-2 / smooth * bound, abs=1e-10)
