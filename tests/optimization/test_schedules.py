@@ -10,10 +10,14 @@ from rules import OPTIMIZERS
 from reference_impl import (
     SGD,
     Adam,
+    Affine,
     Momentum,
+    ReLU,
+    Sequential,
     constant,
     cosine,
     cyclic,
+    digits,
     ema,
     exponential,
     inverse_time,
@@ -23,9 +27,11 @@ from reference_impl import (
     one_cycle,
     polyak_average,
     quadratic,
+    softmax_cross_entropy,
     step_decay,
     warmup,
 )
+from reference_impl.optimization.adam import adam
 from reference_impl.optimization.schedules import averaged_mean_square, mean_square
 
 SCHEDULES = {
@@ -376,3 +382,152 @@ def test_the_stationary_floor_of_an_ema():
     q = 1 - lr
     expected = lr / (2 - lr) * (1 - decay) / (1 + decay) * (1 + decay * q) / (1 - decay * q)
     assert (ema(path, decay)[300:] ** 2).mean() == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("curvature", [0.01, 0.5, 1.9])
+def test_on_a_bowl_no_rise_helps(curvature):
+    """Two steps let in 2xyλ(y - x)σ² more noise with the smaller rate first, so falling rates are best of all orders."""
+    x, y = 0.2, 0.7
+    ends = [mean_square(rates, 3.0, curvature=curvature)[-1] for rates in ([x, y], [y, x])]
+    assert ends[0] - ends[1] == pytest.approx(2 * x * y * curvature * (y - x), rel=1e-9)
+    rates = np.random.default_rng(0).uniform(0.01, 1.0, (30, 200))
+    falling = np.sort(rates, axis=0)[::-1]
+    assert (mean_square(falling, 3.0, curvature=curvature)[-1] <= mean_square(rates, 3.0, curvature=curvature)[-1] + 1e-12).all()
+
+
+@pytest.mark.parametrize("lr", [0.05, 0.1, 0.2])
+def test_off_the_bowl_the_average_has_a_bias_that_grows_with_the_rate(lr):
+    """On e^w - w with unit noise: E e^w = 1, so E w < 0, and E w is about -lr/4."""
+    runs, steps = 1000, 5000
+    rng, w, total, means = np.random.default_rng(4), 0.0, 0.0, 0.0
+    for at in range(steps):
+        w = w - lr * (np.expm1(w) + rng.standard_normal(runs))
+        if at >= 500:
+            total, means = total + w, means + np.exp(w).mean()
+    center, error = total.mean() / (steps - 500), total.std() / (steps - 500) / np.sqrt(runs)
+    assert means / (steps - 500) == pytest.approx(1, abs=0.002)
+    assert center < -5 * error
+    assert abs(center + lr / 4) < 4 * error + lr**2 / 4  # the next order is in proportion to the rate's square
+
+
+def best_of(schedules, sigma, low=0.01, steps=1000):
+    """The lowest mean loss at the end over sixty peaks, as in the chapter's table."""
+    curvatures, peaks = np.geomspace(low, 1, 10), np.geomspace(0.003, 1.9, 60)[:, None]
+    return min(
+        (mean_square(np.array(rates_of(schedule, steps))[:, None, None] * peaks, 1.0, curvature=curvatures, sigma=sigma)[-1] @ curvatures).min() / 2
+        for schedule in schedules
+    )
+
+
+def test_no_schedule_is_the_best():
+    line = [linear(1.0, 1000, floor) for floor in (0.0, 0.01, 0.1)]
+    power = [exponential(1.0, end ** (1 / 1000)) for end in (0.1, 0.01, 0.001)]
+    assert best_of(line, 1.0) == pytest.approx(0.046953, abs=1e-6) and best_of(power, 1.0) == pytest.approx(0.047211, abs=1e-6)
+    assert best_of(line, 0.1) > 1.05 * best_of(power, 0.1)
+    assert best_of(line, 0.1, low=0.001) < best_of(power, 0.1, low=0.001)
+
+
+def test_a_step_decay_by_tenths_can_lose_to_no_decay_where_one_by_halves_does_not():
+    tenths = [step_decay(1.0, every=1000 // parts) for parts in (2, 3, 4)]
+    halves = [step_decay(1.0, every=1000 // parts, factor=0.5) for parts in (4, 6, 8)]
+    assert best_of(halves, 1.0) < best_of([constant(1.0)], 1.0) < best_of(tenths, 1.0)
+
+
+@pytest.mark.parametrize("beta2", [0.9, 0.99, 0.999])
+def test_adams_excess_on_noise_is_about_sixteen_settled_steps_whatever_beta2(beta2):
+    coordinates, settled = 4000, np.sqrt(0.1 / 1.9)
+    rng, (w, m, v), lengths = np.random.default_rng(0), np.zeros((3, coordinates)), []
+    for t in range(1, 101):
+        before = w
+        w, m, v = adam(w, rng.standard_normal(coordinates), m, v, lr=1.0, beta1=0.9, beta2=beta2, eps=0.0, t=t)
+        lengths.append(np.sqrt(np.mean((w - before) ** 2)))
+    assert np.sum(np.array(lengths) / settled - 1) == pytest.approx(15.6, abs=1.2)
+    assert np.flatnonzero(np.array(lengths) < 1.1 * settled)[0] + 1 in range(20, 28)
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5])
+def test_slow_decays_arrive_in_mean_square(p):
+    assert mean_square(1 / np.arange(1, 50_001) ** p, 1.0)[-1] == pytest.approx(0.5 / 50_000**p, rel=0.05)
+
+
+def test_without_a_finite_sum_of_squares_it_is_the_noise_that_decides_about_single_paths():
+    """At the rates 1/√t normal noise lets the paths be; rare and large noise of the same variance goes on throwing them."""
+    rng, w, far = np.random.default_rng(1), np.zeros((2, 200)), np.zeros((2, 200), bool)
+    for t in range(4000):
+        rare = (rng.random(200) < 1 / (t + 1)) * np.sqrt(t + 1) * rng.choice([-1, 1], 200)
+        w = w - (w + np.array([rng.standard_normal(200), rare])) / np.sqrt(t + 1)
+        far |= (t >= 2000) & (np.abs(w) > 0.8)
+    assert not far[0].any() and far[1].sum() > 50
+
+
+# The network that the chapter asks
+
+
+DATA = digits(0)
+
+
+def network(seed):
+    rng = np.random.default_rng(seed)
+    return Sequential(Affine(64, 32, rng=rng), ReLU(), Affine(32, 10, rng=rng)), rng
+
+
+def steepest(model, steps=40, nudge=1e-7):
+    """The Hessian's largest eigenvalue on 1000 examples, by the power method on H + 5; the nudge is small enough to miss the kinks."""
+    values = model.params
+    at = {key: value.copy() for key, value in values.items()}
+    rng = np.random.default_rng(0)
+    direction = {key: rng.standard_normal(value.shape) for key, value in values.items()}
+
+    def slopes(sign):
+        for key, value in values.items():
+            value[...] = at[key] + sign * nudge * direction[key]
+        model.backward(softmax_cross_entropy(model.forward(DATA.inputs[:1000]), DATA.labels[:1000])[1])
+        return {key: grad.copy() for key, grad in model.grads.items()}
+
+    for _ in range(steps):
+        size = np.sqrt(sum((value**2).sum() for value in direction.values()))
+        direction = {key: value / size for key, value in direction.items()}
+        ahead, behind = slopes(1), slopes(-1)
+        product = {key: (ahead[key] - behind[key]) / (2 * nudge) for key in ahead}
+        value = sum((product[key] * direction[key]).sum() for key in product)
+        direction = {key: product[key] + 5 * direction[key] for key in product}
+    for key, array in values.items():
+        array[...] = at[key]
+    return value
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_curvature_of_a_network_climbs_on_the_way(seed):
+    model, rng = network(seed)
+    optimizer, found = SGD(lr=0.2), {}
+    for step in range(81):
+        if step in (5, 80):
+            found[step] = steepest(model)
+        batch = rng.integers(1000, size=32)
+        model.backward(softmax_cross_entropy(model.forward(DATA.inputs[batch]), DATA.labels[batch])[1])
+        optimizer.update(model.params, model.grads)
+    assert found[80] > 1.2 * found[5]
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_at_a_high_peak_adams_first_steps_are_too_long_with_noise_and_without(noise):
+    """A warm-up, and undoing no more than the excess on noise, both bring the loss down."""
+    down = linear(0.3, 200)
+
+    def undone(step):
+        forgotten = 0.9 ** (step + 1)
+        return down(step) * math.sqrt((1 - forgotten) / (1 + forgotten))
+
+    def ended(schedule, seed):
+        model, rng = network(seed)
+        optimizer = Adam(lr=schedule)
+        for _ in range(200):
+            batch = rng.integers(1000, size=32) if noise else slice(128)
+            model.backward(softmax_cross_entropy(model.forward(DATA.inputs[batch]), DATA.labels[batch])[1])
+            optimizer.update(model.params, model.grads)
+        where = slice(1000) if noise else slice(128)
+        return softmax_cross_entropy(model.forward(DATA.inputs[where]), DATA.labels[where])[0]
+
+    for seed in range(3):
+        plain, *others = [ended(schedule, seed) for schedule in (down, undone, warmup(20, then=linear(0.3, 180)))]
+        assert max(others) < plain / 2
