@@ -50,7 +50,8 @@ def adamw(w: Any, g: Any, m: Any, v: Any, *,
           lr: Any, beta1: Any, beta2: Any, eps: Any, weight_decay: Any, t: Any) -> tuple[Any, Any, Any]:
     """Adam with weight decay beside it: `w` shrinks first, and the gradient knows nothing of it.
 
-    Source: Loshchilov & Hutter 2019, algorithm 2, with the decay times `lr` as in PyTorch.
+    Source: Loshchilov & Hutter 2019, algorithm 2, but with the decay times `lr` as in PyTorch: their λ
+    is `lr`·`weight_decay`.
 
     >>> w, m, v = adamw(1.0, 2.0, 0.0, 0.0, lr=0.1, beta1=0.9, beta2=0.999, eps=0.0, weight_decay=0.5, t=1)
     >>> round(float(w), 6)
@@ -61,9 +62,11 @@ def adamw(w: Any, g: Any, m: Any, v: Any, *,
 
 def amsgrad(w: Any, g: Any, m: Any, v: Any, top: Any, *,
             lr: Any, beta1: Any, beta2: Any, eps: Any, t: Any) -> tuple[Any, Any, Any, Any]:
-    """Adam whose denominator never falls: it takes the largest `v` so far, `top`.
+    """Adam with the largest `v` so far, `top`, in the place of `v`.
 
-    Source: Reddi, Kale & Kumar 2018, algorithm 2; with Adam's corrections, as in PyTorch.
+    `top` never falls. The root of the corrected `top` can, as 1 - β₂ᵗ grows. Source: Reddi, Kale &
+    Kumar 2018, algorithm 2, which has no corrections; with Adam's corrections after the maximum, as
+    in PyTorch.
 
     >>> w, m, v, top = amsgrad(1.0, 2.0, 0.0, 0.0, 0.0, lr=0.1, beta1=0.9, beta2=0.999, eps=0.0, t=1)
     >>> round(float(w), 6)
@@ -80,7 +83,9 @@ def amsgrad(w: Any, g: Any, m: Any, v: Any, top: Any, *,
 
 def amsgrad_corrected_max(w: Any, g: Any, m: Any, v: Any, top: Any, *,
                           lr: Any, beta1: Any, beta2: Any, eps: Any, t: Any) -> tuple[Any, Any, Any, Any]:
-    """AMSGrad that takes the largest of the *corrected* averages, as Optax has it.
+    """AMSGrad that takes the largest of the *corrected* averages, as Optax does: its denominator never falls.
+
+    It never forgets the first gradient either, which is corrected to count in full.
 
     >>> w, m, v, top = amsgrad_corrected_max(1.0, 2.0, 0.0, 0.0, 0.0, lr=0.1, beta1=0.9, beta2=0.999, eps=0.0, t=1)
     >>> round(float(w), 6), round(float(top), 6)
@@ -147,10 +152,11 @@ class AdamW(Moments):
 
 @dataclass
 class AMSGrad(Moments):
-    """Adam with a denominator that never falls: [`amsgrad`][reference_impl.optimization.adam.amsgrad] on every array.
+    """Adam with the largest average of squares so far: [`amsgrad`][reference_impl.optimization.adam.amsgrad] on every array.
 
     The hyperparameters are [`Adam`][reference_impl.optimization.adam.Adam]'s. The largest average is
-    taken before it is corrected, or with `corrected_max=True` after.
+    taken before the averages are corrected, as in PyTorch, or with `corrected_max=True` after, as in
+    Optax; only then the denominator never falls.
 
     >>> params = {"w": np.array([1.0])}
     >>> AMSGrad(lr=0.1).update(params, {"w": np.array([2.0])})

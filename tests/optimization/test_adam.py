@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 from peers import problem, recorded, torch_path
 
-from reference_impl import SGD, AdaGrad, Adam, AdamW, AMSGrad
-from reference_impl.optimization.adam import adam, correction_ratio, drift_bound, longest_step_gradients, step_bound
+from reference_impl import SGD, AdaGrad, Adam, AdamW, AMSGrad, digits, minimize, softmax_regression, taco_shell, train
+from reference_impl.optimization.adam import (
+    adam,
+    amsgrad,
+    amsgrad_corrected_max,
+    correction_ratio,
+    drift_bound,
+    longest_step_gradients,
+    step_bound,
+)
 
 CONFORMANCE = json.loads((Path(__file__).parents[1] / "conformance" / "cs231n_optim.json").read_text())
 BETAS = 0.9, 0.999
@@ -264,6 +272,39 @@ def test_the_papers_bound_is_passed():
     assert step_bound(np.inf, 0.9, 0.99) > 2.3 > 1 == pytest.approx(0.1 / 0.01**0.5)  # the paper's other case
 
 
+def longest_step(slope, w, rate, count):
+    """The longest of Adam's steps down a slope of one variable, in units of the rate."""
+    m = v = longest = 0.0
+    for t in range(1, count + 1):
+        if abs(g := slope(w)) > 1e150:
+            break
+        before = w
+        w, m, v = adam(w, g, m, v, lr=rate, beta1=BETAS[0], beta2=BETAS[1], eps=0.0, t=t)
+        longest = max(longest, abs(w - before) / rate)
+    return longest
+
+
+@pytest.mark.parametrize("start", [1e-6, 1e-3, 1.0])
+@pytest.mark.parametrize("rate", [1e-3, 1e-2, 0.1, 1.0])
+def test_a_run_that_leaves_a_saddle_stays_far_below_the_bound(start, rate):
+    assert 1.3 < longest_step(lambda w: -w, start, rate, 3000) < 1.672
+
+
+def test_an_exponential_slope_of_the_right_rate_nearly_reaches_the_bound_and_a_power_does_not():
+    supremum = step_bound(np.inf, *BETAS)
+    on_exponential = {c: longest_step(lambda w, c=c: -np.exp(c * w), 0.0, 1.0, 5000) for c in (0.012, 0.1, 1.0)}
+    assert 0.99 * supremum < on_exponential[0.012] < supremum
+    assert on_exponential[1.0] < 2 < on_exponential[0.1] < 5
+    assert max(longest_step(lambda w: -10 * w**9, 1.0, rate, 3000) for rate in (1e-3, 1e-2, 0.1, 1.0)) < 4
+
+
+def test_kingma_and_bas_condition_lets_betas_pass_whose_steps_have_no_bound():
+    beta1, beta2 = 0.9, 0.7
+    assert beta1**2 / beta2**0.5 < 1 < beta1**2 / beta2
+    assert step_bound(np.inf, beta1, beta2) == np.inf
+    assert beta1 / beta2**0.5 > 1  # the condition of Reddi and others excludes them
+
+
 def test_where_q_is_one_or_more_there_is_no_bound():
     assert step_bound(100, 0.5, 0.25) == pytest.approx(0.5 / 0.75**0.5 * 10, rel=1e-6)
     assert step_bound(np.inf, 0.5, 0.25) == step_bound(np.inf, 0.9, 0.7) == np.inf
@@ -279,7 +320,7 @@ def test_the_step_bound_refuses_betas_out_of_range(betas):
 
 
 @pytest.mark.parametrize("start", [-1.0, 0.0, 1.0])
-@pytest.mark.parametrize("lr", [0.3, 0.6])
+@pytest.mark.parametrize("lr", [0.3, 0.6, 2.0])
 @pytest.mark.parametrize(("make", "goes_to"), [(Adam, 1.0), (AMSGrad, -1.0)])
 def test_reddis_problem(start, lr, make, goes_to):
     x = {"x": np.array([start])}
@@ -294,12 +335,13 @@ def test_reddis_problem(start, lr, make, goes_to):
 @pytest.mark.parametrize("seed", range(3))
 def test_wilsons_weights_are_a_multiple_of_a_sign(make, seed):
     y = np.where(np.random.default_rng(seed).random(30) < 0.65, 1.0, -1.0)
-    assert y.sum() > 0
+    assert y.sum() > 0  # without it the second and third weight would have the other sign
     X = np.zeros((30, 3 + 150))
     X[:, 0], X[:, 1:3] = y, 1
     for row, label in enumerate(y):
         X[row, 3 + 5 * row:3 + 5 * row + (1 if label > 0 else 5)] = 1
     X, params = X[:, X.any(axis=0)], {"w": np.zeros(int(X.any(axis=0).sum()))}
+    np.testing.assert_array_equal(X @ np.sign(X.T @ y), 4 * y)  # why the residuals stay proportional to y
     optimizer = make(lr=0.03, eps=0.0)
     for _ in range(300):
         optimizer.update(params, {"w": X.T @ (X @ params["w"] - y)})
@@ -329,7 +371,7 @@ def test_the_penalty_alone_decays_by_the_learning_rate_whatever_its_strength(dec
     np.testing.assert_allclose(params["w"], [1.99, -2.99], rtol=1e-12)
 
 
-def test_amsgrads_denominator_never_falls():
+def test_amsgrads_top_never_falls():
     g = np.r_[10.0, np.full(200, 1e-3)][:, None]
     optimizer, params, tops = AMSGrad(lr=0.1, beta2=0.5), {"w": np.zeros(1)}, []
     for g_t in g:
@@ -338,3 +380,106 @@ def test_amsgrads_denominator_never_falls():
     assert (np.diff(tops) >= 0).all()
     assert tops[-1] == 50.0
     assert optimizer.state["v"]["w"].item() < 1e-5
+
+
+@pytest.mark.parametrize("corrected_max", [False, True])
+def test_amsgrads_denominator_falls_unless_the_maximum_is_taken_after_the_correction(corrected_max):
+    def denominators(gradients):
+        m = v = top = 0.0
+        for t, g in enumerate(gradients, start=1):
+            top = rule(0.0, g, m, v, top, lr=1.0, beta1=0.9, beta2=0.999, eps=0.0, t=t)[3]
+            v = 0.999 * v + 0.001 * g**2
+            yield (top if corrected_max else top / (1 - 0.999**t)) ** 0.5
+
+    rule = amsgrad_corrected_max if corrected_max else amsgrad
+    after_one = list(denominators([1.0, 0.0, 0.0, 0.0]))
+    assert after_one == pytest.approx([1, 1, 1, 1] if corrected_max else [1, 0.7073, 0.5777, 0.5004], abs=1e-4)
+    *_, in_the_end = denominators([10.0] + 9999 * [1.0])
+    assert in_the_end == pytest.approx(10 if corrected_max else 1, abs=1e-4)
+
+
+def test_adamw_is_the_papers_with_its_decay_times_the_learning_rate():
+    lr, ours = 0.02, 0.1
+    theirs = lr * ours  # algorithm 2: w - (step + λw), with λ outside the learning rate
+    w, gradient = problem()
+    m = v = np.zeros(6)
+    path = [w]
+    for t in range(1, 101):
+        step, m, v = adam(0.0, gradient(w), m, v, lr=lr, beta1=0.9, beta2=0.999, eps=1e-8, t=t)
+        w = w + step - theirs * w
+        path.append(w)
+    np.testing.assert_allclose(our_path(AdamW(lr=lr, weight_decay=ours)), path, rtol=0, atol=1e-13)
+
+
+def test_a_penalty_decays_quiet_weights_more_than_adamw_and_noisy_ones_less():
+    left = {}
+    for name, optimizer in (("adamw", AdamW(lr=0.01, weight_decay=0.1)), ("penalty", Adam(lr=0.01))):
+        rng, p = np.random.default_rng(0), {"w": np.ones((3, 400))}
+        for _ in range(1000):
+            noise = rng.standard_normal((3, 400)) * np.array([[0.1], [1.0], [10.0]])
+            optimizer.update(p, {"w": noise + (0.1 * p["w"] if name == "penalty" else 0)})
+        left[name] = p["w"].mean(axis=1)
+    np.testing.assert_allclose(left["adamw"], 0.999**1000, rtol=0, atol=0.05)
+    assert left["penalty"][0] < 0.02
+    assert left["penalty"][1] == pytest.approx(0.999**1000, abs=0.05)
+    assert left["penalty"][2] > 0.85
+
+
+# What depends on the learning rate
+
+
+def overshoot(first, second, lr):
+    """How far past the minimum of ½w² Adam goes from 10 with only the corrections that are asked for."""
+    w, m, v, lowest = 10.0, 0.0, 0.0, 10.0
+    for t in range(1, 901):
+        length = lr / (1 - 0.9**t if first else 1) * ((1 - 0.999**t) ** 0.5 if second else 1)
+        w, m, v = adam(w, w, m, v, lr=length, beta1=0.9, beta2=0.999, eps=0.0, t=np.inf)
+        lowest = min(lowest, w)
+    return max(-lowest, 0)
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.3, 1.0, 3.0, 10.0])
+def test_the_second_moments_error_overshoots_and_the_firsts_protects_only_at_small_rates(lr):
+    both, only_v, neither, only_m = (overshoot(*pair, lr) for pair in ((True, True), (False, True), (False, False), (True, False)))
+    assert only_m > neither > max(both, only_v)
+    if lr > 0.1:
+        assert (only_v < both) == (lr <= 1)
+
+
+def test_a_turned_valley_is_slower_at_small_rates_and_not_at_all_of_them():
+    turn, steep, start = np.array([[1.0, -1.0], [1.0, 1.0]]) / 2**0.5, taco_shell(100), np.array([10.0, 1.0])
+    left = {}
+    for lr in (0.1, 0.3, 0.7, 1.0):
+        straight = minimize(steep, start, Adam(lr=lr), 60, grad=steep.grad).path[-1]
+        turned = minimize(lambda w: steep(turn.T @ w), turn @ start, Adam(lr=lr), 60, grad=lambda w: turn @ steep.grad(turn.T @ w)).path[-1]
+        left[lr] = np.linalg.norm(straight), np.linalg.norm(turned)
+    assert [lr for lr, (straight, turned) in left.items() if turned < straight] == [1.0]
+
+
+def test_along_the_axes_the_condition_number_drops_out():
+    paths = [minimize(taco_shell(k), np.array([10.0, 1.0]), Adam(lr=0.3, eps=0), 60, grad=taco_shell(k).grad).path for k in (1, 20, 1000)]
+    for path in paths[1:]:
+        np.testing.assert_allclose(path, paths[0], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(paths[1][1] - paths[1][0], [-0.3, -0.3], rtol=1e-12)  # although the slopes are 10 and 20
+
+
+def test_which_learning_rate_is_good_depends_on_the_budget():
+    data, held = digits(0), {}
+    for lr in (0.001, 0.01, 0.1):
+        net, optimizer = {"W": np.zeros((64, 10)), "b": np.zeros(10)}, Adam(lr=lr)
+        for epochs in (5, 55):
+            train(softmax_regression, net, data.inputs[:1010], data.labels[:1010], optimizer, epochs=epochs, batch_size=32, rng=np.random.default_rng(epochs))
+            held[lr, epochs] = softmax_regression(net, data.inputs[1010:], data.labels[1010:])[0]
+    assert held[0.1, 5] < held[0.01, 5] < held[0.001, 5]
+    assert held[0.01, 55] < min(held[0.001, 55], held[0.1, 55])
+    assert held[0.001, 55] < held[0.001, 5] / 4
+
+
+@pytest.mark.parametrize(("beta2", "goes_to"), [(0.9, 1.0), (0.99, -1.0)])
+def test_a_rarer_gradient_beats_one_beta2_and_not_the_next(beta2, goes_to):
+    x, optimizer, path = {"x": np.zeros(1)}, Adam(lr=lambda step: 0.5 / (step + 1) ** 0.5, beta1=0, beta2=beta2), []
+    for step in range(6000):
+        optimizer.update(x, {"x": np.array([-1.0 if step % 50 else 60.0])})
+        np.clip(x["x"], -1, 1, out=x["x"])
+        path.append(x["x"].item())
+    assert np.mean(path[-300:]) == pytest.approx(goes_to, abs=0.2)
