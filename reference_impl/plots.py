@@ -165,7 +165,7 @@ def contours(
     """Draw a landscape's level lines, in the colour of the page's text.
 
     `landscape` takes points of shape (..., 2) and returns their losses, of shape (...). `levels` is the losses to draw, or
-    their number: those lie as far apart as the rings of a bowl with even steps.
+    their number: the k-th then lies k² times as high above the lowest loss as the first, so that on a bowl the rings are evenly spaced.
 
     Raises `ValueError` if a limit does not rise, the losses have another shape, or one is not finite.
 
