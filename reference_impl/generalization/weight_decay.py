@@ -48,7 +48,7 @@ class L2(_Penalty):
 
     For `fit(penalty=L2(1e-3))`. `strength` λ ≥ 0 is a number; `keys` names what is penalised, by default the
     weights. Raises ValueError for another strength and when a key is missing. Beside a mean loss of n examples it
-    is a Gaussian prior of variance 1/(nλ) on each weight. Source: Krogh & Hertz 1992;
+    that is a negative log-likelihood it is a Gaussian prior of variance 1/(nλ) on each weight. Source: Krogh & Hertz 1991;
     Goodfellow, Bengio & Courville 2016, eq. (7.2)-(7.5).
 
     >>> params, grads = {"0.W": np.array([[3.0, -4.0]])}, {"0.W": np.zeros((1, 2))}
@@ -64,8 +64,9 @@ class L1(_Penalty):
     """The penalty λ·Σ|w|: it adds λ·sign(w) to every weight's gradient, and nothing at 0.
 
     For `fit(penalty=L1(1e-3))`; `strength`, `keys` and what is raised as for [`L2`][reference_impl.generalization.weight_decay.L2].
-    Weights come near 0 with it and swing about it; [`ProximalL1`][reference_impl.generalization.weight_decay.ProximalL1] sets
-    them to 0. Source: Tibshirani 1996, section 1; Goodfellow, Bengio & Courville 2016, eq. (7.18)-(7.20).
+    This is a subgradient: with a fixed step a weight whose minimum is 0 swings about it, about as wide as a step;
+    [`ProximalL1`][reference_impl.generalization.weight_decay.ProximalL1] sets it to 0. Source: Tibshirani 1996, section 1;
+    Goodfellow, Bengio & Courville 2016, eq. (7.18)-(7.20).
 
     >>> params, grads = {"0.W": np.array([[3.0, -4.0, 0.0]])}, {"0.W": np.zeros((1, 3))}
     >>> L1(0.5)(params, grads), grads["0.W"].tolist()
@@ -94,8 +95,9 @@ class ProximalL1(Callback):
     """The L1 penalty as a step of its own: after every update each weight passes the soft threshold `lr` · `strength`.
 
     For `fit(callbacks=[ProximalL1(1e-3)])`; `strength` and `keys` as for [`L1`][reference_impl.generalization.weight_decay.L1].
-    With `SGD` it is the proximal gradient method, whose fixed points are minima of loss + λ·Σ|w|; the loss in the
-    history is then without the penalty. Source: Beck & Teboulle 2009, eq. (1.4)-(1.5); Duchi & Singer 2009, eq. (2)-(3).
+    With `SGD` on full batches it is the proximal gradient method, whose fixed points are the minima of loss + λ·Σ|w| where the
+    loss is convex; the loss in the history is without the penalty. Source: Beck & Teboulle 2009, eq. (1.4)-(1.5);
+    Duchi & Singer 2009, eq. (2)-(3).
 
     >>> ProximalL1(1e-3).strength
     0.001

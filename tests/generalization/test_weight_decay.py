@@ -7,11 +7,13 @@ from reference_impl import (
     SGD,
     Affine,
     Conv2D,
+    EarlyStopping,
     Flatten,
     Momentum,
     ReLU,
     Sequential,
     cosine,
+    digits,
     fit,
     softmax_cross_entropy,
 )
@@ -281,6 +283,113 @@ def test_relu_layers_rescaled_are_the_same_function_and_balanced_at_the_penaltys
     fit(network, x, y, Momentum(lr=0.2), epochs=400, rng=np.random.default_rng(0), batch_size=len(x), penalty=L2(0.03))
     first, second = (np.linalg.norm(network.params[key]) for key in weight_keys(network.params))
     assert first == pytest.approx(second, rel=0.005) and first > 0.5
+
+
+@pytest.mark.parametrize("n", [5, 40])
+def test_the_belief_counts_as_other_numbers_of_examples_in_other_directions(n):
+    """nλ/λᵢ examples with the target 0 along direction i, and λ none, have the same minimum."""
+    rng = np.random.default_rng(0)
+    x, strength = rng.normal(size=(n, 3)) * [3.0, 1.0, 0.2], 0.3
+    y = rng.normal(size=n)
+    curvatures, basis = np.linalg.eigh(x.T @ x / n)
+    worth = n * strength / curvatures
+    believed = (np.sqrt(worth * curvatures) * basis).T  # rows: along each direction, as long as that many examples
+    found = np.linalg.lstsq(np.vstack([x, believed]), np.concatenate([y, np.zeros(3)]), rcond=None)[0]
+    ridge = np.linalg.solve(x.T @ x / n + strength * np.eye(3), x.T @ y / n)
+    np.testing.assert_allclose(found, ridge, rtol=1e-10)
+    assert worth.max() > 20 * worth.min() and ((worth > n) == (curvatures < strength)).all()
+
+
+SPLITS, FEW = [digits(seed) for seed in range(10)], 100
+
+
+def regression(data, strength):
+    """Ridge on the first digits: weights, the eigenvectors and curvatures of the Hessian, and the test error and accuracy of any W."""
+    x, y = data.inputs[:FEW], np.eye(10)[data.labels[:FEW]]
+    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
+    hessian = (x - mean_x).T @ (x - mean_x) / FEW
+    curvatures, basis = np.linalg.eigh(hessian)
+
+    def judged(w):
+        scores = (data.test_inputs - mean_x) @ w + mean_y
+        return ((scores - np.eye(10)[data.test_labels]) ** 2).sum(axis=1).mean(), (scores.argmax(axis=1) == data.test_labels).mean()
+
+    pull = (x - mean_x).T @ (y - mean_y) / FEW
+    return np.linalg.solve(hessian + strength * np.eye(64), pull), curvatures, basis, judged
+
+
+def test_what_harms_the_regression_is_the_direction_of_the_weights_not_their_length():
+    strength, found = 10**-1.5, []
+    for data in SPLITS:
+        long, curvatures, basis, judged = regression(data, 1e-6)
+        short = regression(data, strength)[0]
+        steep = basis[:, curvatures > strength]
+        cut = steep @ (steep.T @ long)
+        found.append([judged(w) for w in (long, short, long * np.linalg.norm(short) / np.linalg.norm(long), cut)])
+        assert 1 - (np.linalg.norm(cut) / np.linalg.norm(long)) ** 2 > 0.9
+    error, right = np.moveaxis(found, 2, 0)
+    assert (right[:, 1] - right[:, 0] > 0.05).all() and (right[:, 3] - right[:, 0] > 0.05).all()
+    assert (right[:, 2] < right[:, 0]).all()  # as short as the good one
+    assert (error[:, 2] - error[:, 1] > 0.25).all() and (error[:, 3] - error[:, 1] < 0.1).all()
+
+
+@pytest.mark.parametrize("step", [0.1, 0.01])
+def test_a_subgradient_of_fixed_steps_comes_as_near_as_a_step_and_the_proximal_step_to_the_minimum(step):
+    ends = {}
+    for how in ("gradient", "proximal"):
+        w, seen = np.array([1.0]), []
+        for _ in range(3000):
+            g = w - 0.3
+            if how == "gradient":
+                L1(1.0)({"W": w}, {"W": g})
+                w = w - step * g
+            else:
+                w = soft_threshold(w - step * g, step)
+            seen.append(abs(w.item()))
+        ends[how] = max(seen[-100:])
+    assert ends["proximal"] == 0 and 0.5 * step < ends["gradient"] < 1.5 * step
+
+
+def memorised(seed, share, hidden=50, epochs=80, **options):
+    """A network's accuracy on validation and test digits, on its own labels, the share of wrong labels it kept, and its length."""
+    data, rng = SPLITS[seed], np.random.default_rng(seed)
+    labels = data.labels[:FEW].copy()
+    labels[:int(share * FEW)] = np.random.default_rng(seed).integers(0, 10, int(share * FEW))
+    network = Sequential(Affine(64, hidden, rng=rng), ReLU(), Affine(hidden, 10, rng=rng))
+    fit(network, data.inputs[:FEW], labels, Momentum(lr=0.2), epochs=epochs, rng=rng, batch_size=FEW,
+        evaluate_on={"validation": (data.inputs[FEW:600], data.labels[FEW:600])}, **options)
+    said, wrong = network.forward(data.inputs[:FEW]).argmax(axis=1), labels != data.labels[:FEW]
+    right = [(network.forward(x).argmax(axis=1) == y).mean() for x, y in ((data.inputs[FEW:600], data.labels[FEW:600]),
+                                                                          (data.test_inputs, data.test_labels))]
+    return *right, (said == labels).mean(), (said == labels)[wrong].mean() if wrong.any() else 0.0, np.sqrt(
+        sum((network.params[key] ** 2).sum() for key in weight_keys(network.params)))
+
+
+def test_with_wrong_labels_stopping_in_time_gains_what_the_penalty_gains_and_with_true_ones_nothing_is_forgotten():
+    """The penalty helps where no length is priced (stopped) and where no label is left out (true): length is not the whole cause."""
+    gains = {}
+    for share, strength in ((0.2, 0.03), (0.0, 0.01)):
+        runs = {"bare": {}, "penalty": {"penalty": L2(strength)}}
+        runs["stopped"] = {"callbacks": [EarlyStopping("validation_accuracy", patience=80, larger_is_better=True)]}
+        found = {name: np.array([memorised(seed, share, **options) for seed in range(6)]) for name, options in runs.items()}
+        for name, values in found.items():
+            gains[share, name] = values[:, 1] - found["bare"][:, 1]
+        if share:
+            assert (found["bare"][:, 3] > 0.9).all() and found["penalty"][:, 3].mean() < 0.5 and found["stopped"][:, 3].mean() < 0.5
+        else:
+            assert (found["penalty"][:, 2] == 1).all()
+    assert gains[0.2, "penalty"].mean() > 0.05 and gains[0.2, "stopped"].mean() > 0.6 * gains[0.2, "penalty"].mean()
+    assert gains[0.0, "penalty"].mean() > 0.005 and gains[0.0, "stopped"].mean() < 0.005
+
+
+def test_a_network_that_memorised_random_labels_is_shorter_than_at_the_start_and_longer_than_one_that_learnt_true_ones():
+    rng = np.random.default_rng(0)
+    start = Sequential(Affine(64, 200, rng=rng), ReLU(), Affine(200, 10, rng=rng)).params
+    begun = np.sqrt(sum((start[key] ** 2).sum() for key in weight_keys(start)))
+    for seed in range(3):
+        random, true = (memorised(seed, share, hidden=200, epochs=120, penalty=L2(0.005)) for share in (1.0, 0.0))
+        assert random[2] == true[2] == 1 and random[1] < 0.25 < 0.8 < true[1]
+        assert true[4] + 2 < random[4] < begun - 2
 
 
 def test_nothing_is_changed_when_an_array_is_missing():
