@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from .practice.diagnostics import Monitor, diagnose, gradient_check
     from .practice.initialization import initialize
     from .practice.preprocessing import center, standardize, whiten
-    from .practice.search import Choice, LogUniform, Uniform, search
+    from .practice.search import Choice, LogUniform, Uniform, Whole, search
     from .practice.transfer import freeze, with_new_head
 
 _HOME = {
@@ -116,7 +116,7 @@ _HOME = {
     "practice.diagnostics": "Monitor diagnose gradient_check",
     "practice.initialization": "initialize",
     "practice.preprocessing": "center standardize whiten",
-    "practice.search": "Choice LogUniform Uniform search",
+    "practice.search": "Choice LogUniform Uniform Whole search",
     "practice.transfer": "freeze with_new_head",
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
@@ -75,6 +76,37 @@ class LogUniform:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """The whole numbers of an axis, ends included, as int: for what counts something, such as the units of a layer.
+
+    A number k gets the share of `axis` between k - ½ and k + ½: under `Uniform` all are equally likely, under `LogUniform` k about
+    as 1/k. Raises TypeError unless `axis` is one of these, ValueError unless its bounds are whole (for `LogUniform`, from 1 up).
+
+    >>> Whole(LogUniform(4, 64)).at(0.5), [Whole(Uniform(1, 4)).at(share) for share in (0.1, 0.3, 0.6, 0.8)]
+    (15, [1, 2, 3, 4])
+    """
+
+    axis: Uniform | LogUniform
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.axis, Uniform | LogUniform):
+            raise TypeError(f"axis must be Uniform or LogUniform, got {self.axis!r}")
+        if not (float(self.axis.low).is_integer() and float(self.axis.high).is_integer()):
+            raise ValueError(f"axis must have whole numbers as bounds, got {self.axis!r}")
+
+    def at(self, share: float) -> int:
+        """The number that has `share` of the distribution below it or in it."""
+        between = type(self.axis)(self.axis.low - 0.5, self.axis.high + 0.5).at(share)
+        return min(max(round(between), int(self.axis.low)), int(self.axis.high))
+
+    def narrowed(self, values: Sequence[int], margin: float) -> Whole | Choice:
+        """The whole numbers in the span of `values`, with `margin` of the axis's width on either side; one alone is a choice of one."""
+        part = self.axis.narrowed([min(values) - 0.5, max(values) + 0.5], margin)
+        low, high = math.ceil(part.low), math.floor(part.high)
+        return Whole(type(self.axis)(low, high)) if low < high else Choice([low])
+
+
+@dataclass(frozen=True)
 class Choice:
     """One of some `values`, all equally likely. Raises TypeError unless they are in a sequence, ValueError when there is none.
 
@@ -99,11 +131,13 @@ class Choice:
         return Choice([value for value in self.values if value in values])
 
 
-Space = Mapping[str, Uniform | LogUniform | Choice]
+Space = Mapping[str, Uniform | LogUniform | Whole | Choice]
 
 
 def grid(space: Space, points: int) -> list[dict[str, Any]]:
-    """Every combination of `points` values on each axis, ends included, evenly spaced in its distribution; a choice has all its values.
+    """Every combination of `points` values on each axis, ends included, evenly spaced in its distribution.
+
+    A choice has all its values, and an axis of whole numbers each of its numbers once, fewer than `points` if it has no more.
 
     Raises ValueError when `points` < 1 or the space is empty, TypeError when an axis is none.
 
@@ -113,7 +147,8 @@ def grid(space: Space, points: int) -> list[dict[str, Any]]:
     _check_space(space)
     check_count("points", points)
     shares = np.linspace(0, 1, points).tolist() if points > 1 else [0.5]
-    axes = [list(axis.values) if isinstance(axis, Choice) else [_rounded(axis, share) for share in shares] for axis in space.values()]
+    axes = [list(axis.values) if isinstance(axis, Choice) else list(dict.fromkeys(_rounded(axis, share) for share in shares))
+            for axis in space.values()]
     return [dict(zip(space, values)) for values in itertools.product(*axes)]
 
 
@@ -142,23 +177,30 @@ def best(trials: Sequence[Trial]) -> Trial:
     """
     good = [trial for trial in trials if not math.isnan(trial.value)]
     if not good:
-        raise ValueError(f"trials must hold one with a number, got {len(trials)} without; the first error: "
-                         f"{next((trial.error for trial in trials if trial.error), 'none')}")
+        raise ValueError(f"trials must hold one with a number, got {_without_a_number(trials)}")
     return min(good, key=lambda trial: trial.value)
 
 
 def search(objective: Objective, settings: Sequence[Setting], *, seed: int = 0, executor: Executor | None = None,
-           log: str | os.PathLike[str] | None = None, progress: bool | None = None) -> list[Trial]:
+           log: str | os.PathLike[str] | None = None, retry: bool = False, progress: bool | None = None) -> list[Trial]:
     """Try every setting and return the trials, in the order of `settings`, whatever finished first.
 
     `objective(setting, rng)` returns the number to make small; its `rng` comes from `seed` and the setting's place alone, so the
-    result does not depend on the executor. A setting whose objective raises is a trial with an `error`, and the search goes on.
+    result does not depend on the executor. A setting whose objective raises is a trial with an `error`, and the search goes on. When
+    no trial at all has a number, that is a RuntimeWarning with the first error.
 
     - `executor` is any `concurrent.futures.Executor`; by default the trials run here, one by one. `ProcessPoolExecutor()` takes all
       cores, `dask.distributed.Client(…).get_executor()` many machines; then objective and settings must be picklable.
     - `log` is a file to which every finished trial is added at once. Called again with it, the same search goes on where it was,
-      whatever broke it off. It knows a search by its objective's name, its settings and its seed.
+      whatever broke it off; with more settings behind the same ones, it tries those that are new. It knows a search by its
+      objective's *name*, its settings and its seed: not by what the objective does. Edit that, or the data it loads, and the log
+      gives the old values; take a new file. One search at a time may have the file: two would lose lines.
+    - `retry` runs the trials again that the log has as failed: for errors of the machine (a full disk), since an error of the
+      objective, with the same setting and generator, comes again. By default they stay as they are.
     - `progress` shows a bar (needs tqdm); by default on a terminal.
+
+    A program that is killed outright (`kill -9`) cannot stop its `ProcessPoolExecutor`: the workers finish what they were given, whose
+    values are lost, and wait for ever. End them before you go on.
 
     Raises ValueError when `log` is the file of something else, TypeError when a setting's value cannot be told from another in it,
     or an argument is of the wrong kind, all before the first trial; RuntimeError when the executor breaks down.
@@ -178,7 +220,7 @@ def search(objective: Objective, settings: Sequence[Setting], *, seed: int = 0, 
             raise TypeError(f"settings must be mappings of names to values, got {setting!r}")
         tried.append(dict(setting))
     with closing(Log(log, objective, tried, seed)) as file, bar(len(tried), progress, "trial") as shown:
-        done = file.done
+        done = {i: trial for i, trial in file.done.items() if not (retry and trial.error)}
         shown.update(len(done))
         left = [i for i in range(len(tried)) if i not in done]
         try:
@@ -191,7 +233,10 @@ def search(objective: Objective, settings: Sequence[Setting], *, seed: int = 0, 
             kept = ("a log would have kept them" if log is None
                     else f"call again with an executor that works, and the search goes on from {os.fspath(log)}")
             raise RuntimeError(f"{lost}; {len(done)} of {len(tried)} trials are done: {kept}") from lost.__cause__
-    return [done[i] for i in range(len(tried))]
+    trials = [done[i] for i in range(len(tried))]
+    if trials and all(math.isnan(trial.value) for trial in trials):
+        warnings.warn(f"no trial has a number: {_without_a_number(trials)}", RuntimeWarning, stacklevel=2)
+    return trials
 
 
 def coarse_to_fine(objective: Objective, space: Space, *, rounds: int, count: int, rng: np.random.Generator, keep: float = 0.25,
@@ -242,8 +287,14 @@ def chance_of_top(share: float, trials: int) -> float:
     return 1 - (1 - share) ** trials
 
 
-def _rounded(axis: Uniform | LogUniform, share: float) -> float:
+def _without_a_number(trials: Sequence[Trial]) -> str:
+    return f"{len(trials)} without; the first error: {next((trial.error for trial in trials if trial.error), 'none')}"
+
+
+def _rounded(axis: Uniform | LogUniform | Whole, share: float) -> float:
     """The number at `share` without the last digits that a logarithm there and back leaves."""
+    if isinstance(axis, Whole):
+        return round(_rounded(axis.axis, share))
     return min(max(float(f"{axis.at(share):.12g}"), float(axis.low)), float(axis.high))
 
 
@@ -251,5 +302,5 @@ def _check_space(space: Space) -> None:
     if not isinstance(space, Mapping) or not space:
         raise ValueError(f"space must map at least one name to its values, got {space!r}")
     for name, axis in space.items():
-        if not isinstance(axis, Uniform | LogUniform | Choice):
-            raise TypeError(f"space must map names to Uniform, LogUniform or Choice, got {axis!r} for {name!r}")
+        if not isinstance(axis, Uniform | LogUniform | Whole | Choice):
+            raise TypeError(f"space must map names to Uniform, LogUniform, Whole or Choice, got {axis!r} for {name!r}")

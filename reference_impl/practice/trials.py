@@ -106,10 +106,10 @@ def outcomes(executor: Executor | None, objective: Objective, settings: Sequence
 
 
 class Log:
-    """A line of JSON that says which search this is, then one for each finished trial.
+    """A line of JSON that says which search this is, then one for each finished trial; of two for one trial the later counts.
 
-    A line that is damaged or was cut short counts as not there. A crash of the program costs no line, one of the machine those
-    of the last second.
+    It may be the file of a search of the first few of `settings`. A line that is damaged, was cut short or has another setting
+    counts as not there. A crash of the program costs no line, one of the machine those of the last second.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, objective: Objective, settings: Sequence[dict[str, Any]], seed: int) -> None:
@@ -118,19 +118,18 @@ class Log:
         self.synced = -math.inf
         if path is None:
             return
-        digest = hashlib.sha256(json.dumps(settings, default=_plain, sort_keys=True).encode()).hexdigest()
-        name = getattr(objective, "__qualname__", type(objective).__qualname__)
-        head = json.dumps({"objective": name, "trials": len(settings), "settings": digest[:16], "seed": int(seed)})
+        head = _head(objective, settings, seed)
         content = Path(path).read_bytes() if Path(path).exists() else b""
         whole = content[:content.rfind(b"\n") + 1]
         first, *lines = (whole or content).decode(errors="replace").splitlines() or [""]
-        if first != head if whole else not head.startswith(first):
+        if first not in (head, _head(objective, settings[:_trials_of(first)], seed)) if whole else not head.startswith(first):
             raise ValueError(f"log must be a file of this search, {head}, got {os.fspath(path)}, which begins {first[:120]!r}")
         for line in lines:
             with suppress(ValueError, TypeError, KeyError, IndexError):
                 row = json.loads(line)
                 index, value, error = row["index"], row["value"], row["error"]
-                self.done[index] = Trial(index, settings[index], math.nan if value is None else float(value), error)
+                if index in range(len(settings)) and _said(settings[index]) == _said(row["setting"]):
+                    self.done[index] = Trial(index, settings[index], math.nan if value is None else float(value), error)
         self.stream = Path(path).open("ab")  # noqa: SIM115 (closed with the log)
         self.stream.truncate(len(whole))
         if not whole:
@@ -158,6 +157,26 @@ class Log:
         if self.stream is not None:
             self._sync()
             self.stream.close()
+
+
+def _head(objective: Objective, settings: Sequence[dict[str, Any]], seed: int) -> str:
+    """The first line of a search's log."""
+    digest = hashlib.sha256(json.dumps(settings, default=_plain, sort_keys=True).encode()).hexdigest()
+    name = getattr(objective, "__qualname__", type(objective).__qualname__)
+    return json.dumps({"objective": name, "trials": len(settings), "settings": digest[:16], "seed": int(seed)})
+
+
+def _trials_of(head: str) -> int:
+    """How many trials a log's first line speaks of; 0 when it is none."""
+    with suppress(ValueError, TypeError, KeyError):
+        trials = json.loads(head)["trials"]
+        return trials if isinstance(trials, int) else 0
+    return 0
+
+
+def _said(setting: Mapping[str, Any]) -> str:
+    """A setting as a log says it."""
+    return json.dumps(json.loads(json.dumps(setting, default=_plain)), sort_keys=True)
 
 
 def _plain(value: Any) -> Any:

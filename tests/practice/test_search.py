@@ -16,7 +16,20 @@ import numpy as np
 import pytest
 from searches import SETTINGS, SPACE, indices, noisy, same
 
-from reference_impl.practice.search import Choice, LogUniform, Trial, Uniform, best, chance_of_top, coarse_to_fine, draw, grid, search
+from reference_impl import Affine
+from reference_impl.practice.search import (
+    Choice,
+    LogUniform,
+    Trial,
+    Uniform,
+    Whole,
+    best,
+    chance_of_top,
+    coarse_to_fine,
+    draw,
+    grid,
+    search,
+)
 
 
 def dies(folder, setting, rng):
@@ -231,6 +244,68 @@ def test_a_log_uniform_draw_gives_every_decade_the_same():
     assert np.isclose([LogUniform(2, 32).at(share) for share in (0, 0.25, 0.5, 0.75, 1)], [2, 4, 8, 16, 32], rtol=1e-14).all()
 
 
+@pytest.mark.parametrize(("axis", "share_of"), [
+    (Uniform(-2, 4), lambda k: 1 / 7),
+    (LogUniform(4, 64), lambda k: math.log((k + 0.5) / (k - 0.5)) / math.log(64.5 / 3.5)),
+    (LogUniform(1, 9), lambda k: math.log((k + 0.5) / (k - 0.5)) / math.log(9.5 / 0.5)),
+], ids=str)
+def test_whole_numbers_are_drawn_ends_included_in_their_shares(axis, share_of):
+    count = 40_000
+    drawn = [setting["a"] for setting in draw({"a": Whole(axis)}, count, np.random.default_rng(0))]
+    numbers = range(int(axis.low), int(axis.high) + 1)
+    assert {type(k) for k in drawn} == {int} and set(drawn) == set(numbers)
+    assert sum(share_of(k) for k in numbers) == pytest.approx(1)
+    for k in numbers:
+        assert abs(drawn.count(k) / count - share_of(k)) < 4.5 * (share_of(k) / count) ** 0.5
+    assert (Whole(axis).at(0.0), Whole(axis).at(1.0)) == (axis.low, axis.high)
+    assert drawn[:50] == [setting["a"] for setting in draw({"a": Whole(axis)}, 50, np.random.default_rng(0))]
+
+
+def test_a_grid_of_whole_numbers_reaches_the_ends_and_has_none_twice():
+    assert [setting["a"] for setting in grid({"a": Whole(LogUniform(4, 64))}, 5)] == [4, 8, 16, 32, 64]
+    assert [setting["a"] for setting in grid({"a": Whole(Uniform(1, 4))}, 4)] == [1, 2, 3, 4]
+    assert [setting["a"] for setting in grid({"a": Whole(Uniform(1, 4)), "b": Choice([0])}, 50)] == [1, 2, 3, 4]
+    assert [setting["a"] for setting in grid({"a": Whole(LogUniform(1, 100))}, 1)] == [10]
+    assert {type(setting["a"]) for setting in grid({"a": Whole(Uniform(1.0, 4.0))}, 3)} == {int}
+
+
+def test_whole_numbers_narrow_to_whole_numbers_down_to_one():
+    assert Whole(LogUniform(4, 64)).narrowed([8, 16], 0.0) == Whole(LogUniform(8, 16))
+    assert Whole(Uniform(0, 100)).narrowed([40, 50], 0.1) == Whole(Uniform(30, 60))
+    assert Whole(Uniform(0, 100)).narrowed([0, 99], 0.1) == Whole(Uniform(0, 100))
+    assert Whole(Uniform(0, 100)).narrowed([7, 7], 0.0) == Choice([7])
+    rounds = coarse_to_fine(lambda setting, rng: (setting["a"] - 37) ** 2, {"a": Whole(LogUniform(1, 1000))}, rounds=6, count=12,
+                            rng=np.random.default_rng(0))
+    values = [[trial.setting["a"] for trial in part] for part in rounds]
+    assert {type(a) for part in values for a in part} == {int} and min(map(min, values)) >= 1 and max(map(max, values)) <= 1000
+    assert max(values[-1]) - min(values[-1]) < 20 and best(rounds[-1]).setting["a"] in (36, 37, 38)
+
+
+def width(setting, rng):
+    """A trial that builds a layer: its width must be whole."""
+    return Affine(2, setting["units"], rng=rng).params["W"].std() + setting["units"]
+
+
+def test_a_width_needs_whole_numbers_and_a_search_of_failures_says_so(tmp_path):
+    broken = draw({"units": LogUniform(4, 64)}, 8, np.random.default_rng(0))
+    with pytest.warns(RuntimeWarning, match="no trial has a number: 8 without; the first error: ValueError: outputs must be a whole"):
+        failed = search(width, broken)
+    assert all(math.isnan(trial.value) for trial in failed)
+    whole, log = draw({"units": Whole(LogUniform(4, 64))}, 8, np.random.default_rng(0)), tmp_path / "log"
+    found = search(width, whole, log=log)
+    assert not any(trial.error for trial in found)
+    text = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(text[:4]))
+    assert search(width, whole, log=log) == found and log.read_text() == "".join(text)  # goes on from three of eight
+
+
+def test_a_search_with_one_number_among_failures_does_not_warn(recwarn):
+    search(lambda setting, rng: 1 / setting["a"], [{"a": 0}, {"a": 1}])
+    search(lambda setting, rng: math.inf, [{"a": 0}])
+    search(lambda setting, rng: 1.0, [])
+    assert not len(recwarn)
+
+
 def test_a_grid_has_each_pair_once_and_a_draw_each_value_once():
     space = {"a": Uniform(0, 1), "b": Uniform(0, 1), "c": Choice(["x", "y"])}
     settings = grid(space, 4)
@@ -306,6 +381,7 @@ def test_it_never_leaves_the_first_range():
     lambda setting, rng: math.nan, lambda setting, rng: 1 / 0, lambda setting, rng: 0.0,
     lambda setting, rng: setting["x"] if setting["x"] < -4.5 else math.inf,
 ], ids=["NaN", "errors", "all equal", "few"])
+@pytest.mark.filterwarnings("ignore:no trial has a number:RuntimeWarning")
 def test_rounds_with_little_to_go_by_go_on(objective):
     rounds = coarse_to_fine(objective, BOWL, rounds=4, count=5, rng=np.random.default_rng(2))
     assert [len(part) for part in rounds] == [5] * 4
@@ -360,6 +436,9 @@ def test_without_tqdm_the_bar_says_what_to_install(monkeypatch):
     (lambda: Uniform(math.nan, 1), ValueError, "finite and rise, got nan"),
     (lambda: LogUniform(0, 1), ValueError, "positive and finite and rise, got 0 and 1"),
     (lambda: LogUniform(2, 1), ValueError, "got 2 and 1"),
+    (lambda: Whole(Choice([1, 2])), TypeError, "axis must be Uniform or LogUniform, got Choice"),
+    (lambda: Whole((1, 2)), TypeError, r"axis must be Uniform or LogUniform, got \(1, 2\)"),
+    (lambda: Whole(Uniform(0.5, 3)), ValueError, r"axis must have whole numbers as bounds, got Uniform\(low=0.5, high=3\)"),
     (lambda: Choice([]), ValueError, "values must hold at least one value"),
     (lambda: Choice("relu"), TypeError, "values must be a list or another sequence, got 'relu'"),
     (lambda: Choice({1, 2}), TypeError, "values must be a list or another sequence"),

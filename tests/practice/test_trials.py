@@ -182,6 +182,85 @@ def test_the_log_of_another_search_is_refused(tmp_path, other):
     assert log.read_bytes() == whole
 
 
+def test_a_log_knows_the_objective_by_its_name_and_gives_an_edited_one_the_old_values(tmp_path):
+    def first(setting, rng):
+        return 1.0
+
+    def edited(setting, rng):
+        return 2.0
+
+    edited.__qualname__ = first.__qualname__
+    log = tmp_path / "log"
+    for objective in (first, edited):
+        assert {trial.value for trial in search(objective, SETTINGS, log=log)} == {1.0}
+    assert {trial.value for trial in search(edited, SETTINGS, log=tmp_path / "new")} == {2.0}
+
+
+@pytest.mark.parametrize("few", [0, 1, 5])
+def test_a_search_with_more_settings_goes_on_from_the_log_of_the_first_of_them(tmp_path, alone, few):
+    log, ran = tmp_path / "log", []
+
+    def noisy(setting, rng):
+        ran.append(setting)
+        return globals()["noisy"](setting, rng)
+
+    noisy.__qualname__ = "noisy"
+    search(noisy, SETTINGS[:few], seed=3, log=log)
+    assert same(search(noisy, SETTINGS, seed=3, log=log), alone) and ran == SETTINGS
+    whole = log.read_bytes()
+    for end in (30, few):  # and neither runs again
+        assert same(search(noisy, SETTINGS[:end], seed=3, log=log), alone[:end]) and len(ran) == 30
+    assert log.read_bytes() == whole
+    other = [*SETTINGS[:few], *SETTINGS[few:][::-1]]  # begins alike, and goes on with other settings: theirs are not in the log
+    assert same(search(noisy, other, seed=3, log=log), search(noisy, other, seed=3))
+
+
+def test_a_line_with_another_setting_or_of_no_trial_counts_as_not_there(tmp_path, alone):
+    log = tmp_path / "log"
+    search(noisy, SETTINGS, seed=3, log=log)
+    head, *lines = log.read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    rows[4]["setting"]["lr"] *= 2
+    rows[7]["index"], rows[8]["index"] = -1, 30
+    log.write_text("\n".join([head, *map(json.dumps, rows)]) + "\n")
+    ran = []
+
+    def again(setting, rng):
+        ran.append(setting)
+        return noisy(setting, rng)
+
+    again.__qualname__ = "noisy"
+    assert same(search(again, SETTINGS, seed=3, log=log), alone)
+    assert ran == [SETTINGS[i] for i in (4, 7, 8)]
+
+
+@pytest.mark.parametrize("executor", [None, 2])
+def test_failed_trials_stay_failed_unless_they_are_retried(tmp_path, executor):
+    log, full, ran = tmp_path / "log", [True], []
+
+    def saving(setting, rng):
+        ran.append(setting["a"])
+        if full[0] and setting["a"] in (1, 3):
+            raise OSError("no space left on device")
+        return setting["a"] + rng.random()
+
+    settings = [{"a": a} for a in range(5)]
+
+    def run(**options):
+        if executor is None:
+            return search(saving, settings, log=log, **options)
+        with ThreadPoolExecutor(executor) as pool:
+            return search(saving, settings, log=log, executor=pool, **options)
+
+    failed = run()
+    full[0] = False
+    ran.clear()
+    assert same(run(), failed) and [trial.index for trial in failed if trial.error] == [1, 3] and not ran
+    mended = run(retry=True)
+    assert sorted(ran) == [1, 3] and mended == search(saving, settings)
+    assert run() == run(retry=True) == mended and len(ran) == 2 + 5  # the later line counts
+
+
 def test_numpys_numbers_are_the_same_setting_as_pythons(tmp_path):
     log = tmp_path / "log"
     plain = [{"a": 0.1, "b": 3, "c": [1, 2], "d": True}]
