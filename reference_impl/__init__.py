@@ -163,6 +163,7 @@ __all__ = [
     "Tanh",
     "Uniform",
     "WeightAverage",
+    "Whole",
     "accuracy",
     "ambiguity",
     "beale",
