@@ -147,6 +147,82 @@ def test_in_half_precision_the_sum_stands_still():
     assert params["w"].item() == pytest.approx(-0.01 / 2048**0.5, rel=2e-3)
 
 
+def noisy_bowl(steps, *, lr, curvature=1.0, sigma=1.0, early=0.0, size=5000):
+    """E w² of AdaGrad and of descent on α/(σ√t) after `steps` noisy steps from 1, and AdaGrad's mean rate."""
+    rng = np.random.default_rng(7)
+    own, falling, s = np.ones(size), np.ones(size), np.full(size, float(early))
+    for t in range(1, steps + 1):
+        noise = sigma * rng.standard_normal(size)
+        own, s = adagrad(own, curvature * own + noise, s, lr=lr, eps=0.0)
+        falling = falling - lr / (sigma * np.sqrt(t)) * (curvature * falling + noise)
+    return (own**2).mean(), (falling**2).mean(), (lr / np.sqrt(s)).mean()
+
+
+@pytest.mark.parametrize(("lr", "curvature", "sigma"), [(0.5, 1.0, 1.0), (2.0, 1.0, 1.0), (0.5, 4.0, 1.0), (0.5, 1.0, 3.0)])
+def test_with_noise_it_is_descent_on_a_schedule_of_one_over_root_t(lr, curvature, sigma):
+    steps = 1500
+    own, falling, rate = noisy_bowl(steps, lr=lr, curvature=curvature, sigma=sigma)
+    assert own == pytest.approx(lr * sigma / (2 * curvature * steps**0.5), rel=0.05)
+    assert own == pytest.approx(falling, rel=0.05)
+    assert rate == pytest.approx(lr / (sigma * steps**0.5), rel=0.05)
+
+
+def test_a_small_rate_follows_its_schedule_late():
+    early, late = (noisy_bowl(steps, lr=0.1)[0] / (0.1 / (2 * steps**0.5)) for steps in (50, 2000))
+    assert early > 10
+    assert late == pytest.approx(1, abs=0.15)
+
+
+def test_early_gradients_count_as_steps_already_made_slow_the_way_and_quiet_the_end():
+    sum_left = 100.0**2
+    for steps in (100, 2500):
+        rate = noisy_bowl(steps, lr=0.5, early=sum_left, size=2000)[2]
+        assert rate == pytest.approx(0.5 / (steps + sum_left) ** 0.5, rel=0.01)
+    on_the_way, arrived = (noisy_bowl(steps, lr=0.5)[0] for steps in (100, 3000))
+    slow, quiet = (noisy_bowl(steps, lr=0.5, early=sum_left)[0] for steps in (100, 3000))
+    assert slow > 10 * on_the_way
+    assert quiet < 0.7 * arrived
+
+
+def test_without_noise_early_gradients_hold_the_rate_down_for_ever():
+    ends = []
+    for early in (0.0, 1e4):
+        w, s = 1.0, early
+        rates = []
+        for _ in range(2000):
+            w, s = adagrad(w, w, s, lr=0.5, eps=0.0)
+            rates.append(0.5 / s**0.5)
+        assert rates[-1] == pytest.approx(rates[100], rel=2e-3)
+        ends.append(rates[-1])
+    assert ends[0] > 80 * ends[1]
+
+
+@pytest.mark.parametrize(("accumulator", "steps"), [(0.0, 17), (1.0, 158), (100.0, 1402)])
+def test_how_fast_it_leaves_a_saddle_depends_on_what_the_accumulator_holds(accumulator, steps):
+    optimizer = AdaGrad(lr=0.1, initial_accumulator=accumulator)
+    path = minimize(lambda w: (w[0] ** 2 - w[1] ** 2) / 2, [1.0, 1e-6], optimizer, 1500, grad=lambda w: w * [1.0, -1.0]).path
+    assert np.argmax(abs(path[:, 1]) > 1) == steps
+
+
+def test_in_a_turned_valley_no_rate_brings_it_as_far_as_the_best_descent():
+    turn = np.array([[1.0, -1.0], [1.0, 1.0]]) / 2**0.5
+    hessian, start = turn @ np.diag([1.0, 50.0]) @ turn.T, turn @ [9.0, 1.5]
+
+    def left(optimizer):
+        path = minimize(lambda w: w @ hessian @ w / 2, start, optimizer, 40, grad=lambda w: hessian @ w).path
+        return np.linalg.norm(path[-1])
+
+    assert min(left(AdaGrad(lr=2.0**k)) for k in np.arange(-2, 7, 0.5)) > 3 > 1.9 > left(SGD(lr=2 / 51))
+
+
+def test_without_noise_the_largest_rate_on_the_sliders_ends_nearest_and_none_explodes():
+    paths = {lr: minimize(taco_shell(50), [9.0, 1.5], AdaGrad(lr=lr, eps=0.0), 40).path for lr in (0.5, 2.0, 4.0, 8.0, 1000.0)}
+    ends = [np.linalg.norm(path[-1]) for path in paths.values()]
+    assert ends[:4] == sorted(ends[:4], reverse=True)
+    assert ends[4] < 1e-9 < 900 < abs(paths[1000.0]).max() < 1000
+    assert all(abs(paths[lr]).max() <= 9 for lr in (0.5, 2.0, 4.0, 8.0))
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: regret_bound([1.0, 2.0], 1.0), r"gradients must have shape \(steps, n\), got \(2,\)"),
     (lambda: regret_bound([[1.0]], 0.0), "distance must be positive, got 0.0"),
