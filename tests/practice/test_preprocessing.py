@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from reference_impl import digits, softmax_regression
+from reference_impl import SGD, Affine, ReLU, Sequential, digits, evaluate, fit, softmax_regression
+from reference_impl.generalization.batch_norm import BatchNorm
 from reference_impl.optimization.newton import newton_step
 from reference_impl.practice.preprocessing import AffineMap, center, condition_number, curvatures, standardize, whiten
 
@@ -255,3 +256,99 @@ def test_another_number_of_features_is_refused():
         standardize(cloud())(np.zeros((2, 5)))
     with pytest.raises(ValueError, match=r"inputs must have 2 features, got shape \(\)"):
         AffineMap(np.zeros(2), np.ones(2))(np.float64(1.0))
+
+
+def steps_to_a_hundredth(x, y):
+    """Least squares from zero at 1/λ_max, until a hundredth of the first loss is left."""
+    X, w, count = np.hstack([x, np.ones((len(x), 1))]), np.zeros(x.shape[1] + 1), 0
+    while ((X @ w - y) ** 2).sum() > 0.01 * (y**2).sum():
+        w = w - X.T @ (X @ w - y) / len(x) / curvatures(x)[-1]
+        count += 1
+    return count
+
+
+def test_centring_never_raises_the_condition_number_and_yet_a_target_along_the_mean_takes_more_steps():
+    x = np.array([[8.0], [12.0]])
+    assert condition_number(center(x)(x)) < condition_number(x)
+    along, across = x[:, 0], x[:, 0] - 10
+    assert steps_to_a_hundredth(x, along) == 1 < steps_to_a_hundredth(x - 10, along)
+    assert steps_to_a_hundredth(x, across) > 1000 > steps_to_a_hundredth(x - 10, across)
+
+
+def test_a_sparse_table_is_centred_without_being_filled():
+    sparse, rng = pytest.importorskip("scipy.sparse"), np.random.default_rng(0)
+    x = sparse.random_array((60, 40), density=0.05, rng=rng).tocsr()
+    full, mean = center(x.toarray())(x.toarray()), x.mean(axis=0)
+    W, delta = rng.normal(size=(40, 3)), rng.normal(size=(60, 3))
+    np.testing.assert_allclose(x @ W - mean @ W, full @ W, atol=1e-12)
+    np.testing.assert_allclose(x.T @ delta - np.outer(mean, delta.sum(axis=0)), full.T @ delta, atol=1e-12)
+
+
+def descent(x, labels, times, rate=1.0):
+    """Weights of least squares after so many steps from zero, at `rate` / λ_max."""
+    X = np.hstack([x, np.ones((len(x), 1))])
+    lam, V = np.linalg.eigh(X.T @ X / len(X))
+    on = lam > 1e-12 * lam[-1]
+    lam, V = lam[on], V[:, on]
+    best = V.T @ (X.T @ np.eye(10)[labels]) / len(X) / lam[:, None]
+    return [V @ ((1 - (1 - rate * lam / lam[-1]) ** t)[:, None] * best) for t in times]
+
+
+def right(weights, x, labels):
+    return ((x @ weights[:-1] + weights[-1]).argmax(axis=1) == labels).mean()
+
+
+def test_on_whitened_inputs_the_answers_do_not_change_on_the_way_and_elsewhere_they_do():
+    data, few, times = digits(), 100, (1, 10, 1000)
+    for step, changes in ((whiten, False), (standardize, True)):
+        ready = step(data.inputs[:few])
+        for rate in (0.1, 1.0):
+            found = [right(w, ready(data.test_inputs), data.test_labels)
+                     for w in descent(ready(data.inputs[:few]), data.labels[:few], times, rate)]
+            assert (len(set(found)) > 1) is changes
+
+
+def test_what_looks_like_a_leak_is_mostly_more_images():
+    gained, leaked = [], []
+    for seed in range(6):
+        data = digits(seed)
+        own, test, others = data.inputs[:60], data.test_inputs, data.inputs[-len(data.test_inputs):]
+        alone, with_test, with_others = (
+            right(descent(step(own), data.labels[:60], [10])[0], step(test), data.test_labels)
+            for step in (whiten(np.vstack([own, more])) for more in (own[:0], test, others)))
+        gained.append(with_others - alone)
+        leaked.append(with_test - with_others)
+    assert np.mean(gained) > 0.15 and abs(np.mean(leaked)) < 0.03
+
+
+def test_which_preparation_a_network_gains_most_by_depends_on_the_rate():
+    def accuracies(rate):
+        found = []
+        for seed in range(5):
+            data, rng = digits(seed), np.random.default_rng(seed)
+            mean, deviation = data.inputs.mean(axis=0), (data.inputs - data.inputs.mean(axis=0)).std()
+            row = []
+            for ready in (lambda x: x, lambda x: x - mean, lambda x: (x - mean) / deviation):  # noqa: B023
+                rng = np.random.default_rng(seed)
+                model = Sequential(Affine(64, 50, rng=rng), ReLU(), Affine(50, 10, rng=rng))
+                fit(model, ready(data.inputs[:1048]), data.labels[:1048], SGD(lr=rate), epochs=3, rng=rng, progress=False)
+                row.append(evaluate(model, ready(data.test_inputs), data.test_labels)["accuracy"])
+            found.append(row)
+        return np.mean(found, axis=0)
+
+    scaled, centred, one_number = accuracies(0.05)
+    assert centred < scaled < one_number
+    scaled = max(accuracies(rate)[0] for rate in (0.4, 0.8))
+    _, centred, one_number = accuracies(1.6)
+    assert centred - scaled > 0.03 > abs(one_number - centred)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_behind_the_relu_batch_norm_leaves_no_eigenvalue_of_the_mean(seed):
+    hidden = Affine(64, 50, rng=np.random.default_rng(seed)).forward(digits().inputs)
+
+    def normed(h):
+        return BatchNorm(50).forward(h, train=True)
+
+    lead = [(bent := curvatures(h))[-1] / bent[-2] for h in (hidden.clip(0), normed(hidden).clip(0), normed(hidden.clip(0)))]
+    assert lead[0] > 10 > lead[1] > 3 > 1.6 > lead[2]
