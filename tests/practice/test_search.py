@@ -306,6 +306,31 @@ def test_a_search_with_one_number_among_failures_does_not_warn(recwarn):
     assert not len(recwarn)
 
 
+@pytest.mark.parametrize("trials", [16, 25, 64])
+def test_in_the_plane_a_grid_is_nearer_to_a_place_and_random_trials_to_a_value_on_one_axis(trials):
+    rng, side, searches = np.random.default_rng(0), round(trials**0.5), 2000
+    cells = np.array([[i, j] for i in range(side) for j in range(side)])
+    target = rng.random((searches, 1, 2))
+    gaps = {"grid": (cells + rng.random((searches, 1, 2))) / side - target, "random": rng.random((searches, trials, 2)) - target}
+    place = {name: np.linalg.norm(gap, axis=2).min(axis=1) for name, gap in gaps.items()}
+    value = {name: abs(gap[..., 0]).min(axis=1) for name, gap in gaps.items()}
+    for nearer, further in ((place["grid"], place["random"]), (value["random"], value["grid"])):
+        assert (further - nearer).mean() > 5 * (further - nearer).std() / searches**0.5
+
+
+def test_keeping_more_of_a_round_finds_a_narrow_valley_oftener():
+    def two_valleys(setting, rng):
+        broad = 0.7 * math.exp(-((setting["x"] - 1) ** 2) / 2)
+        return 1 - broad - 0.98 * math.exp(-(((setting["x"] + 2) / 0.1) ** 2) / 2)
+
+    def hits(keep, rounds=3):
+        found = [coarse_to_fine(two_valleys, {"x": Uniform(-3, 3)}, rounds=rounds, count=60 // rounds, keep=keep,
+                                rng=np.random.default_rng(seed)) for seed in range(150)]
+        return sum(min(abs(best(part).setting["x"] + 2) for part in rounds) < 0.15 for rounds in found)
+
+    assert hits(0.1) < hits(0.5) < hits(0.5, rounds=1)
+
+
 def test_a_grid_has_each_pair_once_and_a_draw_each_value_once():
     space = {"a": Uniform(0, 1), "b": Uniform(0, 1), "c": Choice(["x", "y"])}
     settings = grid(space, 4)
