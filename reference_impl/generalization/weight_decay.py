@@ -49,7 +49,7 @@ class L2(_Penalty):
     For `fit(penalty=L2(1e-3))`. `strength` λ ≥ 0 is a number; `keys` names what is penalised, by default the
     weights. Raises ValueError for another strength and when a key is missing. Beside a mean loss of n examples it
     that is a negative log-likelihood it is a Gaussian prior of variance 1/(nλ) on each weight. Source: Krogh & Hertz 1991;
-    Goodfellow, Bengio & Courville 2016, eq. (7.2)-(7.5).
+    Goodfellow, Bengio & Courville 2016, section 7.1.
 
     >>> params, grads = {"0.W": np.array([[3.0, -4.0]])}, {"0.W": np.zeros((1, 2))}
     >>> L2(0.5)(params, grads), grads["0.W"].tolist()
@@ -65,8 +65,8 @@ class L1(_Penalty):
 
     For `fit(penalty=L1(1e-3))`; `strength`, `keys` and what is raised as for [`L2`][reference_impl.generalization.weight_decay.L2].
     This is a subgradient: with a fixed step a weight whose minimum is 0 swings about it, about as wide as a step;
-    [`ProximalL1`][reference_impl.generalization.weight_decay.ProximalL1] sets it to 0. Source: Tibshirani 1996, section 1;
-    Goodfellow, Bengio & Courville 2016, eq. (7.18)-(7.20).
+    [`ProximalL1`][reference_impl.generalization.weight_decay.ProximalL1] sets it to 0. Source: Tibshirani 1996;
+    Goodfellow, Bengio & Courville 2016, section 7.1.
 
     >>> params, grads = {"0.W": np.array([[3.0, -4.0, 0.0]])}, {"0.W": np.zeros((1, 3))}
     >>> L1(0.5)(params, grads), grads["0.W"].tolist()
@@ -81,7 +81,7 @@ def soft_threshold(w: Any, threshold: Any) -> Any:
     """The point z that makes ½(z - w)² + t·|z| smallest: w moved towards 0 by t, and 0 if it is nearer than that.
 
     `threshold` t ≥ 0 is a number, or an array that broadcasts against `w`. NaN stays NaN. Raises ValueError for a
-    negative threshold. Source: Donoho & Johnstone 1994; Parikh & Boyd 2014, section 6.5.2.
+    negative threshold. Source: Donoho & Johnstone 1994; Parikh & Boyd 2014.
 
     >>> soft_threshold(np.array([3.0, -0.5, -2.0]), 1.0).tolist()
     [2.0, 0.0, -1.0]
@@ -96,8 +96,8 @@ class ProximalL1(Callback):
 
     For `fit(callbacks=[ProximalL1(1e-3)])`; `strength` and `keys` as for [`L1`][reference_impl.generalization.weight_decay.L1].
     With `SGD` on full batches it is the proximal gradient method, whose fixed points are the minima of loss + λ·Σ|w| where the
-    loss is convex; the loss in the history is without the penalty. Source: Beck & Teboulle 2009, eq. (1.4)-(1.5);
-    Duchi & Singer 2009, eq. (2)-(3).
+    loss is convex; the loss in the history is without the penalty. Source: Beck & Teboulle 2009;
+    Duchi & Singer 2009.
 
     >>> ProximalL1(1e-3).strength
     0.001
@@ -117,7 +117,7 @@ def clip_norm(w: Any, limit: float, axis: int | tuple[int, ...] | None = None) -
     """The nearest array whose norm over `axis` is at most `limit`: longer vectors scaled back, others left as they are.
 
     `limit` > 0; `axis` as in `np.sum`, by default all of `w` is one vector. Shape and dtype stay; squares do not
-    overflow. Raises ValueError for another limit. Source: Parikh & Boyd 2014, section 6.5.1 (a projection).
+    overflow. Raises ValueError for another limit. Source: Parikh & Boyd 2014 (a projection).
 
     >>> clip_norm(np.array([[3.0, 0.3], [4.0, 0.4]]), 1.0, axis=0).tolist()
     [[0.6000000000000001, 0.3], [0.8, 0.4]]
@@ -135,7 +135,7 @@ class MaxNorm(Callback):
 
     For `fit(callbacks=[MaxNorm(3.0)])`. A unit's incoming weights are what the last axis of `W` counts: a column of an
     affine layer, a filter of a convolution. `keys` as for [`L2`][reference_impl.generalization.weight_decay.L2]. Raises
-    ValueError unless 0 < `limit` < ∞. Source: Srebro & Shraibman 2005; Srivastava et al. 2014, section 5.1.
+    ValueError unless 0 < `limit` < ∞. Source: Srebro & Shraibman 2005; Srivastava et al. 2014.
 
     >>> MaxNorm(3.0).limit
     3.0
@@ -154,7 +154,7 @@ def shrinkage(curvatures: Any, strength: float) -> Any:
 
     `curvatures` λᵢ are its eigenvalues, an array or a number, `strength` λ ≥ 0. Their sum over all directions is
     the effective number of parameters. Raises ValueError unless each λᵢ + λ > 0, without which there is no minimum.
-    Source: Goodfellow, Bengio & Courville 2016, eq. (7.13); Hastie, Tibshirani & Friedman 2009, eq. (3.47) and (3.50).
+    Source: Goodfellow, Bengio & Courville 2016, section 7.1; Hastie, Tibshirani & Friedman 2009, section 3.4.
 
     >>> shrinkage(np.array([9.0, 1.0, 0.0]), 1.0).tolist()
     [0.9, 0.5, 0.0]
