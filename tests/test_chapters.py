@@ -1,5 +1,6 @@
 """The book is whole: every chapter has its page, its module and its tests; every question and correction stands in it once."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,19 @@ def test_every_question_and_correction_stands_in_its_chapter_once(chapter):
         assert len(set(said)) == len(said)
         for words in wanted:
             assert sum(words in text for text in said) == 1, f"{words!r} in {said}"
+
+
+# Words for a place on the page; "never above the average" is none.
+PLACE = re.compile(r"\b(derived|derivation|shown|seen|run|runs|proof|was|it|them|figure|table) (above|below)\b|(^|[.,:;(] )(above|below)\b"
+                   r"|\b(above|below)[,.;:]|\bthis (page|section|chapter)\b", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_an_entry_of_an_index_stands_alone(chapter):
+    path = ROOT / "docs" / f"{chapter}.md"
+    for mark in marks(Page.read(path), path.read_text(encoding="utf-8")):
+        found = PLACE.search(f"{mark.said}\n{mark.answer}")
+        assert not found, f"{path}:{mark.line + 1}: {found[0]!r} points to a place that the index does not show"
 
 
 def test_no_question_and_no_correction_stands_in_two_chapters():
