@@ -117,8 +117,8 @@ def relative_gradients(path: np.ndarray, optimizer: AdaGrad | RMSProp | Adam) ->
     """The gradients (steps, n) at all points but the last, from the path (steps + 1, n) of an adaptive rule alone, in units of each coordinate's first.
 
     `optimizer` is the one that made the path, in a single array, from a fresh start. The unit stays unknown; an AdaGrad
-    whose sum starts above 0 gives it away, and the gradients come in full. ε counts as 0, which leaves an error of about
-    ε over the denominator's root. A step of Adam's along `m` has a second solution where it exceeds (1 - β₁)/√(1 - β₂) times the
+    whose sum starts above 0 gives it away, and the gradients come in full. ε counts as 0, an error of about
+    ε over the denominator's root; a gradient q times all before it multiplies that by up to q². A step of Adam's along `m` has a second solution where it exceeds (1 - β₁)/√(1 - β₂) times the
     corrected α; this takes the smaller gradient, the true one as long as it is at most (1 - β₁)β₂/(β₁(1 - β₂)) times v/|m|, both
     from before the step. Raises TypeError for another rule, ValueError where the averages keep nothing, a step is not this
     optimizer's, or rounding has swallowed a gradient. Derived in the chapter.

@@ -199,6 +199,16 @@ def test_no_hessian_explains_a_loss_that_is_no_quadratic():
     assert refutes_convexity(crossing, double_well().grad(crossing))
 
 
+def test_a_small_residual_vouches_for_no_curvature():
+    valley = rosenbrock()
+    path, _ = minimize(valley, [-1.2, 1.0], Momentum(lr=1e-3, rho=0.9), 320)
+    path = path[300:320]
+    reading = read_hessian(path, valley.grad(path))
+    assert reading.residual < 0.05
+    assert reading.spectrum[0] < 0 < np.linalg.eigvalsh(valley.hess(path)).min()
+    assert not refutes_convexity(path, valley.grad(path))
+
+
 @pytest.mark.parametrize(("optimizer", "rho"), [(SGD(lr=0.1), 0.0), (Momentum(lr=0.1, rho=0.8), 0.8), (Momentum(lr=0.1, rho=0.8, lr_inside=True), 0.8)])
 def test_the_path_alone_gives_the_gradients(optimizer, rho):
     shell = taco_shell(5)
@@ -287,6 +297,10 @@ def test_what_eps_and_cancellation_cost():
         ratio = relative_gradients(path, AdaGrad(lr=1.0))[:, 1] / saddle().grad(path[:-1])[:, 1]
         costs.append(np.abs(ratio / ratio[0] - 1).max())
     assert costs[0] < 1e-11 < costs[1] < 1e-7 < costs[2] < 1e-2
+    for q in (10, 100, 1000):  # a gradient q times all before it multiplies what ε leaves by q²
+        path, _ = minimize(saddle(), [1.0, 1 / q], AdaGrad(lr=1.0, eps=1e-8), 5)
+        ratio = relative_gradients(path, AdaGrad(lr=1.0))[:, 1] / saddle().grad(path[:-1])[:, 1]
+        assert 0.5 < np.abs(ratio / ratio[0] - 1).max() / (q**2 * 1e-8) < 2
     path, _ = minimize(saddle(), [1.0, 1e-9], AdaGrad(lr=1.0, eps=0.0), 5)
     with pytest.raises(ValueError, match="path must let each gradient be told from those before it, got step 1"):
         relative_gradients(path, AdaGrad(lr=1.0))
@@ -363,7 +377,33 @@ def test_a_path_of_descent_tells_what_lanczos_finds_whatever_the_learning_rate(l
     np.testing.assert_allclose(read_hessian(path, path * curvatures, tolerance=1e-9).spectrum, krylov(curvatures, start, 6), rtol=1e-6)
 
 
+def test_what_stands_apart_is_missed_where_the_gradient_has_little_of_it():
+    curvatures, start = np.geomspace(0.1, 10, 50), np.random.default_rng(1).standard_normal(50)
+    mirrored = 10.1 - curvatures[::-1]
+    steep, flat = krylov(curvatures, start, 10), krylov(mirrored, start, 10)
+    assert np.abs(steep[-3:] - curvatures[-3:]).max() < 0.01
+    assert (np.abs(flat[:3] - mirrored[:3]) > 0.1).all()
+    same_parts = krylov(mirrored, (curvatures * start)[::-1] / mirrored, 10)
+    np.testing.assert_allclose(same_parts, 10.1 - steep[::-1], atol=1e-8)
+
+
 # Side by side
+
+
+def test_turning_a_steep_shell_costs_adam_steps_at_every_learning_rate():
+    starts = 2 * np.random.default_rng(0).standard_normal((20, 2))
+    lrs = 10.0 ** np.arange(-1, 1.01, 0.25)[:, None, None]
+    needed = {}
+    for name, turn in (("straight", np.eye(2)), ("turned", TURN)):
+        hessian = turn @ np.diag([1.0, 500.0]) @ turn.T
+        w, m, v = np.array([starts @ turn.T] * len(lrs)), 0.0, 0.0
+        away = np.zeros(w.shape[:2])
+        for t in range(1, 501):
+            w, m, v = Adam.rule(w, w @ hessian, m, v, t=t, **(Adam().hyperparameters() | {"lr": lrs}))
+            away[((w @ hessian) * w).sum(axis=-1) / 2 > 1e-6] = t
+        needed[name] = np.median(away, axis=1).min()
+    assert needed["straight"] < 200
+    assert needed["turned"] > 1.4 * needed["straight"]
 
 
 def test_sgd_crosses_the_bump_at_a_large_learning_rate_and_settles_only_below_two_over_the_curvature():
