@@ -183,6 +183,11 @@ def test_a_flatter_way_out_costs_descent_in_full_and_the_others_less():
     assert exact.min() == 77 and exact.max() == 78
 
 
+def test_adam_pays_only_where_the_gradient_stays_below_its_epsilon_to_the_end():
+    steps = steps_away(adam, 10.0 ** -np.array([4, 6, 7, 8]), 2, **ADAM)  # at the start: 1e-10 to 1e-14
+    assert steps.tolist() == [78, 96, 246, 1529]
+
+
 def test_momentum_pays_the_root_of_the_flatness_or_all_of_it():
     def growth(a, rho):
         return np.linalg.eigvals(iteration_matrix(-a, 1.0, rho)).max() - 1
@@ -366,6 +371,43 @@ def test_small_batches_save_examples_and_large_ones_steps():
 
 def test_a_rate_beyond_the_edge_at_the_start_reaches_the_goal_sooner():
     assert steps_to_loss(1348, 8, 0) < steps_to_loss(1348, 1.7, 0)  # the edge at zero weights is at 1.75
+
+
+def test_far_beyond_the_edge_the_loss_falls_once_then_rises_and_comes_down_where_it_is_less_curved():
+    data = digits()
+    inputs, target = np.column_stack([data.inputs, np.ones(len(data.labels))]), np.eye(10)[data.labels]
+    weights, losses = np.zeros((65, 10)), []
+
+    def chances():
+        scores = np.exp(inputs @ weights - (inputs @ weights).max(axis=1, keepdims=True))
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    for _ in range(200):
+        losses.append(-np.log((chances() * target).sum(axis=1) + 1e-300).mean())
+        weights = weights - 8 * inputs.T @ (chances() - target) / len(inputs)
+    assert losses[1] < 0.6 * losses[0] and max(losses[2:10]) > 3 * losses[0] and losses[-1] < 0.1
+    p, v = chances(), np.random.default_rng(0).standard_normal((65, 10))
+    for _ in range(50):  # power iteration on the Hessian
+        slope = inputs @ (v / np.linalg.norm(v))
+        v = inputs.T @ (p * slope - p * (p * slope).sum(axis=1, keepdims=True)) / len(inputs)
+    assert np.linalg.norm(v) < 2 / 8
+
+
+def test_the_noise_scale_grows_as_the_loss_comes_down():
+    def noise_scale(data, params):
+        each = [softmax_regression(params, data.inputs[[i]], data.labels[[i]])[1] for i in range(len(data.labels))]
+        each = np.stack([np.append(grads["W"], grads["b"]) for grads in each])
+        return each.var(axis=0).sum() / np.sum(each.mean(axis=0) ** 2)
+
+    scales = []
+    for seed in range(3):
+        data, params = digits(seed), {"W": np.zeros((64, 10)), "b": np.zeros(10)}
+        scales.append([noise_scale(data, params)])
+        train(softmax_regression, params, data.inputs, data.labels, SGD(lr=0.5), epochs=20, batch_size=32,
+              rng=np.random.default_rng(seed))
+        scales[-1].append(noise_scale(data, params))
+    start, end = np.median(scales, axis=0)
+    assert start == pytest.approx(71, abs=1.5) and end > 3 * start
 
 
 def test_noise_goes_where_every_example_is_fitted():
