@@ -356,17 +356,17 @@ def test_before_one_over_two_alpha_lambda_steps_there_is_no_balance():
 SEEDS = range(10)
 
 
-def deep(seed, norm, depth, std=None):
+def deep(seed, norm, depth, std=None, last=None):
     rng, layers, n = np.random.default_rng(seed), [], 64
     for _ in range(depth):
         layers += [Affine(n, 32, rng=rng, std=std, bias=norm is None), *([norm(32)] if norm else []), ReLU()]
         n = 32
-    return Sequential(*layers, Affine(n, 10, rng=rng, std=std))
+    return Sequential(*layers, Affine(n, 10, rng=rng, std=last or std))
 
 
-def accuracies(seed, norm, lr, stops, *, count=1348, size=32, depth=2, std=None, held=False):
+def accuracies(seed, norm, lr, stops, *, count=1348, size=32, depth=2, std=None, last=None, held=False):
     """Test accuracies in per cent after each of the steps in `stops`; `held` keeps the length of each hidden unit's weights."""
-    data, model, rng = digits(seed), deep(seed, norm, depth, std), np.random.default_rng(seed)
+    data, model, rng = digits(seed), deep(seed, norm, depth, std, last), np.random.default_rng(seed)
     hidden = [w for key, w in model.params.items() if key.endswith("W")][:-1]
     long, found = [np.linalg.norm(w, axis=0) for w in hidden], []
     for step in range(1, stops[-1] + 1):
@@ -409,6 +409,19 @@ def test_the_growth_of_the_weights_carries_a_bad_start_and_huge_steps_but_not_la
     assert mean > 2 * error
     mean, error = loss_if_held(0.4)
     assert abs(mean) < 3
+
+
+def test_a_small_start_lags_by_the_last_layer_which_no_batch_norm_follows():
+    def reached(**start):
+        return np.array([accuracies(seed, BatchNorm, 0.1, (90,), depth=5, **start)[0] for seed in SEEDS])
+
+    usual, last = reached(), np.sqrt(2 / 32)
+    mean, error = paired(usual - reached(std=0.01))
+    assert mean - 3 * error > 10
+    mean, error = paired(usual - reached(std=0.01, last=last))
+    assert mean - 2 * error < 0
+    mean, error = paired(reached(std=0.01, last=last) - reached(std=0.01, last=last, held=True))
+    assert mean - 3 * error > 40
 
 
 def test_in_batches_of_two_the_first_layer_learns_by_epsilon_alone():
