@@ -33,7 +33,7 @@ def ambiguity(predictions: Any, targets: Any, weights: Any = None) -> Ambiguity:
     `weights` (members,), not negative, are divided by their sum; by default all members count alike.
     The three are computed each by itself, so that the identity can be seen to hold.
     Raises ValueError for other shapes, nothing to average, and weights that are negative, not finite or all 0.
-    Source: Krogh & Vedelsby 1995, section 2.
+    Source: Krogh & Vedelsby 1995.
 
     >>> ambiguity(np.array([[1.0], [5.0]]), np.array([2.0]))
     Ambiguity(ensemble=1.0, members=5.0, ambiguity=4.0)
@@ -80,7 +80,7 @@ def correlated_variance(variance: Any, correlation: Any, members: Any) -> Any:
 
     Numbers or arrays that broadcast; `members` is M. Raises ValueError when `members` < 1, `variance` < 0, or
     `correlation` is above 1 or below -1 / (M - 1), where no such numbers exist.
-    Source: Hastie, Tibshirani & Friedman 2009, eq. (15.1).
+    Source: Hastie, Tibshirani & Friedman 2009, chapter 15.
 
     >>> correlated_variance(4.0, 0.25, 3)
     2.0
@@ -98,9 +98,9 @@ def correlated_variance(variance: Any, correlation: Any, members: Any) -> Any:
 class Snapshots(Callback):
     """A copy of the model's weights and buffers after every `every` steps: members of an ensemble, for one run's price.
 
-    Meant for [`cyclic`][reference_impl.cyclic] with the same number of steps: each copy is taken where the rate is
-    lowest, before it jumps. `states` holds them, the oldest first; a new run begins with none.
-    Raises ValueError when `every` is no whole number from 1 up. Source: Huang et al. 2017, section 3.
+    With [`cyclic`][reference_impl.cyclic] and the same number of steps each copy is taken where the rate is lowest,
+    before it jumps. `states` holds them, the oldest first; a new run begins with none.
+    Raises ValueError when `every` is no whole number from 1 up. Source: Huang et al. 2017.
 
     >>> from reference_impl import SGD, Affine, cyclic, fit
     >>> rng = np.random.default_rng(0)
@@ -154,7 +154,7 @@ class WeightAverage(Callback):
     The average is in float64, whatever the model's dtype. Buffers are not averaged: after batch norm the running
     statistics belong to other weights than these, and want a few forward passes in training over the data.
     A new run begins a new average. Raises ValueError for `decay` outside (0, 1] and `start` < 1.
-    Source: Polyak & Juditsky 1992, eq. (2), from step 1 on; Izmailov et al. 2018, algorithm 1, for the buffers.
+    Source: Polyak & Juditsky 1992, from step 1 on; Izmailov et al. 2018 for the buffers.
 
     >>> from reference_impl import SGD, Affine, fit
     >>> rng = np.random.default_rng(0)

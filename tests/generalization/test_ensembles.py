@@ -1,7 +1,10 @@
 """Ensembles: the exact decompositions, the two callbacks against their definitions and PyTorch, and runs that are resumed."""
 
+import itertools
+import json
 from types import SimpleNamespace
 
+import ensemble_grids as script
 import numpy as np
 import pytest
 
@@ -11,6 +14,7 @@ from reference_impl import (
     Momentum,
     ReLU,
     Sequential,
+    accuracy,
     constant,
     cyclic,
     digits,
@@ -151,6 +155,144 @@ def test_numbers_with_a_part_in_common_obey_it():
     said = shared + own
     for count in (1, 2, 8):
         assert said[:, :count].mean(axis=1).var() == pytest.approx(correlated_variance(10.0, 0.9, count), rel=0.03)
+
+
+# What the chapter says of its runs
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    return script.chapter()
+
+
+@pytest.fixture(scope="module")
+def gaps(chapter):
+    """By digits and rate: five members and their team, on training and on test digits, for ten training sets."""
+    data, found = chapter["data"], {}
+    for n, lr in ((100, 0.1), (50, 0.02)):
+        rows = []
+        for k in range(10):
+            x, y = data.inputs[100 * k:100 * k + n], data.labels[100 * k:100 * k + n]
+            models = [chapter["member"](x, y, [k, m], lr=lr) for m in range(5)]
+            for inputs, labels in ((x, y), (data.test_inputs, data.test_labels)):
+                said = np.array([softmax(m.forward(inputs)) for m in models])
+                alone = np.mean([accuracy(p, labels) for p in said])
+                rows.append([alone, accuracy(said.mean(axis=0), labels), *ambiguity(said, np.eye(10)[labels])])
+        found[n, lr] = np.array(rows).reshape(10, 2, 5).transpose(2, 1, 0)
+    return found
+
+
+def standard_error(paired):
+    return paired.std(ddof=1) / np.sqrt(len(paired))
+
+
+def test_the_gap_shrinks_by_the_ambiguity_on_new_digits_less_that_on_training_digits(gaps):
+    for _, _, ensemble, members, spread in gaps.values():
+        np.testing.assert_allclose(ensemble[1] - ensemble[0], members[1] - members[0] - (spread[1] - spread[0]), rtol=1e-9)
+
+
+def test_an_ensemble_narrows_the_gap_of_networks_that_know_their_digits_and_widens_that_of_networks_that_do_not(gaps):
+    for (n, _), sign in zip(gaps, (1, -1)):
+        one, together, *_, spread = gaps[n, 0.1 if n == 100 else 0.02]
+        narrowed = (one[0] - one[1]) - (together[0] - together[1])
+        assert sign * narrowed.mean() > 3 * standard_error(narrowed)
+        assert sign * (spread[1] - spread[0]).mean() > 0 and (together[1] > one[1]).mean() > 0.8
+
+
+def test_the_floor_of_the_variance_is_no_floor_of_the_gap(gaps):
+    """The variance over seeds that five members average away is a far larger part of the variance than of the gap."""
+    _, _, ensemble, members, _ = gaps[100, 0.1]
+    kept = ((ensemble[1] - ensemble[0]) / (members[1] - members[0])).mean()
+    assert 0.85 < kept < 0.95 and correlated_variance(1, 0.64, 5) < 0.75
+
+
+def test_raw_pixels_kill_hidden_units_and_centred_ones_do_not(chapter):
+    data, mean = chapter["data"], DATA.inputs.mean(axis=0)
+    for k in range(5):
+        x, y = data.inputs[100 * k:100 * k + 100], data.labels[100 * k:100 * k + 100]
+        dead = [(chapter["member"](z, y, [k, 0]).layers[0].forward(z) <= 0).all(axis=0).sum() for z in (x, x + mean)]
+        assert dead[0] <= 1 and dead[1] >= 3
+
+
+def test_a_varied_team_beats_copies_of_a_setting_picked_blindly_by_the_variance_between_settings():
+    """Over all picks of seeds, exactly: three settings of four seeds each, every team of three."""
+    rng = np.random.default_rng(3)
+    said = rng.normal(size=(3, 4, 5)) * [[[0.3]], [[1.0]], [[2.0]]] + 2 * rng.normal(size=(3, 1, 5))
+    targets, picks = rng.normal(size=5), list(itertools.product(range(4), repeat=3))
+    copies = np.mean([ambiguity(setting[list(pick)], targets) for setting in said for pick in picks], axis=0)
+    varied = np.mean([ambiguity(said[range(3), pick], targets) for pick in picks], axis=0)
+    between = said.mean(axis=1).var(axis=0).mean()
+    assert varied[1] == pytest.approx(copies[1], rel=1e-12)
+    assert copies[0] - varied[0] == pytest.approx(between, rel=1e-12)
+
+
+def test_the_geometric_mean_wins_or_loses_by_whether_the_sure_member_is_right():
+    for p, wins in (([0.99, 0.5], True), ([0.01, 0.5], False)):
+        both = np.stack([p, 1 - np.array(p)])
+        geometric = np.exp(np.log(both).mean(axis=1))
+        assert (geometric[0] / geometric.sum() > np.mean(p)) == wins
+
+
+def test_the_majority_of_many_is_right_where_the_right_class_is_the_most_frequent_answer():
+    """Independent voters, more or less skilled from question to question: 0.6 on average, and no more than the easy ones right."""
+    rng, skill = np.random.default_rng(0), np.repeat([0.9, 0.15], [6, 4])
+    votes = rng.random((1001, 10)) < skill
+    assert skill.mean() == pytest.approx(0.6) and (votes.mean(axis=0) > 0.5).tolist() == [True] * 6 + [False] * 4
+
+
+STORED = json.loads(script.FILE.read_text("utf-8"))
+PEAKS = STORED["peaks"]
+RIGHT = {(float(wrong), way): np.array(runs) for wrong, ways in STORED["snapshots"].items() for way, runs in ways.items()}
+LOSSES = {float(rate): np.array(runs) for rate, runs in STORED["averages"]["losses"].items()}
+
+
+def lead(wrong, ours, theirs, peak=None):
+    """Test digits that one way has right more than another, for each split: at one peak, or each at its validated one."""
+    scores = []
+    for way in (ours, theirs):
+        runs = RIGHT[wrong, way]
+        at = runs[..., 0].sum(axis=1).argmax() if peak is None else PEAKS.index(peak)
+        scores.append(runs[at, :, 1] / 449)
+    return scores[0] - scores[1]
+
+
+def test_the_file_holds_what_the_script_makes(chapter):
+    assert script.PEAKS == PEAKS and list(LOSSES) == script.RATES and script.WRONG == [0.0, 0.3]
+    assert all(runs.shape == (len(PEAKS), script.SPLITS, 2) for runs in RIGHT.values()) and script.SPLITS >= 10
+    for way, right in script.snapshots(chapter, 3, 0.3, 0.4).items():  # elsewhere a digit or two may fall to the other side
+        assert np.abs(RIGHT[0.3, way][PEAKS.index(0.4), 3] - right).max() <= 6, way
+    np.testing.assert_allclose(script.averages(chapter, 2, 0.3), LOSSES[0.3][2], rtol=0.1)
+
+
+def test_snapshots_win_at_one_peak_with_wrong_labels_and_not_where_each_way_has_its_own():
+    others = "the last of them", "constant rate, five", "one long cosine"
+    for way in others:
+        at_one_peak, tuned = lead(0.3, "five snapshots", way, 0.2), lead(0.3, "five snapshots", way)
+        assert at_one_peak.mean() > 5 * standard_error(at_one_peak)
+        assert abs(tuned.mean()) < 2 * standard_error(tuned)
+    short = lead(0.3, "five short runs", "five snapshots")
+    assert short.mean() > 3 * standard_error(short)
+    last = lead(0.0, "the last of them", "five snapshots")
+    assert last.mean() > 2 * standard_error(last)
+
+
+def test_averaged_weights_are_worse_than_the_last_at_low_rates_and_better_at_high_ones():
+    for rate, sign in ((0.01, 1), (0.03, 1), (0.1, -1), (0.3, -1)):
+        changed = LOSSES[rate][:, 0, 2] - LOSSES[rate][:, 0, 0]
+        assert sign * changed.mean() > 1.5 * standard_error(changed)
+    for rate, sign in ((0.01, -1), (0.03, -1), (0.1, -1), (0.3, 1)):
+        against_cosine = LOSSES[rate][:, 0, 2] - LOSSES[rate][:, 1, 0]
+        assert sign * against_cosine.mean() > 1.5 * standard_error(against_cosine)
+
+
+def test_most_of_the_hump_between_two_runs_is_their_numbering(chapter):
+    runs = [chapter["noisy_run"](seed, 0.1)[0] for seed in range(4)]
+    for a, b in itertools.pairwise(runs):
+        again = chapter["renumbered"](a, b)
+        np.testing.assert_allclose(again.forward(X), b.forward(X), rtol=1e-9, atol=1e-9)
+        ends = (chapter["test_loss"](a) + chapter["test_loss"](b)) / 2
+        hump, left = (chapter["test_loss"](chapter["between"](a, end, 0.5)) - ends for end in (b, again))
+        assert hump > 0.1 and left < hump / 2
 
 
 # Snapshots
