@@ -17,7 +17,7 @@ from .optimizer import Optimizer, Schedule, hyper
 def adagrad(w: Any, g: Any, s: Any, *, lr: Any, eps: Any) -> tuple[Any, Any]:
     """One step of AdaGrad: `s` adds up the squared gradients, and its root divides the step.
 
-    Source: Duchi, Hazan & Singer 2011, figure 1 (diagonal version), with ε outside the root.
+    Source: Duchi, Hazan & Singer 2011 (the diagonal version), with ε outside the root.
 
     >>> w, s = adagrad(1.0, 4.0, 0.0, lr=0.5, eps=0.0)
     >>> float(w), s
@@ -72,7 +72,7 @@ def best_fixed_rates(gradients: Any, distance: Any) -> np.ndarray:
 
     `gradients` (steps, n) are those that came; `distance` D > 0, one for all or (n,), is how far from the
     start the best point lies. Infinite where every gradient was 0. Raises ValueError for other shapes
-    and for D ≤ 0. Source: Zinkevich 2003, theorem 1, in each coordinate by itself.
+    and for D ≤ 0. Source: Zinkevich 2003, in each coordinate by itself.
 
     >>> print(best_fixed_rates([[3.0, 0.0], [4.0, 0.5]], distance=1.0))
     [0.2 2. ]
@@ -89,7 +89,7 @@ def regret_bound(gradients: Any, distance: Any, lr: float | None = None) -> floa
     `gradients` (steps, n) are those that it met, `distance` D > 0 is how far any of its weights ever was from
     the point it is compared with. `lr` is its α, by default the best one, D/√2, which makes the bound
     √2·D·Σᵢ‖g₁:T,ᵢ‖. Raises ValueError for other shapes, D ≤ 0 and α ≤ 0.
-    Source: Duchi, Hazan & Singer 2011, theorem 5 and corollary 6.
+    Source: Duchi, Hazan & Singer 2011.
 
     >>> round(regret_bound([[3.0, 0.0], [4.0, 0.5]], distance=1.0), 6)
     7.778175

@@ -84,7 +84,7 @@ def ahead(w: Any, v: Any, *, lr: Any, rho: Any) -> Any:
 def effective_rho(lr: Any, rho: Any, curvature: Any) -> Any:
     """The momentum with which the heavy ball moves on ½λw² as Nesterov's method does: ρ(1 - αλ).
 
-    Source: Sutskever et al. 2013, theorem 2.1. Numbers or SymPy symbols.
+    Source: Sutskever et al. 2013. Numbers or SymPy symbols.
 
     >>> effective_rho(0.25, 0.5, 2.0)
     0.25
@@ -129,7 +129,7 @@ def best_tuning(curvatures: Any) -> Tuning:
     """The `lr` and `rho` that make [`convergence_rate`][reference_impl.optimization.nesterov.convergence_rate] smallest.
 
     With m and L the smallest and the largest curvature: α = 4/(3L + m), ρ is critical for m, and the
-    rate is 1 - 2/√(3κ + 1), κ = L/m. Source: Lessard, Recht & Packard 2016, proposition 1.
+    rate is 1 - 2/√(3κ + 1), κ = L/m. Source: Lessard, Recht & Packard 2016.
 
     >>> best_tuning([1.0, 5.0])
     Tuning(lr=0.25, rho=0.3333333333333333)
@@ -144,7 +144,7 @@ def momenta(steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Nesterov's sequences for convex functions: t₁, t₂, … (steps,) and the ρ of each step (steps,).
 
     t₁ = 1, t² - t equals the square of the t before, and step k + 1 takes ρ = (tₖ - 1)/tₖ₊₁; the first
-    takes 0. Raises ValueError when `steps` < 1. Source: Nesterov 1983; Beck & Teboulle 2009, eq. (4.2)-(4.3).
+    takes 0. Raises ValueError when `steps` < 1. Source: Nesterov 1983; Beck & Teboulle 2009.
 
     >>> t, rho = momenta(3)
     >>> print(t.round(4), rho.round(4))
@@ -163,7 +163,7 @@ def accelerated(grad: Callable[[np.ndarray], np.ndarray], w0: Any, lr: float, rh
 
     With [`momenta`][reference_impl.optimization.nesterov.momenta] and `lr` = 1/L, f(wₖ) - f* is at most
     2L‖w₀ - w*‖²/(k + 1)² on every convex f whose curvature nowhere exceeds L.
-    Source: Beck & Teboulle 2009, theorem 4.4; Nesterov 1983.
+    Source: Beck & Teboulle 2009; Nesterov 1983.
 
     >>> accelerated(lambda w: w, [1.0], 0.5, [0.0, 0.5]).ravel().tolist()
     [1.0, 0.5, 0.125]
@@ -199,7 +199,7 @@ def worst_case(k: int, smoothness: float = 1.0) -> Landscape:
 def steep_flat_steep() -> Landscape:
     """A convex f in one dimension on which tuned momentum cycles: curvature 25 below 1, 1 from 1 to 2, 25 above.
 
-    The slope is 25w, w + 24, 25w - 24. Source: Lessard, Recht & Packard 2016, section 4.6.
+    The slope is 25w, w + 24, 25w - 24. Source: Lessard, Recht & Packard 2016.
 
     >>> f = steep_flat_steep()
     >>> f.grad(np.array([[-1.0], [1.5], [2.0]])).ravel().tolist()
