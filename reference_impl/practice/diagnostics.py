@@ -29,7 +29,7 @@ LIMITS = {
     "score std": 2.0,  # scores that spread so much before training cost 2 on average: the first loss is ln C + 2 at most
     "signal left": 0.1,  # He's weights keep all of it on average; at least half was left in the healthy calibration runs
     "dead": 0.7,  # half way from the worst healthy calibration run to all
-    "loss rose": 1.25,  # below the stable rate a loss does not rise at all; this leaves room for the noise of a batch
+    "loss rose": 1.25,  # at a small enough rate only the noise of the batches makes it rise; this leaves room for that
     "loss returned": 1.15,  # the same, from its own minimum
     "high": 0.5,  # of ln C: a training loss that is still high at the end
     "step": 0.1,  # ten such steps make other weights; healthy calibration runs stayed below half of it
@@ -122,8 +122,8 @@ def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = so
     """Compare `backward` with central differences at `entries` random entries of every parameter.
 
     The error is |a - n| / (|a| + |n|) with the vectors a of `backward` and n of (L(w + h) - L(w - h)) / 2h, h = `step`; 0 when both
-    vanish. Right is below 1e-6, wrong mostly above 1e-2. An entry where the slopes to the left and to the right differ has a kink within h
-    and is left out. With `train=True` layers act as in training, with the same random numbers in every pass. The model comes back
+    vanish. For inputs of about size 1, right is below 1e-6, wrong mostly above 1e-2. Where the slopes to the left and to the right differ
+    by more than a ten-thousandth of the largest, a kink lies within h (or the curvature is very strong): such an entry is left out. With `train=True` layers act as in training, with the same random numbers in every pass. The model comes back
     as it was.
 
     Raises ValueError for parameters that are not float64 (the difference would be mostly rounding) and for a step or a count below or at 0.
@@ -163,7 +163,7 @@ def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = so
                 left[i] = (middle - value()[0]) / step
                 array[place] = before
             numeric, exact = (left + right) / 2, arrays.on_host(grads[key].ravel()[chosen])
-            # Curvature makes left and right differ by about h times it, far less than this; a kink by as much as the slope.
+            # Curvature makes left and right differ by about h times it, for inputs of size 1 far less than this; a kink by as much as the slope.
             smooth = abs(right - left) <= 1e-4 * abs(numeric).max()
             kinks += int((~smooth).sum())
             size = np.linalg.norm(exact[smooth]) + np.linalg.norm(numeric[smooth])
@@ -174,9 +174,10 @@ def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = so
 
 
 def expected_first_loss(classes: int, std: float = 0.0) -> float:
-    """ln C, the cross-entropy of a network that knows nothing; plus σ²/2, its most on average for scores of standard deviation `std`.
+    """ln C, the cross-entropy of equal scores; plus σ²/2, with which it bounds the mean for random ones of deviation σ = `std`.
 
-    Raises ValueError for fewer than two classes or a negative `std`.
+    With equally frequent classes ln C is the loss of a network that knows nothing. The bound is for normal scores of mean 0 that know
+    nothing of the label; their mean cross-entropy lies between the two. Raises ValueError for fewer than two classes or a negative `std`.
 
     >>> round(expected_first_loss(10), 3), round(expected_first_loss(10, std=1.0), 3)
     (2.303, 2.803)
@@ -191,7 +192,7 @@ def overfit_batch(model: Sequential, inputs: Any, targets: Any, optimizer: Optim
                   loss: Loss = softmax_cross_entropy) -> np.ndarray:
     """The losses (steps,) of copies of `model` and `optimizer`, trained on one small batch again and again.
 
-    They should go to about 0: a network that cannot learn ten examples by heart has a fault. Raises as
+    At a suitable rate they should go to about 0: a network that cannot learn ten examples by heart has a fault. Raises as
     [`fit`][reference_impl.networks.training.fit] does.
 
     >>> from reference_impl import SGD, Affine, digits

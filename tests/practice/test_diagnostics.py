@@ -1,5 +1,6 @@
 """The monitor measures what it says, the gradient check finds planted bugs, and the file of the confusion is what the script makes."""
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -8,7 +9,22 @@ import diagnose_confusion as confusion
 import numpy as np
 import pytest
 
-from reference_impl import SGD, Adam, Affine, BatchNorm, Dropout, ReLU, Sequential, Tanh, digits, fit, mean_squared_error
+from reference_impl import (
+    SGD,
+    Adam,
+    Affine,
+    BatchNorm,
+    Dropout,
+    Momentum,
+    ReLU,
+    Sequential,
+    Tanh,
+    digits,
+    fit,
+    mean_squared_error,
+    softmax_cross_entropy,
+)
+from reference_impl.generalization.weight_decay import L2
 from reference_impl.networks.training import Diverged, History
 from reference_impl.practice.diagnostics import (
     FAULTS,
@@ -60,8 +76,6 @@ def test_its_columns_are_measured_by_hand_too():
 
 
 def train_step(model, batch):
-    from reference_impl import softmax_cross_entropy
-
     model.backward(softmax_cross_entropy(model.forward(DATA.inputs[batch]), DATA.labels[batch])[1])
     SGD(lr=0.1).update(model.params, model.grads)
 
@@ -236,8 +250,6 @@ def test_refusals():
 
 @pytest.mark.parametrize("std", [0.1, 1.0, 2.0])
 def test_the_first_loss_lies_between_its_bounds(std):
-    from reference_impl import softmax_cross_entropy
-
     rng = np.random.default_rng(0)
     loss, _ = softmax_cross_entropy(std * rng.standard_normal((100_000, 10)), rng.integers(0, 10, 100_000))
     assert expected_first_loss(10) < loss < expected_first_loss(10, std)
@@ -317,3 +329,99 @@ def test_a_random_part_of_the_file_comes_out_again(kind):
         made = confusion.run(confusion.SEED, stored["fault"], stored["number"], data, activation)
         # The words may differ in a digit, where a rate is so high that the last bit of a sum grows into it.
         assert {key: made[key] for key in made if key != "why"} == {key: stored[key] for key in made if key != "why"}
+
+
+# What the chapter says in words
+
+def learned(model, optimizer, epochs=20):
+    fit(model, DATA.inputs[:300], DATA.labels[:300], optimizer, epochs=epochs, batch_size=32, rng=np.random.default_rng(1), progress=False)
+    return float((model.forward(DATA.inputs[:300]).argmax(axis=1) == DATA.labels[:300]).mean())
+
+
+def deep(seed, std=0.02):
+    rng, sizes = np.random.default_rng(seed), [64, *[32] * 5, 10]
+    layers = [Affine(a, b, rng=rng, std=std) for a, b in itertools.pairwise(sizes)]
+    return Sequential(*[layer for one in layers[:-1] for layer in (one, ReLU())], layers[-1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_adam_finds_its_way_out_of_tiny_weights_but_nothing_out_of_a_dead_layer(seed):
+    assert learned(deep(seed), SGD(lr=0.1)) < 0.2 < learned(deep(seed), Adam(lr=0.01))
+    dead = network(seed)
+    dead.params["0.b"][...] = -5
+    before = dead.params["0.W"].copy()
+    assert learned(dead, Adam(lr=0.01)) < 0.2
+    assert (dead.params["0.W"] == before).all()
+
+
+def test_the_sum_of_the_steps_bounds_the_way_and_is_not_it():
+    for rate, most in ((0.3, 0.6), (0.003, 1.0)):
+        model = network()
+        first = model.params["2.W"].copy()
+        history = train(model, SGD(lr=rate), epochs=30, examples=300, callbacks=[Monitor(model, DATA.inputs[:5])])
+        steps = history["update/2.W"].mean() * len(history.losses)
+        way = np.linalg.norm(model.params["2.W"] - first) / np.linalg.norm(first)
+        assert way < math.expm1(steps)
+        if rate == 0.3:
+            assert way < most * steps
+
+
+def test_a_wide_layer_moves_less_and_the_network_is_better():
+    ways, right = [], []
+    for width in (16, 256):
+        rng = np.random.default_rng(0)
+        model = Sequential(Affine(64, width, rng=rng), ReLU(), Affine(width, width, rng=rng), ReLU(), Affine(width, 10, rng=rng))
+        first = model.params["2.W"].copy()
+        right.append(learned(model, SGD(lr=0.1), epochs=10))
+        ways.append(np.linalg.norm(model.params["2.W"] - first) / np.linalg.norm(first))
+    assert ways[1] < ways[0] / 2 and right[1] > right[0]
+
+
+def test_strong_curvature_is_left_out_as_a_kink():
+    model = network(activation=Tanh)
+    for scale, skipped in ((1.0, False), (255.0, True)):
+        found = gradient_check(model, scale * DATA.inputs[:30], DATA.labels[:30], rng=np.random.default_rng(0), entries=200)
+        assert (found.kinks > 0) is skipped
+
+
+def test_a_backward_pass_without_the_mask_goes_downhill_and_a_little_less_far():
+    class NoMask(ReLU):
+        def backward(self, dout):
+            return dout
+
+    behind = []
+    for seed in range(4):
+        ends = []
+        for activation in (ReLU, NoMask):
+            model = network(seed, hidden=32, activation=activation)
+            x = DATA.inputs - DATA.inputs.mean(axis=0)
+            history = fit(model, x, DATA.labels, SGD(lr=0.1), epochs=8, batch_size=64, rng=np.random.default_rng(seed), progress=False)
+            assert (np.diff(history["loss"]) < 0).all()
+            ends.append(history["loss"][-1])
+        behind.append(ends[1] - ends[0])
+    assert 0 < np.mean(behind) < 0.1
+
+
+def test_weight_decay_does_not_help_on_a_plateau_and_helps_where_the_loss_on_new_data_rises():
+    def new_loss(noise, examples, epochs, strength, seed):
+        data, rng = digits(seed), np.random.default_rng(seed)
+        x, others = (x + noise * rng.standard_normal(x.shape) for x in (data.inputs[:examples], data.test_inputs))
+        model = network(seed, hidden=32)
+        fit(model, x, data.labels[:examples], Momentum(lr=0.05, rho=0.9), epochs=epochs, batch_size=50, rng=rng,
+            penalty=L2(strength) if strength else None, progress=False)
+        return softmax_cross_entropy(model.forward(others), data.test_labels)[0]
+
+    plateau, noisy = (0.0, 400, 30), (0.45, 60, 60)
+    for seed in range(4):
+        none, weak, strong = (new_loss(*plateau, strength, seed) for strength in (0, 0.001, 0.01))
+        assert abs(weak / none - 1) < 0.06 and strong > 1.1 * none
+        assert new_loss(*noisy, 0.03, seed) < 0.95 * new_loss(*noisy, 0, seed)
+
+
+def test_the_confusion_is_what_the_chapter_reads_from_it():
+    from_curves = [one for one in STORED["relu"] if one["fault"] in ("dead ReLUs", "bad initialization", "unscaled inputs")]
+    assert len(from_curves) == 36 and not any(one["from_curves"] == one["fault"] for one in from_curves)
+    assert all(one["steady"] for one in STORED["relu"])
+    for optimizer, fault, extreme in (("SGD", "learning rate too low", max), ("Adam", "learning rate too high", min)):
+        ran = [one for one in STORED["relu"] if one["fault"] == fault and one["settings"]["optimizer"] == optimizer]
+        assert extreme(ran, key=lambda one: one["settings"]["lr"])["diagnosis"] != fault
