@@ -60,6 +60,14 @@ def test_the_two_conventions_are_one_path_while_lr_is_constant_and_part_when_it_
     assert np.abs(outside[52] - inside[52]).max() > 1e-4
 
 
+def test_after_a_drop_the_inner_form_loses_its_excess_by_rho_a_step():
+    w, v = 0.0, 0.0
+    for step in range(300):
+        w, v = momentum_lr_inside(w, 1.0, v, lr=0.1 if step < 200 else 0.01, rho=0.9)
+        if step >= 200:
+            assert -v - 0.1 == pytest.approx(0.9 * 0.9 ** (step - 199), abs=1e-8)  # 0.1 is the new length, 1 the old
+
+
 def test_the_matrix_is_the_rule():
     matrix = np.array(iteration_matrix(3.0, 0.1, 0.8))
     w, v = 0.7, -0.4
@@ -148,6 +156,13 @@ def test_the_best_settings_zigzag_to_the_end_and_first_swing_wider():
     path, losses = minimize(taco_shell(50), [10, 1], Momentum(lr=lr, rho=rho), 40)
     assert (path[1:, 1] * path[:-1, 1] < 0).all()
     assert losses.max() > 2.5 * losses[0]
+
+
+@pytest.mark.parametrize(("kappa", "swings_out"), [(5.8, False), (5.9, True), (100, True)])
+def test_the_best_settings_swing_out_first_only_in_a_bad_valley(kappa, swings_out):
+    lr, rho = best_tuning([1, kappa])
+    path, _ = minimize(quadratic([1, kappa]), [0, 1], Momentum(lr=lr, rho=rho), 100)
+    assert (np.abs(path[1:, 1]).max() > 1) == swings_out
 
 
 @pytest.mark.parametrize(("kappa", "long"), [(3.9, False), (4.1, True)])
