@@ -364,6 +364,11 @@ def test_one_over_t_with_too_small_a_constant_is_slower(c):
     assert np.log10(squares[-1] / squares[10_000]) == pytest.approx(-2 * c, abs=0.02)
 
 
+def test_one_over_t_for_the_steep_direction_covers_a_third_of_the_way_along_the_flat_one():
+    squares = mean_square(inverse_time(1 / 40, half_after=40)(np.arange(100_000)), 1.0, curvature=0.05)
+    assert 1 - math.sqrt(squares[-1]) == pytest.approx(1 / 3, abs=0.03)
+
+
 @pytest.mark.parametrize(("lr", "decay", "curvature"), [(0.1, 0.99, 0.05), (0.1, 0.9, 0.5), (0.5, 0.5, 0.9)])
 def test_an_exponential_stops_before_it_arrives(lr, decay, curvature):
     schedule, steps = exponential(lr, decay), 1000
@@ -393,6 +398,15 @@ def test_on_a_bowl_no_rise_helps(curvature):
     rates = np.random.default_rng(0).uniform(0.01, 1.0, (30, 200))
     falling = np.sort(rates, axis=0)[::-1]
     assert (mean_square(falling, 3.0, curvature=curvature)[-1] <= mean_square(rates, 3.0, curvature=curvature)[-1] + 1e-12).all()
+
+
+def test_on_a_bowl_the_average_has_no_bias_even_with_lopsided_noise():
+    rng, w, total = np.random.default_rng(0), np.zeros(2000), 0.0
+    for _ in range(2000):
+        w = w - 0.8 * (w + rng.exponential(size=2000) - 1)
+        total = total + w / 2000
+    assert (w > 0).mean() > 0.55  # the points lie lopsided about it
+    assert abs(total.mean()) < 4 * total.std() / math.sqrt(w.size)
 
 
 @pytest.mark.parametrize("lr", [0.05, 0.1, 0.2])
@@ -511,12 +525,15 @@ def test_the_curvature_of_a_network_climbs_on_the_way(seed):
 
 @pytest.mark.parametrize("noise", [True, False])
 def test_at_a_high_peak_adams_first_steps_are_too_long_with_noise_and_without(noise):
-    """A warm-up, and undoing no more than the excess on noise, both bring the loss down."""
+    """A warm-up, and undoing no more than the excess on noise, both bring the loss down; the same cut thirty steps later does not."""
     down = linear(0.3, 200)
 
     def undone(step):
         forgotten = 0.9 ** (step + 1)
         return down(step) * math.sqrt((1 - forgotten) / (1 + forgotten))
+
+    def late(step):
+        return down(step) * (undone(step - 30) / down(step - 30) if step >= 30 else 1)
 
     def ended(schedule, seed):
         model, rng = network(seed)
@@ -530,4 +547,4 @@ def test_at_a_high_peak_adams_first_steps_are_too_long_with_noise_and_without(no
 
     for seed in range(3):
         plain, *others = [ended(schedule, seed) for schedule in (down, undone, warmup(20, then=linear(0.3, 180)))]
-        assert max(others) < plain / 2
+        assert max(others) < plain / 2 < ended(late, seed)
