@@ -55,7 +55,7 @@ def flip(images: Any) -> Any:
 def random_flip(images: Any, rng: np.random.Generator, probability: float = 0.5) -> Any:
     """Each image mirrored left to right with `probability`. Any dtype.
 
-    Raises ValueError unless 0 ≤ `probability` ≤ 1. Source: Krizhevsky, Sutskever & Hinton 2012, section 4.1.
+    Raises ValueError unless 0 ≤ `probability` ≤ 1. Source: Krizhevsky, Sutskever & Hinton 2012.
 
     >>> random_flip(np.arange(3).reshape(1, 1, 3, 1), np.random.default_rng(0), probability=1.0).ravel().tolist()
     [2, 1, 0]
@@ -72,7 +72,7 @@ def random_crop(images: Any, rng: np.random.Generator, size: int | tuple[int, in
 
     `size` is a side or (height, width). `pad` rows and columns of zeros come on every side first: with the images' own
     size it shifts them by up to `pad` pixels. Raises ValueError for a piece that does not fit.
-    Source: Krizhevsky, Sutskever & Hinton 2012, section 4.1; with padding: He et al. 2016, section 4.2.
+    Source: Krizhevsky, Sutskever & Hinton 2012; with padding: He et al. 2016.
 
     >>> random_crop(np.zeros((5, 32, 48, 3)), np.random.default_rng(0), size=28).shape
     (5, 28, 28, 3)
@@ -96,7 +96,7 @@ def random_scale_crop(images: Any, rng: np.random.Generator, size: int | tuple[i
     every side first: `low = high = 1` with the images' own size then shifts them by up to `pad`. Floating dtypes.
 
     Raises ValueError unless 0 < `low` ≤ `high` < ∞, for a negative `pad`, and when a piece at factor `low` does not fit;
-    TypeError for integers. Source: Simonyan & Zisserman 2015, section 3.1 (scale jittering).
+    TypeError for integers. Source: Simonyan & Zisserman 2015 (scale jittering).
 
     >>> random_scale_crop(np.zeros((5, 32, 48, 3)), np.random.default_rng(0), size=28, low=0.9, high=1.5).shape
     (5, 28, 28, 3)
@@ -124,7 +124,7 @@ def ten_crop(images: Any, size: int | tuple[int, int]) -> Any:
     """The four corners and the centre of every image, then the same five mirrored: (10, batch, height, width, channels).
 
     In the order top left, top right, bottom left, bottom right, centre. Any dtype. Raises ValueError for a piece that
-    does not fit. Source: Krizhevsky, Sutskever & Hinton 2012, section 4.1.
+    does not fit. Source: Krizhevsky, Sutskever & Hinton 2012.
 
     >>> views = ten_crop(np.arange(9).reshape(1, 3, 3, 1), size=1)
     >>> views.ravel().tolist()
@@ -212,7 +212,7 @@ class ColorPCA:
         with λᵢ instead of its root: σ² times the *square* of that covariance, which depends on the unit of the pixels.
 
         Raises ValueError for a negative or infinite `sigma` and other channels, TypeError for integers.
-        Source: Krizhevsky, Sutskever & Hinton 2012, section 4.1.
+        Source: Krizhevsky, Sutskever & Hinton 2012.
 
         >>> colours = ColorPCA(np.array([4.0, 1.0]), np.eye(2))
         >>> colours.jitter(np.zeros((1, 1, 1, 2)), np.random.default_rng(0)).round(3).ravel().tolist()

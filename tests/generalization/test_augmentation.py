@@ -1,7 +1,9 @@
 """Augmentation: what each step does to every pixel, where its chance lies, and what the chapter proves about averages."""
 
+import json
 from functools import partial
 
+import augmentation_grids as script
 import numpy as np
 import pytest
 
@@ -359,6 +361,98 @@ def test_training_takes_it_and_is_reproducible():
 
     augment = compose(random_flip, partial(random_crop, size=(9, 12), pad=1), COLOURS.jitter)
     assert trained(augment) == trained(augment) != trained(None)
+
+
+# What the chapter says of its runs
+
+
+STORED = json.loads(script.FILE.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    return script.chapter()
+
+
+def points(setting, name):
+    """What an augmentation gains over none, in points, for each seed."""
+    right = STORED["right"][setting]
+    return 100 * (np.array(right[name]) - right["none"]) / STORED["digits"][setting]
+
+
+def photo(way, name, views=0):
+    """The accuracy of networks trained with an augmentation, by the centre crop (0) or ten crops (1)."""
+    return 100 * np.array(STORED["photographs"][way][name])[:, views]
+
+
+def standard_error(paired):
+    return paired.std(ddof=1) / np.sqrt(len(paired))
+
+
+def test_the_file_holds_what_the_script_makes(chapter):
+    assert list(STORED["right"]) == list(script.SETTINGS) and list(STORED["photographs"]) == script.SPLITS and script.SEEDS >= 10
+    assert all(len(runs) == script.SEEDS for table in ("right", "photographs") for rows in STORED[table].values() for runs in rows.values())
+    setting = "50 digits, rate 0.03, 100 steps"
+    for name in ("none", "gentle"):
+        count, right = script.measure(chapter, setting, name, 4)
+        assert count == STORED["digits"][setting] and abs(right - STORED["right"][setting][name][4]) <= 4
+    found = chapter["photo_scores"]("right to left", 2, chapter["photo_augmentations"]()["flips"])
+    np.testing.assert_allclose(found, STORED["photographs"]["right to left"]["flips"][2], atol=0.04)
+
+
+@pytest.mark.parametrize("way", script.SPLITS)
+def test_halves_have_no_square_in_common_and_no_square_is_trained_on_and_tested(chapter, way):
+    for seed in range(3):
+        train, labels, test, truth = chapter["photo_split"](way, seed)
+        assert len(train) == len(labels) == 60 and len(test) == len(truth) > 90 and set(labels) == set(truth) == {0, 1}
+        assert not {square.tobytes() for square in train} & {square.tobytes() for square in test}
+    if way != "at random":  # all seeds are tested on one half, none trains on any of it
+        assert test.tobytes() == chapter["photo_split"](way, 0)[2].tobytes()
+
+
+def test_flips_and_half_turns_cost_digits_something_in_every_setting_and_half_turns_more():
+    for setting in STORED["right"]:
+        for name in ("flips", "half turns"):
+            assert points(setting, name).mean() < -2 * standard_error(points(setting, name))
+    assert sum(points(s, "half turns").mean() < points(s, "flips").mean() for s in STORED["right"]) >= 6
+
+
+def test_whole_pixel_shifts_have_either_sign_and_want_steps():
+    slow, fast = points("50 digits, rate 0.03, 100 steps", "whole pixel"), points("200 digits, rate 0.1, 400 steps", "whole pixel")
+    assert slow.mean() < -2 * standard_error(slow) and fast.mean() > 0
+    assert (fast - points("200 digits, rate 0.1, 100 steps", "whole pixel")).mean() > 3
+
+
+def test_gentle_changes_gain_with_few_digits_and_nothing_with_many():
+    few, many = points("50 digits, rate 0.1, 400 steps", "gentle"), points("800 digits, rate 0.1, 400 steps", "gentle")
+    assert few.mean() > 2 * standard_error(few) and abs(many.mean()) < 1
+
+
+def test_on_photographs_one_way_to_split_gains_much_and_the_others_little():
+    for way in script.SPLITS:
+        both, flips = (photo(way, name) - photo(way, "none") for name in ("crops, flips", "flips"))
+        assert both.mean() > 0
+        if way == "left to right":
+            assert both.mean() > 12 and flips.mean() > 5 * standard_error(flips)
+        else:
+            assert both.mean() < 8 and flips.mean() < 2 * standard_error(flips)
+
+
+def test_new_content_is_harder_than_squares_whose_neighbours_were_trained_on():
+    for way in script.SPLITS[1:]:
+        assert photo(way, "none").mean() < photo("at random", "none").mean() - 5
+
+
+def test_ten_crops_have_either_sign_without_augmentation():
+    gains = {way: photo(way, "none", 1) - photo(way, "none") for way in script.SPLITS}
+    assert gains["left to right"].mean() > 5 and gains["top to bottom"].mean() < -2
+
+
+def test_lighting_jitter_gains_where_light_varies_and_nothing_where_it_does_not(chapter):
+    for n, factor, costs in ((50, 2, True), (200, 1, False)):
+        usual, other = np.transpose([chapter["lamp_gain"](seed, n, factor) for seed in range(10)])
+        assert other.mean() > 10 and usual.mean() < 1
+        assert (usual.mean() < -2) == costs
 
 
 # Refusals

@@ -1,0 +1,106 @@
+"""Augmentation in other settings: python scripts/augmentation_grids.py [--seeds 10] [--print].
+
+Takes the functions of the chapter on augmentation and writes to docs/generalization/augmentation_grids.json how many test digits networks
+have right, with and without each augmentation, for several numbers of digits, rates, numbers of steps and ways to split; and the accuracy
+on squares of photographs for five ways to split those. Takes some five minutes on one core.
+"""
+
+import argparse
+import ast
+import contextlib
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+import numpy as np  # noqa: E402
+from book.page import Page  # noqa: E402
+
+from reference_impl import digits  # noqa: E402
+
+PAGE, FILE = ROOT / "docs/generalization/augmentation.md", ROOT / "docs/generalization/augmentation_grids.json"
+SETTINGS = {  # digits, rate, steps, whether most test digits are by new writers
+    "50 digits, rate 0.03, 100 steps": (50, 0.03, 100, False),
+    "50 digits, rate 0.1, 400 steps": (50, 0.1, 400, False),
+    "200 digits, rate 0.1, 100 steps": (200, 0.1, 100, False),
+    "200 digits, rate 0.1, 400 steps": (200, 0.1, 400, False),
+    "800 digits, rate 0.1, 400 steps": (800, 0.1, 400, False),
+    "50 digits, rate 0.1, 400 steps, new writers": (50, 0.1, 400, True),
+    "200 digits, rate 0.1, 400 steps, new writers": (200, 0.1, 400, True),
+}
+SPLITS = ["at random", "left to right", "right to left", "top to bottom", "bottom to top"]
+SEEDS, FIRST, FROM = 10, 800, 1000
+
+
+def chapter() -> dict[str, Any]:
+    """The page's imports, functions and whole numbers, without its runs."""
+    names: dict[str, Any] = {}
+    for block in Page.read(PAGE).blocks:
+        for node in ast.parse(block.text).body if block.kind == "cell" and "grids" not in block.text else []:
+            cheap = isinstance(node, ast.Assign) and all(isinstance(inner, (ast.Name, ast.Tuple, ast.Dict, ast.Constant, ast.expr_context)) for inner in list(ast.walk(node))[1:])
+            if cheap or isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
+                with contextlib.suppress(NameError):  # what is made from a run
+                    exec(compile(ast.Module([node], []), str(PAGE), "exec"), names)
+    return names
+
+
+def split(seed: int, n: int, new_writers: bool) -> tuple[np.ndarray, ...]:
+    """Training digits and test digits: at random, or those that were collected first and those that were collected last."""
+    if not new_writers:
+        data = digits(seed)
+        return data.inputs[:n], data.labels[:n], data.test_inputs, data.test_labels
+    from sklearn.datasets import load_digits
+
+    inputs, labels = load_digits(return_X_y=True)
+    chosen = np.random.default_rng(seed).permutation(FIRST)[:n]
+    return inputs[chosen] / 16, labels[chosen], inputs[FROM:] / 16, labels[FROM:]
+
+
+def measure(names: dict[str, Any], setting: str, name: str, seed: int) -> tuple[int, int]:
+    """How many test digits there are, and how many of them the network has right."""
+    n, rate, steps, new_writers = SETTINGS[setting]
+    x, labels, test, truth = split(seed, n, new_writers)
+    model = names["of_digits"](x, labels, seed, names["augmentations"]()[name], rate, steps)
+    return len(truth), round(names["right"](model, test.reshape(-1, 8, 8, 1), truth) * len(truth))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--print", action="store_true", help="write no file")
+    options = parser.parse_args()
+    names, seeds = chapter(), range(options.seeds)
+    counts: dict[str, int] = {}
+    tables: dict[str, dict[str, dict[str, Any]]] = {"right": {}, "photographs": {}}
+    for way in SPLITS:
+        tables["photographs"][way] = {
+            name: [[round(float(share), 4) for share in names["photo_scores"](way, seed, augment)] for seed in seeds]
+            for name, augment in names["photo_augmentations"]().items()
+        }
+        print(f"photographs, {way}: done", flush=True)
+    for setting in SETTINGS:
+        for name in names["augmentations"]():
+            found = [measure(names, setting, name, seed) for seed in seeds]
+            counts[setting] = found[0][0]
+            tables["right"].setdefault(setting, {})[name] = [right for _, right in found]
+        print(f"{setting}: done", flush=True)
+    about = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
+    blocks = [f' "{key}": {json.dumps(value)}' for key, value in (("about", about), ("new writers", [FIRST, FROM]), ("digits", counts))]
+    for key, table in tables.items():
+        inner = ",\n".join(
+            f'  "{name}": {{\n' + ",\n".join(f'   "{row}": {json.dumps(values)}' for row, values in rows.items()) + "\n  }"
+            for name, rows in table.items()
+        )
+        blocks.append(f' "{key}": {{\n{inner}\n }}')
+    text = "{\n" + ",\n".join(blocks) + "\n}\n"
+    if options.print:
+        print(text)
+    else:
+        FILE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
