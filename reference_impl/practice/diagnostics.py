@@ -127,7 +127,7 @@ def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = so
     as it was.
 
     Raises ValueError for parameters that are not float64 (the difference would be mostly rounding) and for a step or a count below or at 0.
-    Source: Goodfellow, Bengio & Courville 2016, section 11.5.
+    Source: Goodfellow, Bengio & Courville 2016, chapter 11.
 
     >>> from reference_impl import Affine
     >>> rng = np.random.default_rng(0)

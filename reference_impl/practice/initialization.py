@@ -34,7 +34,7 @@ def fans(weights: Any) -> tuple[int, int]:
 
 
 def he(fan_in: int, fan_out: int) -> float:
-    """√(2 / fan_in): keeps the size of the signal through ReLUs. Source: He et al. 2015, eq. (10).
+    """√(2 / fan_in): keeps the size of the signal through ReLUs. Source: He et al. 2015.
 
     >>> he(50, 10)
     0.2
@@ -44,7 +44,7 @@ def he(fan_in: int, fan_out: int) -> float:
 
 
 def lecun(fan_in: int, fan_out: int) -> float:
-    """√(1 / fan_in): keeps it through layers that are nearly linear. Source: LeCun et al. 1998, eq. (16).
+    """√(1 / fan_in): keeps it through layers that are nearly linear. Source: LeCun et al. 1998.
 
     Often called Xavier too: it is the forward half of Glorot and Bengio's argument.
 
@@ -58,7 +58,7 @@ def lecun(fan_in: int, fan_out: int) -> float:
 def xavier(fan_in: int, fan_out: int) -> float:
     """√(2 / (fan_in + fan_out)): between what the forward and what the backward pass ask for.
 
-    Source: Glorot & Bengio 2010, eq. (12) and (16).
+    Source: Glorot & Bengio 2010, eq. (16), which draws evenly with this deviation.
 
     >>> xavier(30, 20)
     0.2
@@ -74,7 +74,7 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator, gain: float = 1
     `shape` as for [`fans`][reference_impl.practice.initialization.fans]; uniform among all such. √2 suits ReLUs. The deviation of
     one weight is `gain` / √n, with n the longer side: from few inputs to many outputs that is less than
     [`he`][reference_impl.practice.initialization.he] asks for. Raises ValueError for another shape.
-    Source: Saxe, McClelland & Ganguli 2014, section 3; Mezzadri 2007 for the signs.
+    Source: Saxe, McClelland & Ganguli 2014; Mezzadri 2007 for the signs.
 
     >>> W = orthogonal((3, 2), np.random.default_rng(0))
     >>> print((W.T @ W).round(12) + 0.0)
@@ -150,7 +150,7 @@ def wide_limit(activation: Layer, scale: float, depth: int, start: float = 1.0) 
     The n inputs of a layer get weights of standard deviation `scale` / √n and no bias; `start` is the RMS of the input, and the
     gradient at the end has RMS 1. Each z is then normal, so a layer's factors are integrals over one normal variable. For ReLU
     they are those of the mean square at any width. Raises ValueError unless `depth` is a whole number and `scale` and `start`
-    are positive and finite. Source: Poole et al. 2016, eq. (3), forward; Schoenholz et al. 2017, backward.
+    are positive and finite. Source: Poole et al. 2016, forward; Schoenholz et al. 2017, backward.
 
     >>> from reference_impl import ReLU
     >>> found = wide_limit(ReLU(), scale=2.0, depth=4)  # √2 a layer

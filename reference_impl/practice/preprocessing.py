@@ -91,7 +91,7 @@ def curvatures(inputs: np.ndarray) -> np.ndarray:
     """The eigenvalues, rising, of the Hessian of least squares with a bias: of [x 1]ᵀ[x 1] / n, features + 1 of them.
 
     Half of each bounds that of softmax regression (Böhning 1992). Takes and raises what
-    [`center`][reference_impl.practice.preprocessing.center] does. Source: LeCun et al. 1998, section 5.3.
+    [`center`][reference_impl.practice.preprocessing.center] does. Source: LeCun et al. 1998.
 
     >>> curvatures(np.array([[1.0], [-1.0]])).tolist()
     [1.0, 1.0]

@@ -6,7 +6,21 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from reference_impl import SGD, Affine, BatchNorm, Conv2D, ReLU, Sequential, Sigmoid, Tanh, fit
+from reference_impl import (
+    SGD,
+    Affine,
+    BatchNorm,
+    Conv2D,
+    Dropout,
+    Momentum,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Tanh,
+    digits,
+    evaluate,
+    fit,
+)
 from reference_impl.practice.initialization import fans, he, initialize, lecun, orthogonal, signal, wide_limit, xavier
 
 SHAPES = [(64, 10), (10, 64), (1, 7), (3, 3, 8, 16), (5, 5, 1, 4), (1, 1, 6, 2)]
@@ -301,3 +315,66 @@ def test_equal_units_stay_equal_and_do_what_one_unit_does():
     np.testing.assert_allclose(team["0.W"] * math.sqrt(k), np.repeat(alone["0.W"], k, axis=1), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(team["2.W"] * k, np.full((k, k), alone["2.W"].item()), rtol=1e-7)
     assert np.linalg.matrix_rank(team["4.W"], tol=1e-9) == 1
+
+
+# What the chapter says in words
+
+@pytest.mark.parametrize("seed", range(5))
+def test_averaged_fans_lose_with_every_change_of_width(seed):
+    rng = np.random.default_rng(seed)
+    widths = [40, *rng.integers(2, 200, 8), 40]
+    factors = [[2 * count / (a + b) for a, b in pairwise(widths) for count in ((a, b)[way],)] for way in (0, 1)]
+    for each, ends in zip(factors, (widths[0] / widths[-1], widths[-1] / widths[0])):
+        assert math.prod(each) < math.sqrt(ends)
+
+
+def plain(hidden, units=16):
+    return Sequential(*tower(ReLU, [64] + [units] * hidden + [10]).layers[:-1])
+
+
+def test_what_parts_the_units_may_be_a_formula_or_dropout():
+    data = digits()
+    x = data.inputs - data.inputs.mean(axis=0)
+    test = data.test_inputs - data.inputs.mean(axis=0)
+    model = plain(2)
+    for key in ("0.W", "2.W", "4.W"):
+        W = model.params[key]
+        row, column = np.indices(W.shape) + 1
+        W[...] = he(*W.shape) * math.sqrt(2) * np.cos(row * column)
+    fit(model, x, data.labels, SGD(lr=0.1), epochs=6, rng=np.random.default_rng(1), progress=False)
+    assert evaluate(model, test, data.test_labels)["accuracy"] > 0.7
+
+    layers = plain(2).layers
+    for layer in layers[::2]:
+        layer.params["W"][...] = 0.1
+    model = Sequential(*layers[:2], Dropout(0.5), *layers[2:])
+    fit(model, x, data.labels, SGD(lr=0.5), epochs=2, rng=np.random.default_rng(1), progress=False)
+    assert len(np.unique(model.params["0.W"].round(9), axis=1).T) == 16
+
+
+def test_a_wrong_scale_costs_much_with_ten_layers_and_a_tuned_rate_makes_it_good_with_three():
+    def right(scheme, rate, hidden, seed):
+        split, rng = digits(seed), np.random.default_rng(seed)
+        mean, spread = split.inputs.mean(axis=0), split.inputs.std()
+        model = plain(hidden, 50)
+        initialize(model, scheme, rng)
+        fit(model, (split.inputs - mean) / spread, split.labels, Momentum(lr=rate), epochs=3, rng=rng, progress=False)
+        return evaluate(model, (split.test_inputs - mean) / spread, split.test_labels)["accuracy"]
+
+    def mean(scheme, rate, hidden):
+        return np.mean([right(scheme, rate, hidden, seed) for seed in range(3)])
+
+    assert mean(he, 0.02, 10) > 0.2 + mean(lecun, 0.04, 10)
+    assert mean("orthogonal", 0.01, 10) > mean(he, 0.01, 10)
+    assert abs(mean(he, 0.08, 3) - mean(lecun, 0.08, 3)) < 0.03
+    larger = lambda fan_in, fan_out: 2 / math.sqrt(fan_in)  # noqa: E731
+    assert mean(lecun, 0.005, 3) + 0.1 < mean(he, 0.005, 3) < mean(larger, 0.005, 3)
+
+
+def test_with_biases_drawn_like_the_weights_a_deep_relu_tower_forgets_its_input():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 100))
+    for _ in range(30):
+        W, b = rng.uniform(-0.1, 0.1, (100, 100)), rng.uniform(-0.1, 0.1, 100)
+        x = np.maximum(x @ W + b, 0)
+    assert np.linalg.norm(x[0]) > 0.01 and np.linalg.norm(x[0] - x[1]) < 1e-6 * np.linalg.norm(x[0])
