@@ -129,6 +129,18 @@ def test_pure_newton_at_a_saddle_or_maximum_is_not_called_converged(landscape, s
     assert (result.success, result.message) == (False, NO_MINIMUM)
 
 
+def test_a_line_search_alone_fails_in_two_ways_and_says_which():
+    hills, side, messages = himmelblau(), np.linspace(-6, 6, 10), []
+    for start in np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2):
+        result = newton(hills, start, hills.grad, hills.hess, method="line search")
+        if not result.success:
+            messages.append(result.message)
+            bends = np.linalg.eigvalsh(hills.hess(result.x))
+            assert bends[0] < 0 and (messages[-1] != NO_MINIMUM or bends[1] > 0)  # it stops at saddles, never at the top
+    assert (len(messages), messages.count(NO_MINIMUM)) == (40, 17)
+    assert sum("does not lead down" in message for message in messages) == 23
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_default_finds_a_minimum_from_anywhere(seed):
     hills, rng = himmelblau(), np.random.default_rng(seed)
@@ -206,6 +218,11 @@ def test_conjugate_gradients_lower_the_parabola_in_every_step_and_keep_the_rate(
     rate = (kappa**0.5 - 1) / (kappa**0.5 + 1)
     assert (np.diff(errors) < 0).all()
     assert all(error <= 2 * rate**k * errors[0] * (1 + 1e-9) for k, error in enumerate(errors))
+    w, velocity = np.zeros(60), np.zeros(60)
+    for error in errors:  # momentum with the best settings is never ahead, product for product
+        assert error <= float((w - exact) @ a @ (w - exact)) ** 0.5 * (1 + 1e-9)
+        velocity = rate**2 * velocity - 4 / (1 + kappa**0.5) ** 2 * (a @ w - b)
+        w = w + velocity
 
 
 def test_conjugate_gradients_stop_at_negative_curvature_and_show_it():
@@ -370,6 +387,11 @@ def test_in_a_turned_valley_rounding_costs_digits_as_it_gets_narrower():
         left.append(np.linalg.norm(at + newton_step(h @ at, h)))
         assert positive_shift(h) == 0
     assert left[0] < 1e-9 < 1e-7 < left[1] < 1e-3 < 1e-2 < left[2]
+
+
+def test_the_nearer_a_valley_lies_to_an_axis_the_narrower_it_may_be_before_it_is_shifted():
+    for angle, unshifted, shifted in ((np.pi / 4, 2e15, 1.5e16), (0.1, 4e16, 5e17), (0.01, 4e18, 5e19)):
+        assert positive_shift(turned(unshifted, angle)[0]) == 0 < positive_shift(turned(shifted, angle)[0])
 
 
 def two_basins(w):
