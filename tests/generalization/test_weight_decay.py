@@ -304,21 +304,23 @@ SPLITS, FEW = [digits(seed) for seed in range(10)], 100
 
 
 def regression(data, strength):
-    """Ridge on the first digits: weights, the eigenvectors and curvatures of the Hessian, and the test error and accuracy of any W."""
+    """Ridge on the first digits: weights, the eigenvectors and curvatures of the Hessian, and of any W the test error,
+    the test accuracy, and that without the mean of the labels."""
     x, y = data.inputs[:FEW], np.eye(10)[data.labels[:FEW]]
     mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
     hessian = (x - mean_x).T @ (x - mean_x) / FEW
     curvatures, basis = np.linalg.eigh(hessian)
 
     def judged(w):
-        scores = (data.test_inputs - mean_x) @ w + mean_y
-        return ((scores - np.eye(10)[data.test_labels]) ** 2).sum(axis=1).mean(), (scores.argmax(axis=1) == data.test_labels).mean()
+        scores = (data.test_inputs - mean_x) @ w
+        error = ((scores + mean_y - np.eye(10)[data.test_labels]) ** 2).sum(axis=1).mean()
+        return error, *((s.argmax(axis=1) == data.test_labels).mean() for s in (scores + mean_y, scores))
 
     pull = (x - mean_x).T @ (y - mean_y) / FEW
     return np.linalg.solve(hessian + strength * np.eye(64), pull), curvatures, basis, judged
 
 
-def test_what_harms_the_regression_is_the_direction_of_the_weights_not_their_length():
+def test_what_harms_the_regression_is_most_of_all_the_direction_of_its_weights_and_no_factor_mends_a_name():
     strength, found = 10**-1.5, []
     for data in SPLITS:
         long, curvatures, basis, judged = regression(data, 1e-6)
@@ -327,9 +329,10 @@ def test_what_harms_the_regression_is_the_direction_of_the_weights_not_their_len
         cut = steep @ (steep.T @ long)
         found.append([judged(w) for w in (long, short, long * np.linalg.norm(short) / np.linalg.norm(long), cut)])
         assert 1 - (np.linalg.norm(cut) / np.linalg.norm(long)) ** 2 > 0.9
-    error, right = np.moveaxis(found, 2, 0)
+    error, right, without_mean = np.moveaxis(found, 2, 0)
     assert (right[:, 1] - right[:, 0] > 0.05).all() and (right[:, 3] - right[:, 0] > 0.05).all()
-    assert (right[:, 2] < right[:, 0]).all()  # as short as the good one
+    assert (right[:, 2] < right[:, 0]).all() and (without_mean[:, 2] == without_mean[:, 0]).all()  # the mean outweighs what is left
+    assert 0.2 < (error[:, 0] - error[:, 2]).mean() < 0.6 * (error[:, 0] - error[:, 3]).mean()
     assert (error[:, 2] - error[:, 1] > 0.25).all() and (error[:, 3] - error[:, 1] < 0.1).all()
 
 
@@ -365,6 +368,12 @@ def memorised(seed, share, hidden=50, epochs=80, **options):
         sum((network.params[key] ** 2).sum() for key in weight_keys(network.params)))
 
 
+def test_what_a_weak_penalty_gains_with_wrong_labels_it_gains_while_most_of_them_stay_in_memory():
+    bare, weak, strong = (np.array([memorised(seed, 0.2, penalty=L2(strength)) for seed in range(6)]) for strength in (0.0, 0.01, 0.03))
+    assert weak[:, 3].mean() > 0.75 > 0.5 > strong[:, 3].mean()
+    assert (weak - bare)[:, 1].mean() > 0.4 * (strong - bare)[:, 1].mean() > 0.02
+
+
 def test_with_wrong_labels_stopping_in_time_gains_what_the_penalty_gains_and_with_true_ones_nothing_is_forgotten():
     """The penalty helps where no length is priced (stopped) and where no label is left out (true): length is not the whole cause."""
     gains = {}
@@ -390,6 +399,22 @@ def test_a_network_that_memorised_random_labels_is_shorter_than_at_the_start_and
         random, true = (memorised(seed, share, hidden=200, epochs=120, penalty=L2(0.005)) for share in (1.0, 0.0))
         assert random[2] == true[2] == 1 and random[1] < 0.25 < 0.8 < true[1]
         assert true[4] + 2 < random[4] < begun - 2
+    random, true = (memorised(0, share, hidden=200, epochs=400, penalty=L2(0.005)) for share in (1.0, 0.0))  # at rest
+    assert random[2] == true[2] == 1 and true[4] < 9.5 < 13.5 < random[4] < 14.8
+
+
+def test_a_strong_l1_costs_the_same_with_zeros_and_without():
+    lost = []
+    for data in SPLITS[:6]:
+        right = []
+        for options in ({"penalty": L1(0.001)}, {"penalty": L1(0.01)}, {"callbacks": [ProximalL1(0.001)]}, {"callbacks": [ProximalL1(0.01)]}):
+            rng = np.random.default_rng(0)
+            network = Sequential(Affine(64, 10, rng=rng))
+            fit(network, data.inputs[:FEW], data.labels[:FEW], SGD(lr=0.5), epochs=100, rng=rng, batch_size=FEW, **options)
+            right.append((network.forward(data.test_inputs).argmax(axis=1) == data.test_labels).mean())
+        lost.append((right[0] - right[1], right[2] - right[3]))
+    gradient, proximal = np.mean(lost, axis=0)
+    assert gradient > 0.01 and abs(gradient - proximal) < 0.01
 
 
 def test_nothing_is_changed_when_an_array_is_missing():
