@@ -365,6 +365,43 @@ def test_whether_bfgs_or_a_few_pairs_need_fewer_evaluations_depends_on_the_loss(
         assert (five - ten).mean() > 0
 
 
+@pytest.mark.parametrize("f", [rosenbrock(20), quadratic(np.geomspace(1, 1000, 20))], ids=lambda f: f.name)
+def test_old_pairs_do_no_harm_where_the_scale_is_the_last_pairs(f):
+    rows = []
+    for seed in range(10):
+        start = np.random.default_rng(seed).uniform(-2, 2, 20)
+        rows.append([lbfgs(f.fun, start, f.grad, memory=1000).nfev, lbfgs(f.fun, start, f.grad, memory=20).nfev, bfgs(f.fun, start, f.grad).nfev])
+    everything, twenty, first_scale = np.array(rows).T
+    for others in (twenty, first_scale):
+        fewer = others - everything
+        assert fewer.mean() > 5 * fewer.std(ddof=1) / 10**0.5
+
+
+def test_the_first_step_is_tried_at_length_one_and_later_ones_in_full():
+    seen, points, f = [], [], rosenbrock()
+
+    def fun(x):
+        seen.append(x.copy())
+        return f.fun(x)
+
+    lbfgs(fun, [-1.2, 1.0], f.grad, callback=points.append, maxiter=3)
+    start, inverse = np.array([-1.2, 1.0]), LimitedInverse(2, 10)
+    np.testing.assert_allclose(seen[1] - start, -f.grad(start) / np.linalg.norm(f.grad(start)))
+    inverse.learn(points[0] - start, f.grad(points[0]) - f.grad(start))
+    full = points[0] - inverse.times(f.grad(points[0]))
+    assert min(abs(x - full).max() for x in seen) < 1e-9
+
+
+@pytest.mark.parametrize(("n", "wrong"), [(1, (0.15, 0.3)), (10, (0.0, 0.01)), (100, (0.0, 0.0))])
+def test_a_step_along_the_noise_reads_the_curvature_too_large_by_one_over_the_rate(n, wrong):
+    curvature, t = 4.0, 0.05
+    before, after = np.random.default_rng(0).normal(0, 0.1, (2, 4000, n))
+    s = -t * before
+    product = (s * (curvature * s + after - before)).sum(axis=1)
+    assert wrong[0] <= (product <= 0).mean() <= wrong[1]
+    assert np.median(product / (s**2).sum(axis=1)) == pytest.approx(curvature + 1 / t, rel=0.05)
+
+
 @pytest.mark.parametrize("memory", [3, 10])
 def test_memory_is_two_vectors_a_pair_and_a_few_more(memory):
     n = 100_000
