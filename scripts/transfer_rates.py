@@ -2,7 +2,7 @@
 
 Takes the tasks, the network and the ways to train from the first cells of the chapter on transfer learning, runs them at all rates for all
 numbers of labels, and writes to docs/practice/transfer_rates.json how many validation and test digits each network has right. The
-chapter draws the file, and chooses its rates on the validation digits. Takes some three minutes on one core.
+chapter draws the file, and chooses its rates on the validation digits. Takes some four minutes on one core.
 """
 
 import argparse
@@ -62,6 +62,8 @@ def ways(names: dict[str, Any], task: Any, seed: int, n: int, source: Sequential
         ending = "" if factor == 1 else f", body at {factor}"
         from_start("fine-tuned" + ending, head_first, body=factor)
         from_start("random head" + ending, new_head(source, seed, n), body=factor)
+    for ending, factor in (("", 1.0), (", body at 0.1", 0.1)):
+        from_start(f"random head{ending}, all epochs", new_head(source, seed, n), 2, factor)
     return made
 
 
