@@ -357,6 +357,19 @@ def test_the_variance_shift(keep):
     np.testing.assert_allclose(centred.var(axis=0) / variance(centred * masks[:, None] / keep), keep, rtol=1e-10)
 
 
+def test_behind_the_weights_covariances_of_either_sign_add_variance_if_the_signs_of_the_weights_fit():
+    split, rng = digits(0), np.random.default_rng(0)
+    shift = split.inputs.mean(axis=0)
+    model = classifier(50, 0.5, rng)
+    fit(model, split.inputs - shift, split.labels, Momentum(lr=0.05, rho=0.9), epochs=15, rng=rng)
+    first, relu, _, last = model.layers
+    x, W = relu.forward(first.forward(split.test_inputs - shift)), last.params["W"]
+    covariances = np.cov(x.T, bias=True)
+    np.fill_diagonal(covariances, 0)
+    for part in (np.maximum(covariances, 0), np.minimum(covariances, 0)):
+        assert np.median(((part @ W) * W).sum(axis=0) / (x @ W).var(axis=0)) > 0.25
+
+
 # Monte Carlo
 
 def test_sampling_converges_to_the_sum_over_all_masks_with_the_predicted_error():
@@ -455,19 +468,31 @@ def test_with_centred_pixels_every_unit_is_in_use_and_with_raw_ones_some_are_dea
     assert max(dead[True]) == 0 and min(dead[False]) > 0
 
 
+def as_sure_as(given, scores):
+    """The softmax of the scores times the one number that makes it as sure of its choices as the given probabilities, on average."""
+    scales = np.linspace(0.05, 1.5, 300)
+    sure = [softmax(scale * scores).max(axis=1).mean() for scale in scales]
+    assert sure[0] < given.max(axis=1).mean() < sure[-1]
+    return softmax(np.interp(given.max(axis=1).mean(), sure, scales) * scores)
+
+
 @pytest.fixture(scope="module")
 def at_test_time():
     """By rate, ten draws of one pass and a hundred samples: how well each score finds the wrong digits, loss, confidence, accuracy."""
     found = {}
-    for lr in (0.05, 0.2):
+    for lr in (0.01, 0.05, 0.1, 0.2):
         found[lr] = []
         for seed in range(10):
             model, (inputs, labels), _ = trained_on_few(seed, lr=lr)
-            one, index = softmax(model.forward(inputs)), np.arange(len(labels))
+            scores, index = model.forward(inputs), np.arange(len(labels))
+            one = softmax(scores)
             samples = sample_predictions(model, inputs, 100, np.random.default_rng(100 + seed))
             mean, choice, unsure = samples.mean(axis=0), one.argmax(axis=1), uncertainty(samples)
 
-            def finds(score, wrong=choice != labels):
+            tempered, wrong = as_sure_as(mean, scores), choice != labels
+            room = np.sqrt(mean * (1 - mean))[index, choice]
+
+            def finds(score, wrong=wrong):
                 over = score[wrong][:, None] - score[~wrong]
                 return ((over > 0) + 0.5 * (over == 0)).mean()
 
@@ -475,6 +500,8 @@ def at_test_time():
                 "one": finds(1 - one.max(axis=1)), "mean": finds(unsure.least_confidence), "mutual": finds(unsure.mutual_information),
                 "spread": finds(samples.std(axis=0)[index, choice]),
                 "loss": -np.log(mean[index, labels]).mean() + np.log(one[index, labels]).mean(),
+                "tempered": -np.log(tempered[index, labels]).mean() + np.log(one[index, labels]).mean(),
+                "room": room[wrong].mean() - room[~wrong].mean(),
                 "sure": one.max(axis=1).mean() - accuracy(one, labels), "right": accuracy(mean, labels) - accuracy(one, labels),
                 "calmer": mean.max(axis=1).mean() - one.max(axis=1).mean()})
     return {lr: {key: np.array([row[key] for row in rows]) for key in rows[0]} for lr, rows in found.items()}
@@ -487,13 +514,32 @@ def test_the_mean_of_samples_finds_wrong_digits_as_well_as_one_pass_and_the_bare
         assert gain.mean() + 2 * standard_error(gain) < 0
     gain = at_test_time[0.05]["mutual"] - at_test_time[0.05]["one"]
     assert gain.mean() + 2 * standard_error(gain) < 0
+    assert abs(at_test_time[0.01]["mutual"].mean() - 0.5) < 2 * standard_error(at_test_time[0.01]["mutual"])
+    assert all((at_test_time[lr]["room"] > 0).all() for lr in (0.05, 0.2))  # so it is not for lack of room
 
 
-def test_sampling_raises_the_loss_of_a_network_less_sure_than_right_and_lowers_it_for_one_too_sure(at_test_time):
+def test_with_wrong_labels_and_a_low_rate_mutual_information_is_larger_for_the_digits_that_are_right():
+    found = []
+    for seed in range(10):
+        model, (inputs, labels), _ = trained_on_few(seed, lr=0.01, wrong=0.3)
+        wrong = model.forward(inputs).argmax(axis=1) != labels
+        score = uncertainty(sample_predictions(model, inputs, 100, np.random.default_rng(100 + seed))).mutual_information
+        found.append((score[wrong][:, None] > score[~wrong]).mean())
+    assert np.mean(found) + 2 * standard_error(found) < 0.5
+
+
+def test_sampling_raises_the_loss_of_a_network_less_sure_than_right_and_lowers_it_for_one_much_too_sure(at_test_time):
     for lr, sign in ((0.05, 1), (0.2, -1)):
         table = at_test_time[lr]
         assert (table["calmer"] < 0).all() and abs(table["right"].mean()) < 0.01
         assert sign * table["sure"].mean() < 0 < sign * table["loss"].mean() - 2 * standard_error(table["loss"])
+
+
+def test_sampling_moves_the_loss_as_one_pass_tempered_to_its_confidence_does_and_too_sure_is_not_enough(at_test_time):
+    for table in at_test_time.values():
+        assert abs((table["loss"] - table["tempered"]).mean()) < 0.01
+    between = at_test_time[0.1]
+    assert (between["sure"] > 0).all() and abs(between["loss"].mean()) < 2 * standard_error(between["loss"])
 
 
 def test_dropout_keeps_out_wrong_labels_at_the_end_but_early_stopping_does_too_for_few_digits_and_a_low_rate_turns_the_sign():
