@@ -9,7 +9,7 @@ import threading
 import time
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -329,6 +329,37 @@ def test_keeping_more_of_a_round_finds_a_narrow_valley_oftener():
         return sum(min(abs(best(part).setting["x"] + 2) for part in rounds) < 0.15 for rounds in found)
 
     assert hits(0.1) < hits(0.5) < hits(0.5, rounds=1)
+
+
+def test_rounds_lose_a_narrow_valley_that_they_saw_but_did_not_keep():
+    def two_valleys(setting, rng):
+        broad = 0.7 * math.exp(-((setting["x"] - 1) ** 2) / 2)
+        return 1 - broad - 0.98 * math.exp(-(((setting["x"] + 2) / 0.1) ** 2) / 2)
+
+    def near(trial):
+        return abs(trial.setting["x"] + 2) < 0.15
+
+    seen, found = np.array([
+        (any(map(near, rounds[0])), near(best([*chain(*rounds)])))
+        for rounds in (coarse_to_fine(two_valleys, {"x": Uniform(-3, 3)}, rounds=3, count=20, rng=np.random.default_rng(seed))
+                       for seed in range(200))
+    ]).T
+    assert (seen & ~found).sum() > 15 and (~seen & ~found).sum() > 50 and (found & ~seen).sum() < 5
+
+
+@pytest.mark.parametrize(("count", "gains"), [(5, False), (20, True)])
+def test_few_trials_a_round_are_worse_than_all_at_once_without_any_noise(count, gains):
+    def plateau(setting, rng):  # as the page's map: chance far from a band of learning rates, and the other axis minor
+        return 0.05 * setting["v"] - math.exp(-(((setting["u"] - 0.6) / 0.12) ** 2))
+
+    def reached(rounds, seed):
+        space = {"u": Uniform(0, 1), "v": Uniform(0, 1)}
+        found = coarse_to_fine(plateau, space, rounds=rounds, count=3 * count // rounds, rng=np.random.default_rng(seed))
+        return best([*chain(*found)]).value
+
+    more = np.array([reached(3, seed) - reached(1, seed + 1000) for seed in range(200)])
+    error = more.std(ddof=1) / len(more) ** 0.5
+    assert more.mean() < -3 * error if gains else more.mean() > 2 * error
 
 
 def test_a_grid_has_each_pair_once_and_a_draw_each_value_once():
