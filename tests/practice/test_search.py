@@ -248,7 +248,7 @@ def test_a_log_uniform_draw_gives_every_decade_the_same():
     (Uniform(-2, 4), lambda k: 1 / 7),
     (LogUniform(4, 64), lambda k: math.log((k + 0.5) / (k - 0.5)) / math.log(64.5 / 3.5)),
     (LogUniform(1, 9), lambda k: math.log((k + 0.5) / (k - 0.5)) / math.log(9.5 / 0.5)),
-], ids=str)
+], ids=["-2 to 4", "4 to 64", "1 to 9"])
 def test_whole_numbers_are_drawn_ends_included_in_their_shares(axis, share_of):
     count = 40_000
     drawn = [setting["a"] for setting in draw({"a": Whole(axis)}, count, np.random.default_rng(0))]
