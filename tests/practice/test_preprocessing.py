@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reference_impl import SGD, Affine, ReLU, Sequential, digits, evaluate, fit, softmax_regression
+from reference_impl import SGD, Adam, Affine, ReLU, Sequential, digits, evaluate, fit, softmax_regression
 from reference_impl.generalization.batch_norm import BatchNorm
 from reference_impl.optimization.newton import newton_step
 from reference_impl.practice.preprocessing import AffineMap, center, condition_number, curvatures, standardize, whiten
@@ -352,3 +352,43 @@ def test_behind_the_relu_batch_norm_leaves_no_eigenvalue_of_the_mean(seed):
 
     lead = [(bent := curvatures(h))[-1] / bent[-2] for h in (hidden.clip(0), normed(hidden).clip(0), normed(hidden.clip(0)))]
     assert lead[0] > 10 > lead[1] > 3 > 1.6 > lead[2]
+
+
+def test_the_map_from_more_images_helps_on_the_way_and_not_at_the_end():
+    way, end = [], []
+    for seed in range(6):
+        data = digits(seed)
+        own, test = data.inputs[:60], data.test_inputs
+        step = whiten(np.vstack([own, data.inputs[-len(test) :]]))
+        soon, late = (right(w, step(test), data.test_labels) for w in descent(step(own), data.labels[:60], (10, 10**6)))
+        way.append(soon)
+        end.append(late - right(descent(whiten(own)(own), data.labels[:60], [1])[0], whiten(own)(test), data.test_labels))
+    assert np.mean(way) > 0.6 and abs(np.mean(end)) < 0.05
+
+
+def test_whitening_takes_away_most_where_the_digits_can_only_just_be_fitted():
+    lost = {20: [], 50: [], 200: []}
+    for seed in range(6):
+        data = digits(seed)
+        for count, gaps in lost.items():
+            own, labels = data.inputs[:count], data.labels[:count]
+            step = whiten(own)
+            white = right(descent(step(own), labels, [1])[0], step(data.test_inputs), data.test_labels)
+            gaps.append(right(descent(own, labels, [200])[0], data.test_inputs, data.test_labels) - white)
+    fewest, hardest, many = (np.mean(gaps) for gaps in lost.values())
+    assert hardest > 0.3 > 0.15 > max(fewest, many)
+
+
+def test_how_far_adam_goes_decides_whether_whitening_pays_after_centring():
+    def steps(step, goal):
+        x, counts = step(data.inputs)(data.inputs), []
+        for rate in (0.2, 0.4, 0.8):
+            params, rule, count = {"W": np.zeros((x.shape[1], 10)), "b": np.zeros(10)}, Adam(lr=rate), 0
+            while (found := softmax_regression(params, x, data.labels))[0] > goal:
+                rule.update(params, found[1])
+                count += 1
+            counts.append(count)
+        return min(counts)
+
+    data = digits()
+    assert steps(whiten, 0.2) > steps(center, 0.2) and steps(whiten, 0.1) < steps(center, 0.1)
