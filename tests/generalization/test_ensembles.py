@@ -206,6 +206,21 @@ def test_the_floor_of_the_variance_is_no_floor_of_the_gap(gaps):
     assert 0.85 < kept < 0.95 and correlated_variance(1, 0.64, 5) < 0.75
 
 
+def test_one_wide_network_matches_five_in_accuracy_and_either_may_lead_by_squared_error(chapter):
+    data, eye = chapter["data"], np.eye(10)[chapter["data"].test_labels]
+    for n, lr, sign in ((100, 0.1, 1), (50, 0.4, -1)):
+        right, errors = [], []
+        for k in range(10):
+            x, y = data.inputs[100 * k:100 * k + n], data.labels[100 * k:100 * k + n]
+            five = np.mean([softmax(chapter["member"](x, y, [k, m], lr=lr).forward(data.test_inputs)) for m in range(5)], axis=0)
+            wide = softmax(chapter["member"](x, y, [k, 10], 150, lr).forward(data.test_inputs))
+            right.append(accuracy(five, data.test_labels) - accuracy(wide, data.test_labels))
+            errors.append(((five - eye) ** 2).mean() - ((wide - eye) ** 2).mean())
+        right, errors = np.array(right), np.array(errors)
+        assert abs(right.mean()) < 2 * standard_error(right)
+        assert sign * errors.mean() > 2 * standard_error(errors)
+
+
 def test_raw_pixels_kill_hidden_units_and_centred_ones_do_not(chapter):
     data, mean = chapter["data"], DATA.inputs.mean(axis=0)
     for k in range(5):
@@ -270,6 +285,8 @@ def test_snapshots_win_at_one_peak_with_wrong_labels_and_not_where_each_way_has_
         at_one_peak, tuned = lead(0.3, "five snapshots", way, 0.2), lead(0.3, "five snapshots", way)
         assert at_one_peak.mean() > 5 * standard_error(at_one_peak)
         assert abs(tuned.mean()) < 2 * standard_error(tuned)
+    alone = lead(0.3, "one short run", "five snapshots")  # with a fifth of the steps
+    assert abs(alone.mean()) < 2 * standard_error(alone)
     short = lead(0.3, "five short runs", "five snapshots")
     assert short.mean() > 3 * standard_error(short)
     last = lead(0.0, "the last of them", "five snapshots")
@@ -280,6 +297,9 @@ def test_averaged_weights_are_worse_than_the_last_at_low_rates_and_better_at_hig
     for rate, sign in ((0.01, 1), (0.03, 1), (0.1, -1), (0.3, -1)):
         changed = LOSSES[rate][:, 0, 2] - LOSSES[rate][:, 0, 0]
         assert sign * changed.mean() > 1.5 * standard_error(changed)
+    for rate, runs in LOSSES.items():  # under a cosine: either average less the last
+        changed = (runs[:, 1, 1:] - runs[:, 1, :1]).mean(axis=0)
+        assert (changed > 0.003).all() if rate < 0.1 else (np.abs(changed) < 0.003).all()
     for rate, sign in ((0.01, -1), (0.03, -1), (0.1, -1), (0.3, 1)):
         against_cosine = LOSSES[rate][:, 0, 2] - LOSSES[rate][:, 1, 0]
         assert sign * against_cosine.mean() > 1.5 * standard_error(against_cosine)
