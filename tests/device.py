@@ -231,10 +231,10 @@ class float16 {  // as cupy/float16.cuh has it: stored in half, computed in sing
   _Float16 data_;
 public:
   float16() {}
-  float16(float v) : data_(v) {}
-  explicit float16(bool v) : data_(float(v)) {}
-  explicit float16(double v) : data_(v) {}
-  explicit float16(int v) : data_(v) {}
+  float16(float v) : data_(static_cast<_Float16>(v)) {}
+  explicit float16(bool v) : data_(static_cast<_Float16>(float(v))) {}
+  explicit float16(double v) : data_(static_cast<_Float16>(v)) {}
+  explicit float16(int v) : data_(static_cast<_Float16>(v)) {}
   operator float() const { return data_; }
 };
 inline bool isfinite(float16 x) { return isfinite(float(x)); }
