@@ -26,7 +26,7 @@ FAULTS = ("learning rate too high", "learning rate too low", "overfitting", "dea
 LIMITS = {
     "inputs low": 0.05,  # standardised inputs have a root mean square of 1: this is a twentieth of it,
     "inputs high": 5.0,  # and this five times it
-    "score std": 2.0,  # scores that spread so much before training cost 2 on average: the first loss is ln C + 2 at most
+    "score std": 2.0,  # normal scores that spread so much before training cost at most 2 on average: a first loss of ln C + 2
     "signal left": 0.1,  # He's weights keep all of it on average; at least half was left in the healthy calibration runs
     "dead": 0.7,  # half way from the worst healthy calibration run to all
     "loss rose": 1.25,  # at a small enough rate only the noise of the batches makes it rise; this leaves room for that
@@ -192,7 +192,7 @@ def overfit_batch(model: Sequential, inputs: Any, targets: Any, optimizer: Optim
                   loss: Loss = softmax_cross_entropy) -> np.ndarray:
     """The losses (steps,) of copies of `model` and `optimizer`, trained on one small batch again and again.
 
-    At a suitable rate they should go to about 0: a network that cannot learn ten examples by heart has a fault. Raises as
+    At a suitable rate they should go to about 0: a network of some dozen units a layer that cannot learn ten examples by heart has a fault. Raises as
     [`fit`][reference_impl.networks.training.fit] does.
 
     >>> from reference_impl import SGD, Affine, digits

@@ -354,6 +354,35 @@ def test_adam_finds_its_way_out_of_tiny_weights_but_nothing_out_of_a_dead_layer(
     assert (dead.params["0.W"] == before).all()
 
 
+def of(width, hidden, seed, **settings):
+    rng, sizes = np.random.default_rng(seed), [64, *[width] * hidden, 10]
+    layers = [Affine(a, b, rng=rng, **settings) for a, b in itertools.pairwise(sizes)]
+    return Sequential(*[layer for one in layers[:-1] for layer in (one, ReLU())], layers[-1])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_tiny_weights_in_two_layers_only_start_late(seed):
+    assert learned(of(32, 2, seed, std=0.02), SGD(lr=0.5), epochs=40) > 0.9
+    assert learned(of(32, 5, seed, std=0.02), SGD(lr=0.5), epochs=40) < 0.2
+
+
+def test_a_small_sound_network_may_not_learn_ten_digits_by_heart():
+    four, many = ([overfit_batch(of(width, 2, seed), DATA.inputs[:10], DATA.labels[:10], SGD(lr=0.1), steps=150)[-1] for seed in range(5)]
+                  for width in (4, 32))
+    assert np.median(four) > 0.3 and max(many) < 0.1
+
+
+def test_the_rate_at_which_shuffled_labels_looked_too_high_is_good_for_true_ones():
+    [one] = [one for one in STORED["relu"] if one["fault"] == "shuffled labels" and one["diagnosis"] == "learning rate too high"]
+    told = one["settings"]
+    for seed in range(3):
+        model = of(told["width"], told["hidden"], seed)
+        x, y = DATA.inputs[:told["examples"]], DATA.labels[:told["examples"]]
+        history = fit(model, x, y, SGD(lr=told["lr"]), epochs=told["epochs"], batch_size=told["batch"], rng=np.random.default_rng(seed),
+                      callbacks=[Monitor(model, x)], evaluate_on={"validation": (DATA.test_inputs, DATA.test_labels)}, progress=False)
+        assert diagnose(history).fault == "healthy"
+
+
 def test_the_sum_of_the_steps_bounds_the_way_and_is_not_it():
     for rate, most in ((0.3, 0.6), (0.003, 1.0)):
         model = network()
