@@ -104,15 +104,15 @@ def worker(threads: int) -> None:
 
 
 def table(name: str, rounds: dict[str, list[float]]) -> str:
-    """The passes of each, and the ratio of its median to those of PyTorch's programs, with the quartiles of the rounds' ratios."""
+    """The passes of each, and the median of its rounds' ratios to each of PyTorch's programs, with their quartiles."""
     median = {who: statistics.median(row) for who, row in rounds.items()}
     peers = [who for who in rounds if who.startswith("torch")]
     lines = [f"{name:40} {'passes':>9}" + "".join(f"{'/ ' + who:>22}" for who in peers)]
     for who, row in rounds.items():
         cells = []
         for peer in peers:
-            low, _, high = statistics.quantiles([a / b for a, b in zip(row, rounds[peer])], n=4)
-            cells.append(f"{median[who] / median[peer]:.2f} ({low:.2f}-{high:.2f})")
+            low, middle, high = statistics.quantiles([a / b for a, b in zip(row, rounds[peer])], n=4)
+            cells.append(f"{middle:.2f} ({low:.2f}-{high:.2f})")
         lines.append(f"  {who:38} {median[who]:9.2f}" + "".join(f"{cell:>22}" for cell in cells))
     return "\n".join(lines)
 
