@@ -271,6 +271,13 @@ def _svg(fig: Drawing, alt: str) -> str:
     long = re.compile(r"(?<![#\w.])-?\d+\.\d{3,}(?!\w)")  # in tags only: what is written stays as it is
     svg = re.sub(r"<[^>]+>", lambda tag: long.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), tag[0]), svg)
     # Math is set letter by letter for Matplotlib's own font; words and numbers in it flow in the page's.
+    # Matplotlib sorts it by style: in the order of reading, letters that stand side by side follow one another.
+    place = re.compile(r'<tspan x="([^"]*)".*?</tspan>')
+    svg = re.sub(
+        r"(?:<tspan.*?</tspan>)+",
+        lambda line: "".join(match[0] for match in sorted(place.finditer(line[0]), key=lambda match: float(match[1]))),
+        svg,
+    )
     letters = re.compile(r'(<tspan x="[^"]*"( y="[^"]*" style="[^"]*">)[\w.,\xa0]+)</tspan><tspan x="[^"]*"\2([\w.,\xa0])')
     while (merged := letters.sub(r"\1\3", svg)) != svg:
         svg = merged

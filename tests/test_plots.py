@@ -41,6 +41,16 @@ def test_what_is_written_keeps_its_digits():
     assert not re.search(r'="[^"<]*\d\.\d{3}', result.svg)  # places are rounded
 
 
+def test_letters_that_stand_apart_are_not_set_as_one_word():
+    fig, ax = figure()
+    ax.set_xlabel("steps $k$, on a chain of $2k + 1$")
+    svg = show(fig, alt="a", caption="c").svg
+    label = next(text for text in re.findall(r"<text[^>]*>(.*?)</text>", svg) if "chain" in text)
+    assert re.findall(r">([^<]+)<", label.replace("\xa0", " ")) == ["steps ", "k", ", on a chain of 2", "k", "+", "1"]
+    places = [float(x) for x in re.findall(r'<tspan x="([^"]*)"', label)]
+    assert places == sorted(places) and len(set(places)) == len(places)
+
+
 def test_same_bytes_every_time():
     assert drawn() == drawn()
 
