@@ -450,9 +450,21 @@ def test_ten_crops_have_either_sign_without_augmentation():
 
 def test_lighting_jitter_gains_where_light_varies_and_nothing_where_it_does_not(chapter):
     for n, factor, costs in ((50, 2, True), (200, 1, False)):
-        usual, other = np.transpose([chapter["lamp_gain"](seed, n, factor) for seed in range(10)])
+        usual, other = np.transpose([np.diff(chapter["lamp_right"](seed, n, factor), axis=0)[0] for seed in range(10)])
         assert other.mean() > 10 and usual.mean() < 1
         assert (usual.mean() < -2) == costs
+
+
+def test_a_larger_ridge_takes_most_of_what_lighting_jitter_gains_and_costs_nothing_in_the_usual_light(chapter):
+    small, large = (np.array([chapter["lamp_right"](seed, 200, 1, ridge) for seed in range(10)]) for ridge in (1e-3, 0.1))
+    gain = (large[:, 1] - large[:, 0])[:, 1]
+    assert 2 * standard_error(gain) < gain.mean() < (small[:, 1] - small[:, 0])[:, 1].mean() / 2
+    assert (large[..., 0].mean(axis=0) > small[..., 0].mean(axis=0)).all()
+
+
+def test_ten_crops_around_no_exact_middle_see_a_flip():
+    averages = [average_views(network, ten_crop(x, (5, 5))) for x in (IMAGES, flip(IMAGES))]
+    assert abs(averages[0] - averages[1]).max() > 1e-3
 
 
 # Refusals
