@@ -50,7 +50,7 @@ CORRECTIONS = {
     "generalization/dropout": ["half of training's", "by the dropout probability", "by the delete ratio", "snippet that does not run"],
     "generalization/batch_norm": ["the scale is σ", "internal covariate shift"],
     "generalization/augmentation": ["horizontal flips", "jitter regularises"],
-    "generalization/ensembles": ["about 2 %", "simplest and fastest way to close the gap"],
+    "generalization/ensembles": ["about 2 %", "simplest and fastest way to reduce the gap"],
     "practice/preprocessing": ["eigenvalues"],
     "practice/initialization": ["two over the root of n", "variance of the neurons", "all zero, or all equal"],
     "practice/diagnostics": [],

@@ -206,6 +206,17 @@ def test_the_floor_of_the_variance_is_no_floor_of_the_gap(gaps):
     assert 0.85 < kept < 0.95 and correlated_variance(1, 0.64, 5) < 0.75
 
 
+def test_ten_are_right_more_often_than_nearly_all_of_their_members(chapter):
+    """Counted in whole digits: a member with as many right is not beaten."""
+    data, beaten = chapter["data"], 0
+    for k in range(10):
+        x, y = data.inputs[100 * k:100 * k + 100], data.labels[100 * k:100 * k + 100]
+        said = np.array([softmax(chapter["member"](x, y, [k, m]).forward(data.test_inputs)) for m in range(10)])
+        alone, together = ((p.argmax(axis=-1) == data.test_labels).sum(axis=-1) for p in (said, said.mean(axis=0)))
+        beaten += (together > alone).sum()
+    assert 90 <= beaten <= 97
+
+
 def test_one_wide_network_matches_five_in_accuracy_and_either_may_lead_by_squared_error(chapter):
     data, eye = chapter["data"], np.eye(10)[chapter["data"].test_labels]
     for n, lr, sign in ((100, 0.1, 1), (50, 0.4, -1)):
@@ -297,6 +308,8 @@ def test_averaged_weights_are_worse_than_the_last_at_low_rates_and_better_at_hig
     for rate, sign in ((0.01, 1), (0.03, 1), (0.1, -1), (0.3, -1)):
         changed = LOSSES[rate][:, 0, 2] - LOSSES[rate][:, 0, 0]
         assert sign * changed.mean() > 1.5 * standard_error(changed)
+        assert (abs(changed.mean()) < 2 * standard_error(changed)) == (rate == 0.03)
+    assert all((LOSSES[rate][:, 0, 1] - LOSSES[rate][:, 0, 0]).mean() > 0 for rate in (0.01, 0.03))
     for rate, runs in LOSSES.items():  # under a cosine: either average less the last
         changed = (runs[:, 1, 1:] - runs[:, 1, :1]).mean(axis=0)
         assert (changed > 0.003).all() if rate < 0.1 else (np.abs(changed) < 0.003).all()
