@@ -94,7 +94,7 @@ def constant_slope_step(step: Any, lr: float, decay: float) -> Any:
 def changed_slope_step(step: Any, ratio: float, lr: float, decay: float) -> Any:
     """The length of step number `step` = 1, 2, … after a long slope became `ratio` times as flat: α/√(1 + βᵗ(r² - 1)).
 
-    It starts near α/r and is back at α/√2 after about 2 ln r / -ln β steps.
+    It starts near α/(r√β), for a large r, and is back at α/√2 after about 2 ln r / -ln β steps.
 
     >>> [round(changed_slope_step(t, ratio=100, lr=1.0, decay=0.9), 3) for t in (1, 88, 200)]
     [0.011, 0.718, 1.0]

@@ -166,6 +166,23 @@ def test_it_comes_near_and_leaves_again():
     assert away.min() < 1e-18 and away[-1] == pytest.approx(0.005, rel=1e-3)
 
 
+@pytest.mark.parametrize("lr", [0.1, 0.01])
+def test_rounding_ends_the_path_where_the_minimum_is_not_at_zero(lr):
+    path = minimize(lambda w: ((w - 1) ** 2).sum(), [2.0], RMSProp(lr=lr, decay=0.9), 400, grad=lambda w: 2 * (w - 1)).path[:, 0]
+    assert path[-1] == 1
+
+
+def test_without_curvature_at_the_minimum_it_arrives_by_the_fourth_root_of_the_decay():
+    away = np.abs(minimize(lambda w: (w**4).sum(), [1.0], RMSProp(lr=0.1, decay=0.9, eps=0.0), 1500, grad=lambda w: 4 * w**3).path[:, 0])
+    assert away[-1] < 1e-17
+    assert (away[1400] / away[400]) ** (1 / 1000) == pytest.approx(0.9**0.25, rel=1e-6)
+
+
+def test_the_first_step_on_the_plain_is_by_root_decay_longer_than_the_ratio_says():
+    for decay in (0.5, 0.9):
+        assert changed_slope_step(1, 1e4, 1.0, decay) * 1e4 == pytest.approx(decay**-0.5, rel=1e-6)
+
+
 def test_a_falling_rate_takes_the_swing_with_it():
     def falling(step):
         return 0.1 / (1 + 0.1 * step)
@@ -204,3 +221,13 @@ def test_without_memory_it_takes_the_sign():
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_at_equal_rates_it_gets_further_on_the_plain_than_adagrad_and_a_large_rate_takes_adagrad_over_the_cliff():
+    def end(optimizer):
+        path = minimize(lambda w: -w[0], [0.0], optimizer, 400, grad=lambda w: np.where(w < 3, -100.0, -1.0)).path[:, 0]
+        return path[-1]
+
+    for lr in (0.01, 0.1, 1.0, 10.0):
+        assert end(RMSProp(lr=lr, decay=0.9, eps=0.0)) > 8 * end(AdaGrad(lr=lr))
+    assert end(AdaGrad(lr=10.0)) > end(RMSProp(lr=0.03, decay=0.9, eps=0.0)) > end(AdaGrad(lr=0.3))
