@@ -2,7 +2,7 @@
 
 Takes the functions of the chapter on augmentation and writes to docs/generalization/augmentation_grids.json how many test digits networks
 have right, with and without each augmentation, for several numbers of digits, rates, numbers of steps and ways to split; and the accuracy
-on squares of photographs for five ways to split those. Takes some five minutes on one core.
+on squares of photographs for five ways to split those and two numbers of epochs. Takes some fifteen minutes on one core.
 """
 
 import argparse
@@ -28,10 +28,12 @@ SETTINGS = {  # digits, rate, steps, whether most test digits are by new writers
     "200 digits, rate 0.1, 100 steps": (200, 0.1, 100, False),
     "200 digits, rate 0.1, 400 steps": (200, 0.1, 400, False),
     "800 digits, rate 0.1, 400 steps": (800, 0.1, 400, False),
+    "800 digits, rate 0.1, 1600 steps": (800, 0.1, 1600, False),
     "50 digits, rate 0.1, 400 steps, new writers": (50, 0.1, 400, True),
     "200 digits, rate 0.1, 400 steps, new writers": (200, 0.1, 400, True),
 }
 SPLITS = ["at random", "left to right", "right to left", "top to bottom", "bottom to top"]
+EPOCHS = {"photographs": 40, "photographs, longer": 160}
 SEEDS, FIRST, FROM = 10, 800, 1000
 
 
@@ -74,13 +76,14 @@ def main() -> None:
     options = parser.parse_args()
     names, seeds = chapter(), range(options.seeds)
     counts: dict[str, int] = {}
-    tables: dict[str, dict[str, dict[str, Any]]] = {"right": {}, "photographs": {}}
-    for way in SPLITS:
-        tables["photographs"][way] = {
-            name: [[round(float(share), 4) for share in names["photo_scores"](way, seed, augment)] for seed in seeds]
-            for name, augment in names["photo_augmentations"]().items()
-        }
-        print(f"photographs, {way}: done", flush=True)
+    tables: dict[str, dict[str, dict[str, Any]]] = {"right": {}} | {table: {} for table in EPOCHS}
+    for table, epochs in EPOCHS.items():
+        for way in SPLITS:
+            tables[table][way] = {
+                name: [[round(float(share), 4) for share in names["photo_scores"](way, seed, augment, epochs)] for seed in seeds]
+                for name, augment in names["photo_augmentations"]().items()
+            }
+            print(f"{table}, {way}: done", flush=True)
     for setting in SETTINGS:
         for name in names["augmentations"]():
             found = [measure(names, setting, name, seed) for seed in seeds]
@@ -89,10 +92,10 @@ def main() -> None:
         print(f"{setting}: done", flush=True)
     about = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
     blocks = [f' "{key}": {json.dumps(value)}' for key, value in (("about", about), ("new writers", [FIRST, FROM]), ("digits", counts))]
-    for key, table in tables.items():
+    for key, rows_of in tables.items():
         inner = ",\n".join(
             f'  "{name}": {{\n' + ",\n".join(f'   "{row}": {json.dumps(values)}' for row, values in rows.items()) + "\n  }"
-            for name, rows in table.items()
+            for name, rows in rows_of.items()
         )
         blocks.append(f' "{key}": {{\n{inner}\n }}')
     text = "{\n" + ",\n".join(blocks) + "\n}\n"

@@ -380,9 +380,9 @@ def points(setting, name):
     return 100 * (np.array(right[name]) - right["none"]) / STORED["digits"][setting]
 
 
-def photo(way, name, views=0):
+def photo(way, name, views=0, table="photographs"):
     """The accuracy of networks trained with an augmentation, by the centre crop (0) or ten crops (1)."""
-    return 100 * np.array(STORED["photographs"][way][name])[:, views]
+    return 100 * np.array(STORED[table][way][name])[:, views]
 
 
 def standard_error(paired):
@@ -390,8 +390,9 @@ def standard_error(paired):
 
 
 def test_the_file_holds_what_the_script_makes(chapter):
-    assert list(STORED["right"]) == list(script.SETTINGS) and list(STORED["photographs"]) == script.SPLITS and script.SEEDS >= 10
-    assert all(len(runs) == script.SEEDS for table in ("right", "photographs") for rows in STORED[table].values() for runs in rows.values())
+    assert list(STORED["right"]) == list(script.SETTINGS) and script.SEEDS >= 10
+    assert all(list(STORED[table]) == script.SPLITS for table in script.EPOCHS)
+    assert all(len(runs) == script.SEEDS for table in ("right", *script.EPOCHS) for rows in STORED[table].values() for runs in rows.values())
     setting = "50 digits, rate 0.03, 100 steps"
     for name in ("none", "gentle"):
         count, right = script.measure(chapter, setting, name, 4)
@@ -423,9 +424,14 @@ def test_whole_pixel_shifts_have_either_sign_and_want_steps():
     assert (fast - points("200 digits, rate 0.1, 100 steps", "whole pixel")).mean() > 3
 
 
-def test_gentle_changes_gain_with_few_digits_and_nothing_with_many():
+def test_gentle_changes_gain_with_few_digits_and_with_many_only_in_more_steps():
     few, many = points("50 digits, rate 0.1, 400 steps", "gentle"), points("800 digits, rate 0.1, 400 steps", "gentle")
     assert few.mean() > 2 * standard_error(few) and abs(many.mean()) < 1
+    for name in ("gentle", "whole pixel", "flips"):
+        more = points("800 digits, rate 0.1, 1600 steps", name)
+        assert (more - points("800 digits, rate 0.1, 400 steps", name)).mean() > 1
+        if name == "gentle":
+            assert more.mean() > 2 * standard_error(more)
 
 
 def test_on_photographs_one_way_to_split_gains_much_and_the_others_little():
@@ -436,6 +442,13 @@ def test_on_photographs_one_way_to_split_gains_much_and_the_others_little():
             assert both.mean() > 12 and flips.mean() > 5 * standard_error(flips)
         else:
             assert both.mean() < 8 and flips.mean() < 2 * standard_error(flips)
+
+
+def test_on_photographs_crops_and_flips_gain_more_in_more_epochs_and_flips_alone_still_one_way_only():
+    for way in script.SPLITS[1:]:
+        both, flips = (photo(way, name, table="photographs, longer") - photo(way, "none", table="photographs, longer") for name in ("crops, flips", "flips"))
+        assert both.mean() > 2 * standard_error(both)
+        assert (flips.mean() > 2 * standard_error(flips)) == (way == "left to right")
 
 
 def test_new_content_is_harder_than_squares_whose_neighbours_were_trained_on():
