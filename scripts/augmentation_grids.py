@@ -6,10 +6,6 @@ on squares of photographs for five ways to split those and two numbers of epochs
 """
 
 import argparse
-import ast
-import contextlib
-import json
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 import numpy as np  # noqa: E402
-from book.page import Page  # noqa: E402
+from book.grids import as_text, definitions  # noqa: E402
 
 from reference_impl import digits  # noqa: E402
 
@@ -38,15 +34,8 @@ SEEDS, FIRST, FROM = 10, 800, 1000
 
 
 def chapter() -> dict[str, Any]:
-    """The page's imports, functions and whole numbers, without its runs."""
-    names: dict[str, Any] = {}
-    for block in Page.read(PAGE).blocks:
-        for node in ast.parse(block.text).body if block.kind == "cell" and "grids" not in block.text else []:
-            cheap = isinstance(node, ast.Assign) and all(isinstance(inner, (ast.Name, ast.Tuple, ast.Dict, ast.Constant, ast.expr_context)) for inner in list(ast.walk(node))[1:])
-            if cheap or isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
-                with contextlib.suppress(NameError):  # what is made from a run
-                    exec(compile(ast.Module([node], []), str(PAGE), "exec"), names)
-    return names
+    """The page's imports, constants and functions, without its runs."""
+    return definitions(PAGE, FILE)
 
 
 def split(seed: int, n: int, new_writers: bool) -> tuple[np.ndarray, ...]:
@@ -90,15 +79,7 @@ def main() -> None:
             counts[setting] = found[0][0]
             tables["right"].setdefault(setting, {})[name] = [right for _, right in found]
         print(f"{setting}: done", flush=True)
-    about = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
-    blocks = [f' "{key}": {json.dumps(value)}' for key, value in (("about", about), ("new writers", [FIRST, FROM]), ("digits", counts))]
-    for key, rows_of in tables.items():
-        inner = ",\n".join(
-            f'  "{name}": {{\n' + ",\n".join(f'   "{row}": {json.dumps(values)}' for row, values in rows.items()) + "\n  }"
-            for name, rows in rows_of.items()
-        )
-        blocks.append(f' "{key}": {{\n{inner}\n }}')
-    text = "{\n" + ",\n".join(blocks) + "\n}\n"
+    text = as_text({"new writers": [FIRST, FROM], "digits": counts}, tables)
     if options.print:
         print(text)
     else:

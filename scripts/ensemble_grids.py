@@ -6,18 +6,13 @@ file, and chooses its peaks on the validation digits. Takes some four minutes on
 """
 
 import argparse
-import ast
-import contextlib
-import json
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-import numpy as np  # noqa: E402
-from book.page import Page  # noqa: E402
+from book.grids import as_text, definitions  # noqa: E402
 
 from reference_impl import cosine  # noqa: E402
 
@@ -30,15 +25,7 @@ SPLITS = 10
 
 def chapter() -> dict[str, Any]:
     """The page's imports, constants and functions, without its runs."""
-    names: dict[str, Any] = {}
-    for block in Page.read(PAGE).blocks:
-        for node in ast.parse(block.text).body if block.kind == "cell" and "grids" not in block.text else []:
-            calls = [inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call)]
-            cheap = isinstance(node, ast.Assign) and all(isinstance(call, ast.Name) and call.id in ("centred", "len", "slice") for call in calls)
-            if cheap or isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)):
-                with contextlib.suppress(NameError):  # what is made from a run
-                    exec(compile(ast.Module([node], []), str(PAGE), "exec"), names)
-    return names
+    return definitions(PAGE, FILE, ("centred", "len", "slice"))
 
 
 def snapshots(names: dict[str, Any], seed: int, wrong: float, peak: float) -> dict[str, list[int]]:
@@ -73,15 +60,7 @@ def main() -> None:
                 by_way.setdefault(way, []).append([row[way] for row in rows])
             print(f"{wrong:.0%} wrong labels, peak {peak}: done")
     losses = {str(rate): [averages(names, seed, rate) for seed in splits] for rate in RATES}
-    about = {"python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
-    blocks = [f' "about": {json.dumps(about)}', f' "peaks": {json.dumps(PEAKS)}']
-    for key, table in (("snapshots", spent), ("averages", {"losses": losses})):
-        inner = ",\n".join(
-            f'  "{name}": {{\n' + ",\n".join(f'   "{row}": {json.dumps(values)}' for row, values in rows.items()) + "\n  }"
-            for name, rows in table.items()
-        )
-        blocks.append(f' "{key}": {{\n{inner}\n }}')
-    text = "{\n" + ",\n".join(blocks) + "\n}\n"
+    text = as_text({"peaks": PEAKS}, {"snapshots": spent, "averages": {"losses": losses}})
     if options.print:
         print(text)
     else:
