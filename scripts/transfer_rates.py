@@ -11,6 +11,7 @@ import json
 import platform
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,16 @@ def ways(names: dict[str, Any], task: Any, seed: int, n: int, source: Sequential
         """All weights from the network `start`, the body at `body` times the head's rate."""
         made[way] = lambda lr: train_all(copy.deepcopy(start), task, seed, n, lr, halves, body)
 
+    def frozen(body: Sequential, lr: float) -> Sequential:
+        """A head trained on `body` as it is."""
+        trained: Sequential = train_head(new_head(body, seed, n), task, seed, n, lr, 2)
+        return trained
+
     for way, halves in (("from scratch, half", 1), ("from scratch", 2), ("from scratch, twice", 4)):
         from_start(way, untrained, halves)
     from_start("pixels", pixels, 2)
     for ending, body in (("", source), (", dissimilar", strange), (", random", untrained)):
-        made["frozen" + ending] = lambda lr, body=body: train_head(new_head(body, seed, n), task, seed, n, lr, 2)  # type: ignore[misc]
+        made["frozen" + ending] = partial(frozen, body)
     from_start("fine-tuned, dissimilar", train_head(new_head(strange, seed, n), task, seed, n))
     head_first = train_head(new_head(source, seed, n), task, seed, n)
     for factor in (1.0, 0.3, 0.1):

@@ -381,7 +381,10 @@ def test_a_wrong_scale_costs_much_with_ten_layers_and_a_tuned_rate_makes_it_good
     assert mean(he, 0.02, 10) > 0.2 + mean(lecun, 0.04, 10)
     assert mean("orthogonal", 0.01, 10) > mean(he, 0.01, 10)
     assert abs(mean(he, 0.08, 3) - mean(lecun, 0.08, 3)) < 0.03
-    larger = lambda fan_in, fan_out: 2 / math.sqrt(fan_in)  # noqa: E731
+
+    def larger(fan_in, fan_out):
+        return 2 / math.sqrt(fan_in)
+
     assert mean(lecun, 0.005, 3) + 0.1 < mean(he, 0.005, 3) < mean(larger, 0.005, 3)
 
 
