@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 import numpy as np  # noqa: E402
-from book.grids import as_text, definitions  # noqa: E402
+from book.grids import as_text, definitions, keep  # noqa: E402
 
 from reference_impl import digits  # noqa: E402
 
@@ -80,10 +80,7 @@ def main() -> None:
             tables["right"].setdefault(setting, {})[name] = [right for _, right in found]
         print(f"{setting}: done", flush=True)
     text = as_text({"new writers": [FIRST, FROM], "digits": counts}, tables)
-    if options.print:
-        print(text)
-    else:
-        FILE.write_text(text, encoding="utf-8")
+    keep(text, FILE, only_print=options.print)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-from book.grids import as_text, definitions  # noqa: E402
+from book.grids import as_text, definitions, keep  # noqa: E402
 
 from reference_impl import cosine  # noqa: E402
 
@@ -61,10 +61,7 @@ def main() -> None:
             print(f"{wrong:.0%} wrong labels, peak {peak}: done")
     losses = {str(rate): [averages(names, seed, rate) for seed in splits] for rate in RATES}
     text = as_text({"peaks": PEAKS}, {"snapshots": spent, "averages": {"losses": losses}})
-    if options.print:
-        print(text)
-    else:
-        FILE.write_text(text, encoding="utf-8")
+    keep(text, FILE, only_print=options.print)
 
 
 if __name__ == "__main__":

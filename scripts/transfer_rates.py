@@ -18,6 +18,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 import numpy as np  # noqa: E402
+from book.grids import keep  # noqa: E402
 from book.page import Page  # noqa: E402
 
 from reference_impl import Affine, Sequential  # noqa: E402
@@ -104,10 +105,7 @@ def main() -> None:
     rows = ",\n".join(f'  "{way}": [\n' + ",\n".join(f"   {json.dumps(split)}" for split in splits) + "\n  ]" for way, splits in right.items())
     head = ",\n".join(f' "{key}": {json.dumps(value)}' for key, value in (("about", about), ("sizes", SIZES), ("rates", RATES), ("digits", digits)))
     text = f'{{\n{head},\n "right": {{\n{rows}\n }}\n}}\n'
-    if options.print:
-        print(text)
-    else:
-        FILE.write_text(text, encoding="utf-8")
+    keep(text, FILE, only_print=options.print)
 
 
 if __name__ == "__main__":

@@ -44,3 +44,11 @@ def as_text(head: Mapping[str, Any], tables: Mapping[str, Mapping[str, Mapping[s
                            for name, rows in rows_of.items())
         blocks.append(f' "{key}": {{\n{inner}\n }}')
     return "{\n" + ",\n".join(blocks) + "\n}\n"
+
+
+def keep(text: str, file: Path, *, only_print: bool) -> None:
+    """Write what a script found, or only show it."""
+    if only_print:
+        print(text)
+    else:
+        file.write_text(text, encoding="utf-8")
