@@ -2,6 +2,7 @@
 
 - An unindented `python` fence is a *cell*: run when the site is built, and by the tests.
 - A `pycon` fence holds *examples*, `>>>` and output: tested as doctests among the cells, in order.
+- A `derivation` fence is a chain of formulas with reasons, each step proved when the page has run.
 - A fence of another language that is not run (`DISPLAYED`) is shown as it is.
 
 Any other code (another fence, a block that is code by its indent, a fence in a quotation, `<pre>`) is an error, so that
@@ -32,7 +33,7 @@ class PageError(Exception):
 class Block:
     """A piece of a page; `text` starts at `line` (1-based) of the file, fences left out."""
 
-    kind: Literal["prose", "cell", "examples", "display"]
+    kind: Literal["prose", "cell", "examples", "derivation", "display"]
     text: str
     line: int
     info: str = ""
@@ -129,7 +130,7 @@ def _refuse_code(prose: list[tuple[int, str]], path: Path) -> None:
         blank = False
 
 
-def _kind(info: str, text: str, indented: bool, where: str) -> Literal["cell", "examples", "display"]:
+def _kind(info: str, text: str, indented: bool, where: str) -> Literal["cell", "examples", "derivation", "display"]:
     if info in ("python", "python fold"):
         if indented:
             raise PageError(f"{where}: an indented python block is not run: write a `pycon` block with `>>>` here")
@@ -140,6 +141,8 @@ def _kind(info: str, text: str, indented: bool, where: str) -> Literal["cell", "
         if re.search(r"#\s*doctest:", text):
             raise PageError(f"{where}: an example may not be excused from its test by a doctest option")
         return "examples"
+    if info == "derivation":
+        return "derivation"
     if info in DISPLAYED:
         if re.search(r"^\s*>>> ", text, re.M):
             raise PageError(f"{where}: `>>>` examples belong in a `pycon` block, where they are tested")
