@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-from .tape import OPERATORS, Rule, Symbol, Tape, trace
+from . import tape as tapes
+from .tape import OPERATORS, Node, Rule, Symbol, Tape, trace
 
 FUNCTIONS = OPERATORS | {np.sqrt: sp.sqrt, np.square: lambda x: x**2, np.reciprocal: lambda x: 1 / x,
                          np.abs: sp.Abs, np.sign: sp.sign, np.maximum: sp.Max}
@@ -68,7 +71,10 @@ def expressions(rule: Rule, **values: Any) -> dict[str, Any]:
 
 
 def latex(rule: Rule) -> Formula:
-    r"""The rule as the paper prints it, one line for each array it changes, in the order it changes them.
+    r"""The rule as the paper prints it: a line for each array it changes and for each value it gives a name, in its own order.
+
+    A rule that takes the step number `t` is numbered as its paper numbers it: step t makes
+    w_t of w_{t-1} and g_t. Others make w_{t+1} of w_t and g_t. A name `m_hat` becomes \hat m.
 
     >>> from reference_impl.optimization.momentum import momentum
     >>> print(latex(momentum))
@@ -76,18 +82,64 @@ def latex(rule: Rule) -> Formula:
     v_{t+1} &= \rho v_{t} + g_{t} \\
     w_{t+1} &= w_{t} - \alpha v_{t+1}
     \end{align*}
+    >>> def averaged(w, g, m, *, lr, beta1, t):
+    ...     m = beta1 * m + (1 - beta1) * g
+    ...     m_hat = m / (1 - beta1**t)
+    ...     return w - lr * m_hat, m
+    >>> print(latex(averaged))
+    \begin{align*}
+    m_{t} &= \beta_{1} m_{t-1} + \left(1 - \beta_{1}\right) g_{t} \\
+    \hat m_{t} &= \frac{m_{t}}{1 - \beta_{1}^{t}} \\
+    w_{t} &= w_{t-1} - \alpha \hat m_{t}
+    \end{align*}
     """
-    tape = trace(rule)
-    known: dict[Symbol, Any] = {a: sp.Symbol(f"{a.name}_t") for a in tape.arrays}
-    known |= {s: sp.Symbol(LETTERS.get(s.name, s.name)) for s in tape.hyper}
+    tape, named = _with_names(rule)
+    numbered = any(s.name == "t" for s in tape.hyper)
+    old, now, new = ("t-1", "t", "t") if numbered else ("t", "t", "t+1")
+    known: dict[Symbol, Any] = {a: sp.Symbol(f"{_letter(a.name)}_{{{now if a.name == 'g' else old}}}") for a in tape.arrays}
+    known |= {s: sp.Symbol(_letter(s.name)) for s in tape.hyper}
+    made = [(f"{_letter(array.name)}_{{{new}}}", result) for array, result in zip(tape.written, tape.results)]
+    made += [(_letter(name) if node.scalar else f"{_letter(name)}_{{{new}}}", node)
+             for node, name in named.items() if node not in tape.results]
     lines = []
-    for array, result in sorted(zip(tape.written, tape.results), key=lambda pair: _age(tape, pair[1])):
-        new = f"{array.name}_{{t+1}}"
+    for name, result in sorted(made, key=lambda pair: _age(tape, pair[1])):
         with sp.evaluate(False):
-            lines.append(f"{new} &= {sp.latex(_replay(tape, known, result), order='none')}")
+            lines.append(f"{name} &= {sp.latex(_replay(tape, known, result), order='none')}")
         if isinstance(result, Symbol):
-            known[result] = sp.Symbol(new)
+            known[result] = sp.Symbol(name)
     return Formula("\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}")
+
+
+def _letter(name: str) -> str:
+    r"""A name of a rule as one writes it: `beta1` is \beta_1, `m_hat` is \hat m, `lr_t` is \alpha_{t}."""
+    if name in LETTERS:
+        return LETTERS[name]
+    base, _, mark = name.rpartition("_")
+    if base and mark in ("hat", "bar", "tilde"):
+        return rf"\{mark} {_letter(base)}"
+    if base and mark == "t":
+        return f"{_letter(base)}_{{t}}"
+    return name if len(name) == 1 else rf"\mathrm{{{name}}}".replace("_", r"\_")
+
+
+def _with_names(rule: Rule) -> tuple[Tape, dict[Node, str]]:
+    """A tape of `rule`, and the local names that the rule, or a rule that it calls, gives to values on it."""
+    names: dict[Node, str] = {}
+
+    def note(frame: FrameType, event: str, _result: Any) -> None:
+        code, module = frame.f_code, str(frame.f_globals.get("__name__"))
+        if event == "return" and module != tapes.__name__ and not module.startswith("numpy."):
+            for name in code.co_varnames[code.co_argcount + code.co_kwonlyargcount:]:
+                if isinstance(value := frame.f_locals.get(name), Node):
+                    names.setdefault(value, name)
+
+    before = sys.getprofile()
+    sys.setprofile(note)  # a function's local names can be read while it runs, and only then
+    try:
+        tape: Tape = trace.__wrapped__(rule)
+    finally:
+        sys.setprofile(before)
+    return tape, names
 
 
 class Derivation:

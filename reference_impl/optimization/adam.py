@@ -42,7 +42,8 @@ def adam_eps_hat(w: Any, g: Any, m: Any, v: Any, *, lr: Any, beta1: Any, beta2: 
     """
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g**2
-    w = w - lr * (1 - beta2**t) ** 0.5 / (1 - beta1**t) * m / (np.sqrt(v) + eps)
+    lr_t = lr * (1 - beta2**t) ** 0.5 / (1 - beta1**t)
+    w = w - lr_t * m / (np.sqrt(v) + eps)
     return w, m, v
 
 

@@ -14,6 +14,8 @@ from rules import RULES
 from reference_impl import engines
 from reference_impl.engines import blocked, compiled, javascript, symbolic, threads
 from reference_impl.engines.tape import trace
+from reference_impl.optimization import adam
+from reference_impl.optimization.momentum import momentum
 
 BLOCK = blocked.BLOCK_BYTES // 4
 
@@ -218,10 +220,61 @@ sys.exit(hangs or child.exitcode)
     assert done.returncode == 0
 
 
-def test_latex_keeps_the_authors_order():
-    from reference_impl.optimization.adam import adam
+def lines_of(rule):
+    return symbolic.latex(rule).replace(r" \\", "").splitlines()[1:-1]
 
-    assert r"m_{t+1} &= \beta_{1} m_{t} + \left(1 - \beta_{1}\right) g_{t}" in symbolic.latex(adam)
+
+def test_latex_numbers_a_rule_that_counts_its_steps_as_the_paper_does_and_prints_the_names_that_the_rule_gives():
+    assert lines_of(adam.adam) == [
+        r"m_{t} &= \beta_{1} m_{t-1} + \left(1 - \beta_{1}\right) g_{t}",
+        r"v_{t} &= \beta_{2} v_{t-1} + \left(1 - \beta_{2}\right) g_{t}^{2}",
+        r"\hat m_{t} &= \frac{m_{t}}{1 - \beta_{1}^{t}}",
+        r"\hat v_{t} &= \frac{v_{t}}{1 - \beta_{2}^{t}}",
+        r"w_{t} &= w_{t-1} - \frac{\alpha \hat m_{t}}{\sqrt{\hat v_{t}} + \varepsilon}",
+    ]
+    assert lines_of(momentum) == [r"v_{t+1} &= \rho v_{t} + g_{t}", r"w_{t+1} &= w_{t} - \alpha v_{t+1}"]
+
+
+def test_latex_prints_the_names_of_a_rule_that_the_rule_calls_and_of_values_without_an_array():
+    *same, last = lines_of(adam.adamw)
+    assert same == lines_of(adam.adam)[:-1]
+    assert last == lines_of(adam.adam)[-1].replace("= w_{t-1}", r"= \left(1 - \alpha \lambda\right) w_{t-1}")
+    *_, rate, last = lines_of(adam.adam_eps_hat)
+    assert rate == r"\alpha_{t} &= \frac{\alpha \sqrt{1 - \beta_{2}^{t}}}{1 - \beta_{1}^{t}}"
+    assert last == r"w_{t} &= w_{t-1} - \frac{\alpha_{t} m_{t}}{\sqrt{v_{t}} + \varepsilon}"
+    assert r"\hat v_{t} &= \frac{\mathrm{top}_{t}}{1 - \beta_{2}^{t}}" in lines_of(adam.amsgrad)
+
+
+def test_latex_leaves_the_profiler_as_it_was(monkeypatch):
+    def spy(frame, event, result):
+        pass
+
+    def broken(w, g, *, lr):
+        raise ValueError("a rule's own error")
+
+    before = sys.getprofile()
+    sys.setprofile(spy)
+    try:
+        symbolic.latex(momentum)
+        assert sys.getprofile() is spy
+        with pytest.raises(ValueError, match="own error"):
+            symbolic.latex(broken)
+        assert sys.getprofile() is spy
+    finally:
+        sys.setprofile(before)
+
+
+def test_latex_takes_no_name_for_what_a_helper_calls_its_argument():
+    def half(x):
+        return 0.5 * x
+
+    def rule(w, g, *, lr):
+        g_bar = half(g + w)
+        the_step = lr * g_bar
+        return w - the_step
+
+    assert lines_of(rule) == [r"\bar g_{t+1} &= \frac{g_{t} + w_{t}}{2}", r"\mathrm{the\_step}_{t+1} &= \alpha \bar g_{t+1}",
+                              r"w_{t+1} &= w_{t} - \mathrm{the\_step}_{t+1}"]
 
 
 def test_a_derivation_proves_each_step():
