@@ -11,7 +11,7 @@ Public names live here and load when first used, so a page depends only on what 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from .device import to_device, to_host
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .generalization.dropout import Dropout
     from .generalization.ensembles import Snapshots, WeightAverage, ambiguity
     from .generalization.weight_decay import L1, L2, MaxNorm, ProximalL1
+    from .measurements import measured
     from .networks.checkpoint import Diverged
     from .networks.data import digits, photographs
     from .networks.layers import Affine, Conv2D, Flatten, Layer, MaxPool2D, ReLU, Sigmoid, Tanh
@@ -93,6 +94,7 @@ _HOME = {
     "generalization.dropout": "Dropout",
     "generalization.ensembles": "Snapshots WeightAverage ambiguity",
     "generalization.weight_decay": "L1 L2 MaxNorm ProximalL1",
+    "measurements": "measured",
     "networks.checkpoint": "Diverged",
     "networks.data": "digits photographs",
     "networks.layers": "Affine Conv2D Flatten Layer MaxPool2D ReLU Sigmoid Tanh",
@@ -193,6 +195,7 @@ __all__ = [
     "linear",
     "log_softmax",
     "mean_squared_error",
+    "measured",
     "minibatches",
     "minimize",
     "newton",

@@ -1,6 +1,6 @@
 """Augmentation in other settings: python scripts/augmentation_grids.py [--seeds 10] [--print].
 
-Takes the functions of the chapter on augmentation and writes to docs/generalization/augmentation_grids.json how many test digits networks
+Takes the functions of the chapter on augmentation and writes to reference_impl/measurements/augmentation_grids.json how many test digits networks
 have right, with and without each augmentation, for several numbers of digits, rates, numbers of steps and ways to split; and the accuracy
 on squares of photographs for five ways to split those and two numbers of epochs. Takes some fifteen minutes on one core.
 """
@@ -13,11 +13,11 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 import numpy as np  # noqa: E402
-from book.grids import as_text, definitions, keep  # noqa: E402
+from book.grids import MEASUREMENTS, as_text, definitions, keep  # noqa: E402
 
 from reference_impl import digits  # noqa: E402
 
-PAGE, FILE = ROOT / "docs/generalization/augmentation.md", ROOT / "docs/generalization/augmentation_grids.json"
+PAGE, FILE = ROOT / "docs/generalization/augmentation.md", MEASUREMENTS / "augmentation_grids.json"
 SETTINGS = {  # digits, rate, steps, whether most test digits are by new writers
     "50 digits, rate 0.03, 100 steps": (50, 0.03, 100, False),
     "50 digits, rate 0.1, 400 steps": (50, 0.1, 400, False),

@@ -3,7 +3,7 @@
 All contenders of a case take turns in one process, in another order each round, with equal threads. Runs once for each number of
 threads and each setting of the allocator, in a process of its own. Every time is given in passes: one is
 how long it takes to read, or to write, as many float32 numbers as there are parameters; half of what NumPy needs to negate 1e7 of them
-in place. With --write the rounds go to docs/engines/performance.json, from which the page on performance takes its numbers.
+in place. With --write the rounds go to reference_impl/measurements/performance.json, from which the page on performance takes its numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "docs" / "engines" / "performance.json"
+RESULTS = ROOT / "reference_impl" / "measurements" / "performance.json"
 ALLOCATORS = {
     "default": {},
     # Memory once had is never given back to the system, so that it comes without page faults.

@@ -1,7 +1,7 @@
 """What a step of Adam costs on a GPU: python scripts/benchmark_gpu.py [--write] (extra `gpu`, and a PyTorch with CUDA).
 
 Float32 weights: ours, PyTorch's fused and default step, the same rule as one CuPy call after another, and a copy on the device, in turn.
-Prints the time of a step beside the copy's, in passes of which the copy makes two. With --write every round goes to docs/engines/gpu.json,
+Prints the time of a step beside the copy's, in passes of which the copy makes two. With --write every round goes to reference_impl/measurements/gpu.json,
 which the page *On a GPU* reads.
 """
 
@@ -103,7 +103,7 @@ def main(rounds: int, write: bool) -> None:
         print(f"{name:15} {2 * statistics.median(row) / copied:5.2f} passes")
     if write:
         report = {"machine": {"device": device} | versions, "rounds": rounds, "seconds": runs}
-        (ROOT / "docs" / "engines" / "gpu.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        (ROOT / "reference_impl" / "measurements" / "gpu.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """L-BFGS against SciPy's L-BFGS-B: python scripts/benchmark_lbfgs.py [--rounds 7] [--write].
 
 Prints the function evaluations on each problem from several starts, then the time: pairs of runs in turn, and the median of
-their ratios. With --write the numbers go to docs/optimization/lbfgs_cost.json, from which the chapter on quasi-Newton methods
+their ratios. With --write the numbers go to reference_impl/measurements/lbfgs_cost.json, from which the chapter on quasi-Newton methods
 takes them. One thread: on few cores SciPy's many small calls of a threaded BLAS cost more than they gain.
 """
 
@@ -99,4 +99,4 @@ if __name__ == "__main__":
     record = {"machine": machine, "evaluations": evaluations(), "seconds": times(options.rounds)}
     if options.write:
         text = json.dumps(record, indent=1, ensure_ascii=False)
-        (ROOT / "docs/optimization/lbfgs_cost.json").write_text(text + "\n", encoding="utf-8")
+        (ROOT / "reference_impl/measurements/lbfgs_cost.json").write_text(text + "\n", encoding="utf-8")

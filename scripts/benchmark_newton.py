@@ -1,6 +1,6 @@
 """What a Newton step costs on this machine: python scripts/benchmark_newton.py [--largest 6400] [--rounds 7].
 
-Writes docs/optimization/newton_cost.json, which the chapter on Newton's method draws: the seconds of a dense solve of H p = -g
+Writes reference_impl/measurements/newton_cost.json, which the chapter on Newton's method draws: the seconds of a dense solve of H p = -g
 (`numpy.linalg.solve`), of the Cholesky factorisation that tests H, and of one Hessian-vector product from two gradients of
 Rosenbrock's function, each on one thread in float64, every round kept.
 """
@@ -78,7 +78,7 @@ machine = {"processor": processor(), "system": platform.system(), "threads": 1, 
            "python": platform.python_version(), "numpy": np.__version__,
            "blas": np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]}
 rounded = {name: [{"n": row["n"], "seconds": [float(f"{s:.3g}") for s in row["seconds"]]} for row in rows] for name, rows in found.items()}
-target = ROOT / "docs" / "optimization" / "newton_cost.json"
+target = ROOT / "reference_impl" / "measurements" / "newton_cost.json"
 text = json.dumps({"machine": machine, **rounded}, indent=1)
 target.write_text(text + "\n", encoding="utf-8")
 print(f"wrote {target}; the numbers on docs/optimization/newton.md follow from it")

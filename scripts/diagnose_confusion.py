@@ -1,7 +1,7 @@
 """How often `diagnose` is right: python scripts/diagnose_confusion.py [--seed 2027] [--runs 24] [--print].
 
 Trains small networks with a known fault, each with settings of its own, asks `diagnose`, with a Monitor's columns and without, and writes
-docs/practice/diagnose_confusion.json, which the chapter on diagnostics draws. The thresholds of `diagnose` were set on the runs of
+reference_impl/measurements/diagnose_confusion.json, which the chapter on diagnostics draws. The thresholds of `diagnose` were set on the runs of
 `--seed 1 --runs 24 --print`; the file's runs, of another seed and another split of the digits, had no part in that, and those with tanh in
 the place of the ReLU are unlike any run that had. Every run is made twice, to see
 whether its answer hangs on the last bits of a sum. Takes about a minute.
@@ -139,7 +139,7 @@ def main() -> None:
     if not options.print:
         about = {"seed": options.seed, "python": platform.python_version(), "numpy": np.__version__, "machine": platform.machine()}
         lines = ",\n".join(f' "{name}": [\n' + ",\n".join(f"  {json.dumps(one)}" for one in runs) + "\n ]" for name, runs in results.items())
-        (ROOT / "docs/practice/diagnose_confusion.json").write_text(f'{{\n "about": {json.dumps(about)},\n{lines}\n}}\n', encoding="utf-8")
+        (ROOT / "reference_impl/measurements/diagnose_confusion.json").write_text(f'{{\n "about": {json.dumps(about)},\n{lines}\n}}\n', encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Snapshots and averaged weights at every rate: python scripts/ensemble_grids.py [--splits 10] [--print].
 
-Takes the functions of the chapter on ensembles and writes to docs/generalization/ensembles_grids.json how many validation and test
+Takes the functions of the chapter on ensembles and writes to reference_impl/measurements/ensembles_grids.json how many validation and test
 digits each way to spend a run has right at each peak rate, and the test losses of averaged weights at each rate. The chapter draws the
 file, and chooses its peaks on the validation digits. Takes some four minutes on one core.
 """
@@ -12,11 +12,11 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
-from book.grids import as_text, definitions, keep  # noqa: E402
+from book.grids import MEASUREMENTS, as_text, definitions, keep  # noqa: E402
 
 from reference_impl import cosine  # noqa: E402
 
-PAGE, FILE = ROOT / "docs/generalization/ensembles.md", ROOT / "docs/generalization/ensembles_grids.json"
+PAGE, FILE = ROOT / "docs/generalization/ensembles.md", MEASUREMENTS / "ensembles_grids.json"
 PEAKS = [0.05, 0.1, 0.2, 0.4, 0.8]
 RATES = [0.01, 0.03, 0.1, 0.3]
 WRONG = [0.0, 0.3]

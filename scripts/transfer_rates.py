@@ -1,7 +1,7 @@
 """Fine-tune at every rate: python scripts/transfer_rates.py [--splits 10] [--print].
 
 Takes the tasks, the network and the ways to train from the first cells of the chapter on transfer learning, runs them at all rates for all
-numbers of labels, and writes to docs/practice/transfer_rates.json how many validation and test digits each network has right. The
+numbers of labels, and writes to reference_impl/measurements/transfer_rates.json how many validation and test digits each network has right. The
 chapter draws the file, and chooses its rates on the validation digits. Takes some four minutes on one core.
 """
 
@@ -18,12 +18,12 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 import numpy as np  # noqa: E402
-from book.grids import keep  # noqa: E402
+from book.grids import MEASUREMENTS, keep, reads  # noqa: E402
 from book.page import Page  # noqa: E402
 
 from reference_impl import Affine, Sequential  # noqa: E402
 
-PAGE, FILE = ROOT / "docs/practice/transfer.md", ROOT / "docs/practice/transfer_rates.json"
+PAGE, FILE = ROOT / "docs/practice/transfer.md", MEASUREMENTS / "transfer_rates.json"
 RATES = [0.025, 0.05, 0.1, 0.2, 0.4, 0.8]
 SIZES = [20, 60, 200, 500]  # what comes after these many labelled digits is for validation
 SPLITS = 10
@@ -34,10 +34,10 @@ def chapter() -> dict[str, Any]:
     names: dict[str, Any] = {}
     for block in Page.read(PAGE).blocks:
         if block.kind == "cell":
-            if FILE.name in block.text:
+            if reads(block.text, FILE):
                 return names
             exec(compile(block.text, str(PAGE), "exec"), names)
-    raise ValueError(f"{PAGE} must have a cell that reads {FILE.name}, got none")
+    raise ValueError(f"{PAGE} must have a cell that reads measured({FILE.stem!r}), got none")
 
 
 def ways(names: dict[str, Any], task: Any, seed: int, n: int, source: Sequential) -> dict[str, Callable[[float], Sequential]]:

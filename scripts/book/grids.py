@@ -1,4 +1,4 @@
-"""Experiments too long for a build: a script runs a page's own functions on a grid and keeps the results in a file beside the page."""
+"""Experiments too long for a build: a script runs a page's own functions on a grid and keeps the results in a file of the package."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ import numpy as np
 
 from .page import Page
 
+MEASUREMENTS = Path(__file__).resolve().parents[2] / "reference_impl" / "measurements"
 PLAIN = (ast.Name, ast.Constant, ast.Attribute, ast.Tuple, ast.List, ast.Dict, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.expr_context)
 
 
 def definitions(page: Path, file: Path, calls: Collection[str] = ()) -> dict[str, Any]:
-    """A page's imports, functions and constants, without its runs and without the cells that read `file`.
+    """A page's imports, functions and constants, without its runs and without the cell that reads `file`.
 
     An assignment counts as a constant if it is made of names, literals and arithmetic, calls nothing but `calls`, and needs nothing that a
     run makes.
     """
     names: dict[str, Any] = {}
     for block in Page.read(page).blocks:
-        for node in ast.parse(block.text).body if block.kind == "cell" and file.name not in block.text else []:
+        for node in ast.parse(block.text).body if block.kind == "cell" and not reads(block.text, file) else []:
             constant = isinstance(node, ast.Assign) and all(
                 inner.func.id in calls if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name) else isinstance(inner, PLAIN)
                 for inner in ast.walk(node.value))
@@ -33,6 +34,11 @@ def definitions(page: Path, file: Path, calls: Collection[str] = ()) -> dict[str
                 with contextlib.suppress(NameError):
                     exec(compile(ast.Module([node], []), str(page), "exec"), names)
     return names
+
+
+def reads(code: str, file: Path) -> bool:
+    """Whether a cell reads what `file` keeps."""
+    return f'measured("{file.stem}")' in code
 
 
 def as_text(head: Mapping[str, Any], tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:

@@ -1,13 +1,12 @@
 """Augmentation: what each step does to every pixel, where its chance lies, and what the chapter proves about averages."""
 
-import json
 from functools import partial
 
 import augmentation_grids as script
 import numpy as np
 import pytest
 
-from reference_impl import SGD, Affine, Flatten, Sequential, fit
+from reference_impl import SGD, Affine, Flatten, Sequential, fit, measured
 from reference_impl.generalization.augmentation import (
     ColorPCA,
     average_views,
@@ -366,7 +365,7 @@ def test_training_takes_it_and_is_reproducible():
 # What the chapter says of its runs
 
 
-STORED = json.loads(script.FILE.read_text("utf-8"))
+STORED = measured("augmentation_grids")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Ensembles: the exact decompositions, the two callbacks against their definitions and PyTorch, and runs that are resumed."""
 
 import itertools
-import json
 from types import SimpleNamespace
 
 import ensemble_grids as script
@@ -20,6 +19,7 @@ from reference_impl import (
     digits,
     ema,
     fit,
+    measured,
     polyak_average,
     softmax,
 )
@@ -266,7 +266,7 @@ def test_the_majority_of_many_is_right_where_the_right_class_is_the_most_frequen
     assert skill.mean() == pytest.approx(0.6) and (votes.mean(axis=0) > 0.5).tolist() == [True] * 6 + [False] * 4
 
 
-STORED = json.loads(script.FILE.read_text("utf-8"))
+STORED = measured("ensembles_grids")
 PEAKS = STORED["peaks"]
 RIGHT = {(float(wrong), way): np.array(runs) for wrong, ways in STORED["snapshots"].items() for way, runs in ways.items()}
 LOSSES = {float(rate): np.array(runs) for rate, runs in STORED["averages"]["losses"].items()}

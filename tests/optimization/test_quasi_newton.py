@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from reference_impl import noisy, quadratic, rosenbrock, saddle
+from reference_impl import measured, noisy, quadratic, rosenbrock, saddle
 from reference_impl.networks.data import digits
 from reference_impl.optimization import quasi_newton
 from reference_impl.optimization.landscapes import beale, booth, himmelblau, logistic_regression
@@ -339,11 +339,7 @@ def test_no_more_evaluations_than_scipy_on_real_digits():
 
 
 def test_the_recorded_counts_keep_within_a_fifth_and_the_times_too():
-    import json
-    from pathlib import Path
-
-    path = Path(__file__).parents[2] / "docs/optimization/lbfgs_cost.json"
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = measured("lbfgs_cost")
     assert len(record["evaluations"]) == 8
     for counts in record["evaluations"].values():
         assert len(counts["ours"]) == len(counts["scipy"]) >= 10

@@ -1,9 +1,7 @@
 """The monitor measures what it says, the gradient check finds planted bugs, and the file of the confusion is what the script makes."""
 
 import itertools
-import json
 import math
-from pathlib import Path
 
 import diagnose_confusion as confusion
 import numpy as np
@@ -22,6 +20,7 @@ from reference_impl import (
     digits,
     fit,
     mean_squared_error,
+    measured,
     softmax_cross_entropy,
 )
 from reference_impl.generalization.weight_decay import L2
@@ -36,8 +35,7 @@ from reference_impl.practice.diagnostics import (
 )
 
 DATA = digits()
-FILE = Path(__file__).parents[2] / "docs/practice/diagnose_confusion.json"
-STORED = json.loads(FILE.read_text(encoding="utf-8"))
+STORED = measured("diagnose_confusion")
 
 
 def network(seed=0, hidden=20, activation=ReLU, **settings):

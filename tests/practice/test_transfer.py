@@ -1,14 +1,13 @@
 """Transfer: what is frozen stays as it is bit for bit, what is new is trained, and the source model is left alone."""
 
 import copy
-import json
 import operator
 
 import numpy as np
 import pytest
 import transfer_rates as script
 
-from reference_impl import SGD, Adam, Affine, Conv2D, Flatten, Momentum, ReLU, Sequential, Sigmoid, fit, softmax_cross_entropy
+from reference_impl import SGD, Adam, Affine, Conv2D, Flatten, Momentum, ReLU, Sequential, Sigmoid, fit, measured, softmax_cross_entropy
 from reference_impl.generalization.batch_norm import BatchNorm
 from reference_impl.generalization.dropout import Dropout
 from reference_impl.generalization.weight_decay import L2
@@ -283,7 +282,7 @@ def test_with_weight_decay_from_scratch_a_body_that_misses_most_never_wins(n, d)
 
 # What the chapter measures: the file of the rates
 
-STORED = json.loads(script.FILE.read_text(encoding="utf-8"))
+STORED = measured("transfer_rates")
 DIGITS, RATES, SIZES = np.array(STORED["digits"]), np.array(STORED["rates"]), STORED["sizes"]
 ACCURACY = {way: np.array(counts) / DIGITS[:, None, None] for way, counts in STORED["right"].items()}
 
