@@ -12,14 +12,14 @@ import types
 import warnings
 from typing import Any
 
-from . import claims
+from . import claims, formulas
 from .page import Block, Page, PageError
 
 
 def check(page: Page) -> None:
     """Run `page` and hold it to its word; raises PageError naming file and line of each fault."""
     namespace = run(page)
-    if found := [*_borrowed(page), *claims.faults(page, namespace)]:
+    if found := [*_borrowed(page), *claims.faults(page, namespace), *formulas.faults(page, namespace)]:
         raise PageError("\n".join(found))
 
 
