@@ -341,7 +341,7 @@ def _shown_strings(code: str) -> Iterator[tuple[int, str]]:
             part = parts.pop()
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 yield part.lineno, part.value
-            elif isinstance(part, ast.Constant) and part in call.args and not isinstance(part.value, bool) and isinstance(part.value, (int, float)):
+            elif isinstance(part, ast.Constant) and name == "print" and part in call.args and not isinstance(part.value, bool) and isinstance(part.value, (int, float)):
                 yield part.lineno, repr(part.value)
             elif isinstance(part, ast.JoinedStr):
                 parts += [p for p in part.values if isinstance(p, ast.Constant)]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from textwrap import indent
 from typing import Any
 
 import jupytext  # type: ignore[import-untyped]
@@ -16,7 +17,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.pages import Page
 
-from book import kernel
+from book import formulas, kernel
 from book.page import Block
 
 log = get_plugin_logger("book")
@@ -35,6 +36,7 @@ COMMENT = re.compile(
     r"|^[ \t]*<!--(?:(?!-->).)*-->[ \t]*\n|<!--.*?-->",
     re.M | re.S,
 )
+DERIVATION_FENCE = re.compile(r"^(?P<indent> *)```derivation\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.M | re.S)
 
 
 @dataclass
@@ -63,7 +65,7 @@ def prose(text: str, result: Built) -> str:
     text = COMMENT.sub(r"\1", text)
     if text.strip():
         append(result.notebook, text)
-    return text + "\n\n"
+    return DERIVATION_FENCE.sub(_chain, text) + "\n\n"
 
 
 def cell(block: Block, outputs: kernel.Outputs, result: Built, where: str) -> str:
@@ -122,6 +124,12 @@ def _figure(figure: dict[str, Any], result: Built) -> str:
         f'<figure class="figure" id="figure-{number}" markdown="block">\n<div data-figure="{number}"></div>\n'
         f'<figcaption markdown="span">{caption}</figcaption>\n</figure>'
     )
+
+
+def _chain(match: re.Match[str]) -> str:
+    """A derivation fence as the grid that readers see."""
+    block = Block("derivation", match["text"], 1)
+    return indent(_derivation([list(row) for row in formulas.rows(block)]), match["indent"])
 
 
 def _derivation(rows: list[list[str]]) -> str:
