@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .networks.training import Callback, EarlyStopping, History, evaluate, fit
     from .optimization.adagrad import AdaGrad
     from .optimization.adam import Adam, AdamW, AMSGrad
+    from .optimization.gauss_newton import gauss_newton, levenberg_marquardt
     from .optimization.landscapes import (
         Landscape,
         beale,
@@ -104,6 +105,7 @@ _HOME = {
     "networks.training": "Callback EarlyStopping History evaluate fit",
     "optimization.adagrad": "AdaGrad",
     "optimization.adam": "AMSGrad Adam AdamW",
+    "optimization.gauss_newton": "gauss_newton levenberg_marquardt",
     "optimization.landscapes": "Landscape beale booth bowl double_well himmelblau noisy quadratic rosenbrock saddle taco_shell",
     "optimization.line_search": "Result",
     "optimization.minimize": "Descent minimize",
@@ -187,11 +189,13 @@ __all__ = [
     "flatten",
     "flip",
     "freeze",
+    "gauss_newton",
     "gradient_check",
     "himmelblau",
     "initialize",
     "inverse_time",
     "lbfgs",
+    "levenberg_marquardt",
     "linear",
     "log_softmax",
     "mean_squared_error",

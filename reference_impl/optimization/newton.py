@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import beside, floats, linalg_errors
-from .line_search import ROUNDING, Objective, Result, backtracking
+from ..arrays import beside, linalg_errors
+from .line_search import ROUNDING, Objective, Result
+from .second_order import Doubts, Point, Stop, by_slope, descend, searched
 
 Fun = Callable[[np.ndarray], Any]
 Grad = Callable[[np.ndarray], Any]
 Product = Callable[[np.ndarray, np.ndarray], Any]
-
-FURTHER = 32  # times the next step leads over the bottom of w², w⁴, …, w¹⁶ and up again, but on down the slope of w³
 
 
 def newton_step(g: Any, h: Any) -> np.ndarray:
@@ -62,6 +61,55 @@ def positive_shift(h: np.ndarray) -> float:
             pass
         mu = max(2 * mu, beta)
     raise np.linalg.LinAlgError("no finite shift makes the matrix positive definite")
+
+
+def trust_region_step(g: Any, h: Any, radius: float) -> tuple[np.ndarray, float]:
+    """The step p, no longer than `radius`, that minimises g·p + ½ p·Hp, and the μ ≥ 0 with (H + μI) p = -g.
+
+    `g` (n,) is the gradient, `h` (n, n) a symmetric Hessian of any sign. Either μ is 0 and p is Newton's step, or ‖p‖ is the
+    radius. The eigenvalues of H are computed, so that the hard case is met too: where the slope has no part along the most
+    negative curvature, p goes that way all the same. Raises ValueError unless `radius` > 0.
+    Source: Moré & Sorensen 1983, lemmas 2.1 and 2.3, algorithm 3.2; Nocedal & Wright 2006, theorem 4.1 and section 4.3.
+
+    >>> p, mu = trust_region_step(np.array([2.0, 0.0]), np.diag([2.0, -1.0]), 2.0)
+    >>> print(abs(p).round(6), mu)
+    [0.666667 1.885618] 1.0
+    >>> p, mu = trust_region_step(np.array([2.0, 6.0]), np.diag([1.0, 2.0]), 9.0)
+    >>> print(p, mu)
+    [-2. -3.] 0.0
+    """
+    if not radius > 0:
+        raise ValueError(f"radius must be positive, got {radius!r}")
+    values, vectors = np.linalg.eigh(h)
+    c = vectors.T @ beside(g, h)
+    c[np.abs(c) <= len(c) * ROUNDING * np.linalg.norm(c)] = 0  # what is rounding alone decides nothing
+    values[np.abs(values) <= len(c) * ROUNDING * np.abs(values).max()] = 0
+    lowest, steepness = float(values[0]), float(np.linalg.norm(c))
+    gaps = values - lowest
+
+    def part(t: float) -> np.ndarray:  # with μ = t - lowest, so that no digit is lost near the hard case
+        steps: np.ndarray = -c / np.where(c == 0, 1, gaps + t)
+        return steps
+
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        p, t = part(lowest), lowest
+        if lowest >= 0 and float(np.linalg.norm(p)) <= radius:
+            return vectors @ p, 0.0
+        low, high = max(0.0, lowest), max(0.0, lowest, steepness / radius)  # at the high end ‖p‖ is at most the radius
+        t = high
+        for _ in range(200):
+            p = part(t)
+            length = float(np.linalg.norm(p))
+            low, high = (t, high) if length > radius else (low, t)
+            if abs(length - radius) <= 4 * ROUNDING * radius or high - low <= ROUNDING * high:
+                break
+            slope = float((p**2 / (gaps + t)).sum())
+            t += (length / radius - 1) * length**2 / slope  # Newton's step for 1/‖p‖ = 1/radius, nearly a straight line in μ
+            if not low < t < high:
+                t = (low + high) / 2
+    if lowest <= 0 and length < radius * (1 - 1e-9):  # the hard case
+        p[0] = np.copysign(max(radius**2 - float(np.linalg.norm(p[1:])) ** 2, 0.0) ** 0.5, p[0] + 0.0)
+    return vectors @ p, t - lowest
 
 
 class Solution(NamedTuple):
@@ -135,6 +183,8 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
     returns loss and gradient. `method` is
 
     - `"shifted"`: H + μI with a μ that makes it positive definite, then backtracking. Every step leads down.
+    - `"trust region"`: the lowest point of the parabola within a radius, which grows and shrinks with how well the last steps
+      were foretold.
     - `"line search"`: the Newton direction with backtracking. Gives up where that direction does not lead down.
     - `"pure"`: the whole step, no questions asked, as the textbooks' first page has it.
 
@@ -157,18 +207,17 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
     >>> newton(saddle(), [1.0, 1.0], saddle().grad, saddle().hess, method="pure").message
     'the gradient vanishes at a point that is no minimum'
     """
-    if method not in ("shifted", "line search", "pure"):
-        raise ValueError(f"method must be 'shifted', 'line search' or 'pure', got {method!r}")
-    nhev = 0
+    if method not in ("shifted", "trust region", "line search", "pure"):
+        raise ValueError(f"method must be 'shifted', 'trust region', 'line search' or 'pure', got {method!r}")
+    objective = Objective(fun, grad)
+    nhev, radius = 0, 0.0
 
     def hessian(x: np.ndarray) -> np.ndarray:
         nonlocal nhev
         nhev += 1
-        h = np.array(hess(x.copy()), dtype=float, like=x)
-        if h.shape != 2 * x.shape:
-            raise ValueError(f"hess must return shape {2 * x.shape}, got {h.shape}")
+        h = _real(hess(x.copy()), "hess", 2 * x.shape, x)
         if not np.isfinite(h).all():
-            raise _Stop("the Hessian is not finite")
+            raise Stop("the Hessian is not finite")
         if (gap := np.abs(h - h.T).max()) > 1e-6 * np.abs(h).max():
             raise ValueError(f"hess must return a symmetric matrix, got one that differs by {gap:.3g} from its transpose")
         symmetric: np.ndarray = (h + h.T) / 2
@@ -178,18 +227,42 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
         try:
             return newton_step(g, h + positive_shift(h) * beside(np.eye(len(h)), h) if shifted else h)
         except np.linalg.LinAlgError:
-            raise _Stop("the Hessian is singular: there is no Newton step") from None
+            raise Stop("the Hessian is singular: there is no Newton step") from None
 
-    def direction(x: np.ndarray, g: np.ndarray) -> np.ndarray:
-        return step(hessian(x), g, method == "shifted")
+    def pure(x: np.ndarray, loss: float, g: np.ndarray) -> Point:
+        x = x + step(hessian(x), g, False)
+        return x, objective.fun(x), objective.grad(x)
 
-    def doubts(x: np.ndarray, g: np.ndarray) -> _Doubts:
+    def line_search(x: np.ndarray, loss: float, g: np.ndarray) -> Point:
+        return searched(objective, x, step(hessian(x), g, method == "shifted"), loss, g)
+
+    def trust_region(x: np.ndarray, loss: float, g: np.ndarray) -> Point:
+        nonlocal radius
+        h = hessian(x)
+        radius = radius or float(np.linalg.norm(step(h, g, True)))
+        for _ in range(60):
+            p, mu = trust_region_step(g, h, radius)
+            promise = -float(g @ p + p @ (h @ p) / 2)
+            after = objective.fun(x + p)
+            gain = (loss - after) / promise if promise > 0 else 0.0
+            if not gain >= 0.25:
+                radius = float(np.linalg.norm(p)) / 4
+            elif gain > 0.75 and mu:
+                radius *= 2
+            if gain > 1e-4:
+                return x + p, after, objective.grad(x + p)
+            if (near := by_slope(objective, x, p, loss, g, promise)) is not None:
+                return near
+        raise Stop("no step within the trust region lowers the loss enough")
+
+    def doubts(x: np.ndarray, g: np.ndarray) -> Doubts:
         h = hessian(x)
         values, vectors = np.linalg.eigh(h)
         largest = float(np.abs(values).max())
-        return _Doubts(float(values[0]), largest, vectors.T[values <= ROUNDING**0.5 * largest], step(h, g, True))
+        return Doubts(float(values[0]), largest, vectors.T[values <= ROUNDING**0.5 * largest], step(h, g, True))
 
-    return _descend(Objective(fun, grad), x0, direction, doubts, lambda: nhev, method == "pure", gtol, maxiter, callback)
+    advance = {"pure": pure, "trust region": trust_region}.get(method, line_search)
+    return descend(objective, x0, advance, doubts, nhev=lambda: nhev, gtol=gtol, maxiter=maxiter, callback=callback)
 
 
 def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: float = 1e-6, maxiter: int = 1000,
@@ -208,125 +281,47 @@ def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: flo
     >>> float(abs(result.x - 1).max()) < 1e-5, result.success
     (True, True)
     """
-    products = 0
+    objective, products = Objective(fun, grad), 0
 
     def product_at(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         def product(v: np.ndarray) -> np.ndarray:
             nonlocal products
             products += 1
-            h_v = np.array(hessp(x.copy(), v.copy()), dtype=float, like=x)
-            if h_v.shape != x.shape:
-                raise ValueError(f"hessp must return shape {x.shape}, got {h_v.shape}")
+            h_v = _real(hessp(x.copy(), v.copy()), "hessp", x.shape, x)
             if not np.isfinite(h_v).all():
-                raise _Stop("a Hessian-vector product is not finite")
+                raise Stop("a Hessian-vector product is not finite")
             return h_v
 
         return product
 
-    def direction(x: np.ndarray, g: np.ndarray) -> np.ndarray:
+    def ahead_of(x: np.ndarray, g: np.ndarray) -> np.ndarray:
         product = product_at(x)
         p, residuals, flat = conjugate_gradient(product, -g, tol=min(0.5, float(np.linalg.norm(g)) ** 0.5))
         if flat is not None and len(residuals) == 1:  # at the first look: as far down the slope as the curvature's size says
             return -g * (float(g @ g) / (abs(float(g @ product(g))) or float(g @ g)))
         return p
 
-    def doubts(x: np.ndarray, g: np.ndarray) -> _Doubts:
-        product, ahead = product_at(x), direction(x, g)
+    def doubts(x: np.ndarray, g: np.ndarray) -> Doubts:
+        product, ahead = product_at(x), ahead_of(x, g)
         anywhere = np.sin(np.arange(1.0, len(x) + 1, like=x) ** 2)  # at right angles to nothing in particular
         flat = conjugate_gradient(product, anywhere).flat
         size = float(np.linalg.norm(product(anywhere)) / np.linalg.norm(anywhere))
         if flat is None:
-            return _Doubts(size, size, np.empty((0, len(x)), like=x), ahead)
+            return Doubts(size, size, np.empty((0, len(x)), like=x), ahead)
         d = flat / np.linalg.norm(flat)
-        return _Doubts(float(d @ product(d)), size, d[None], ahead)
+        return Doubts(float(d @ product(d)), size, d[None], ahead)
 
-    return _descend(Objective(fun, grad), x0, direction, doubts, lambda: products, False, gtol, maxiter, callback)
+    def advance(x: np.ndarray, loss: float, g: np.ndarray) -> Point:
+        return searched(objective, x, ahead_of(x, g), loss, g)
 
-
-class _Stop(Exception):
-    """There is no next step, and the message says why."""
-
-
-class _Doubts(NamedTuple):
-    """What decides whether a point without slope is a minimum: its lowest and largest curvature, the directions with next to
-    none, and the step that would be the next."""
-
-    lowest: float
-    largest: float
-    flat: np.ndarray
-    ahead: np.ndarray
+    return descend(objective, x0, advance, doubts, nhev=lambda: products, gtol=gtol, maxiter=maxiter, callback=callback)
 
 
-def _descend(objective: Objective, x0: Any, direction: Callable[[np.ndarray, np.ndarray], np.ndarray],
-             doubts: Callable[[np.ndarray, np.ndarray], _Doubts], nhev: Callable[[], int], pure: bool,
-             gtol: float, maxiter: int, callback: Callable[[np.ndarray], object] | None) -> Result:
-    """Step after step along `direction(x, g)` until the gradient vanishes; then ask `doubts(x, g)` whether it is a minimum."""
-    x = floats(x0)
-    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
-        raise ValueError(f"x0 must be a non-empty vector of finite numbers, got {x0!r}")
-    if not gtol > 0:
-        raise ValueError(f"gtol must be positive, got {gtol!r}")
-    if maxiter < 0:
-        raise ValueError(f"maxiter must be 0 or more, got {maxiter!r}")
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is reported in the message
-        loss, g, nit = objective.fun(x), objective.grad(x), 0
-        first = loss
-
-        def result(message: str, success: bool = False) -> Result:
-            return Result(x, loss, nit, objective.nfev, objective.ngev, success, message, nhev())
-
-        try:
-            while True:
-                if loss < -1e30 * (1 + abs(first)):
-                    return result("the loss falls without end: it seems to be unbounded below")
-                if not (np.isfinite(loss) and np.isfinite(g).all()):
-                    return result("the loss or its gradient is not finite")
-                if np.abs(g).max() <= gtol:
-                    found = doubts(x, g)
-                    if not _is_minimum(objective, x, loss, g, found):
-                        return result("the gradient vanishes at a point that is no minimum")
-                    if objective.fun(x + FURTHER * found.ahead) < loss - 64 * ROUNDING * (1 + abs(loss)):
-                        return result("the gradient is at most gtol, but further along the next step the loss still falls")
-                    return result("the gradient is at most gtol and no negative curvature was found", True)
-                if nit == maxiter:
-                    return result("the iteration limit is reached")
-                p = direction(x, g)
-                if pure:
-                    x = x + p
-                    loss, g = objective.fun(x), objective.grad(x)
-                else:
-                    x, loss, g = _downhill(objective, x, p, loss, g)
-                nit += 1
-                if callback is not None:
-                    callback(x.copy())
-        except _Stop as stop:
-            return result(str(stop))
-
-
-def _downhill(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float,
-              g: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """The point, its loss and its gradient after a backtracking search along `p`."""
-    slope = float(g @ p)
-    if not slope < 0:
-        raise _Stop("the step does not lead down: the Hessian is not positive definite")
-    found = backtracking(objective, x, p, loss, slope)
-    if found is not None:
-        t, after = found
-        return x + t * p, after, objective.grad(x + t * p)
-    if -slope <= 1e-8 * abs(loss):  # so near that rounding hides the fall of the loss, not yet that of the gradient
-        near, steps = objective.fun(x + p), objective.grad(x + p)
-        if np.isfinite(near) and np.abs(steps).max() < np.abs(g).max():
-            return x + p, near, steps
-    raise _Stop("the line search found no step that lowers the loss enough")
-
-
-def _is_minimum(objective: Objective, x: np.ndarray, loss: float, g: np.ndarray, found: _Doubts) -> bool:
-    """False where a curvature is negative beyond doubt, or the loss falls below its tangent along a `flat` direction."""
-    if found.lowest < -ROUNDING**0.5 * found.largest:
-        return False
-    size = 1 + float(np.abs(x).max())
-    for d in found.flat:
-        for step in (1e-3 * size, -1e-3 * size, 1e-5 * size, -1e-5 * size):
-            if objective.fun(x + step * d) < loss + step * float(g @ d) - 64 * ROUNDING * (1 + abs(loss)):
-                return False
-    return True
+def _real(returned: Any, name: str, shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
+    """What the user's function `name` returned, as a new array of floats of the expected shape on the side of `like`."""
+    if np.iscomplexobj(returned):
+        raise TypeError(f"{name} must return real numbers, got complex ones")
+    array: np.ndarray = np.array(returned, dtype=float, like=like)
+    if array.shape != shape:
+        raise ValueError(f"{name} must return shape {shape}, got {array.shape}")
+    return array

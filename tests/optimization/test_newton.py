@@ -335,13 +335,13 @@ BOWL = {"fun": lambda x: x @ x, "x0": [1.0, 2.0], "grad": lambda x: 2 * x, "hess
 
 
 @pytest.mark.parametrize(("wrong", "message"), [
-    ({"method": "newton"}, "method must be 'shifted', 'line search' or 'pure', got 'newton'"),
+    ({"method": "newton"}, "method must be 'shifted', 'trust region', 'line search' or 'pure', got 'newton'"),
     ({"x0": []}, r"x0 must be a non-empty vector of finite numbers, got \[\]"),
     ({"x0": [[1.0, 2.0]]}, "x0 must be a non-empty vector"),
     ({"x0": [np.nan, 2.0]}, "x0 must be a non-empty vector of finite numbers"),
     ({"gtol": 0.0}, "gtol must be positive, got 0.0"),
     ({"gtol": np.nan}, "gtol must be positive, got nan"),
-    ({"maxiter": -1}, "maxiter must be 0 or more, got -1"),
+    ({"maxiter": -1}, "maxiter must be a whole number, 0 or more, got -1"),
     ({"grad": lambda x: np.ones(3)}, r"grad must return shape \(2,\), got \(3,\)"),
     ({"hess": lambda x: np.ones(2)}, r"hess must return shape \(2, 2\), got \(2,\)"),
     ({"hess": lambda x: np.array([[2.0, 0.5], [0.0, 2.0]])}, "hess must return a symmetric matrix, got one that differs by 0.5"),
