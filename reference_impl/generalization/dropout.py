@@ -22,11 +22,15 @@ class Dropout(Layer):
     `inverted=False` is the original: no division in training, a multiplication by `keep` at test time.
     Either way the expectation of the output in training is the output at test time.
 
+    `shared` names axes along which one coin is tossed for all elements: `(1, 2)` drops whole channels of images
+    (batch, height, width, channels), and all axes but the first drop whole examples, as stochastic depth does with a branch.
+
     `x` has any shape and a floating dtype, which is kept. A NaN comes out as NaN even where it is dropped, so
     that it is seen. The backward pass uses the mask of the last forward pass.
 
-    Raises ValueError for `keep` outside (0, 1], and in training without an `rng`.
-    Source: Srivastava et al. 2014, section 4; the division in section 10.
+    Raises ValueError for `keep` outside (0, 1], for `shared` that are no axes of `x`, and in training without an `rng`.
+    Source: Srivastava et al. 2014, section 4; the division in section 10. Tompson et al. 2015, section 3.2: whole channels;
+    Huang et al. 2016, section 3: whole branches.
 
     >>> layer, x = Dropout(keep=0.5), np.ones((1, 6))
     >>> layer.forward(x, train=True, rng=np.random.default_rng(0)).tolist()
@@ -35,12 +39,14 @@ class Dropout(Layer):
     [[0.0, 2.0, 2.0, 2.0, 0.0, 0.0]]
     >>> layer.forward(x).tolist()
     [[1.0, 1.0, 1.0, 1.0, 1.0, 1.0]]
+    >>> Dropout(keep=0.5, shared=(1,)).forward(np.ones((3, 4)), train=True, rng=np.random.default_rng(0)).tolist()
+    [[0.0, 0.0, 0.0, 0.0], [2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0]]
     """
 
-    def __init__(self, keep: float = 0.5, *, inverted: bool = True) -> None:
+    def __init__(self, keep: float = 0.5, *, inverted: bool = True, shared: tuple[int, ...] = ()) -> None:
         super().__init__()
         _check_keep(keep)
-        self.keep, self.inverted = keep, inverted
+        self.keep, self.inverted, self.shared = keep, inverted, tuple(shared)
 
     def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
         if not train:
@@ -48,7 +54,10 @@ class Dropout(Layer):
         elif rng is None:
             raise ValueError("rng must be a numpy.random.Generator when train=True, as masks are drawn from it, got None")
         else:
-            self._cache = np.asarray(rng.random(x.shape) < self.keep, like=x).astype(x.dtype)
+            if not set(self.shared) <= set(range(x.ndim)):
+                raise ValueError(f"shared must be among the axes 0 to {x.ndim - 1} of x, got {self.shared!r} for the shape {x.shape}")
+            coins = tuple(1 if axis in self.shared else length for axis, length in enumerate(x.shape))
+            self._cache = np.asarray(rng.random(coins) < self.keep, like=x).astype(x.dtype)
             if self.inverted:
                 self._cache /= self.keep
         return x * self._cache
@@ -57,7 +66,7 @@ class Dropout(Layer):
         return dout * self._saved()
 
     def __repr__(self) -> str:
-        return f"Dropout(keep={self.keep}{'' if self.inverted else ', inverted=False'})"
+        return f"Dropout(keep={self.keep}{'' if self.inverted else ', inverted=False'}{f', shared={self.shared}' if self.shared else ''})"
 
 
 def all_masks(n: int) -> np.ndarray:
@@ -88,6 +97,45 @@ def mask_probabilities(masks: np.ndarray, keep: float) -> np.ndarray:
     return probabilities
 
 
+class Thinned(NamedTuple):
+    """The `predictions` of every thinned network, (2**n, batch, outputs), and how likely each is to be drawn, (2**n,)."""
+
+    predictions: Any
+    chances: Any
+
+
+def thinned_predictions(model: Sequential, x: Any, *, predict: Callable[[Any], Any] = softmax) -> Thinned:
+    """What a model with one layer of dropout, of `n` units, predicts under each of its 2**n masks, in the order of `all_masks`.
+
+    `predict` makes predictions of the model's outputs, by default probabilities of scores. Other layers run as they do at test time.
+    Raises ValueError for another number of [`Dropout`][reference_impl.generalization.dropout.Dropout] layers, for one whose input
+    is not (batch, n), each unit with a coin of its own, and for `n` > 20.
+
+    >>> from reference_impl import Affine
+    >>> model = Sequential(Dropout(0.75), Affine(2, 3, rng=np.random.default_rng(0)))
+    >>> predictions, chances = thinned_predictions(model, np.ones((5, 2)))
+    >>> predictions.shape, chances.tolist()
+    ((4, 5, 3), [0.0625, 0.1875, 0.1875, 0.5625])
+    """
+    found = [i for i, layer in enumerate(model.layers) if isinstance(layer, Dropout)]
+    if len(found) != 1:
+        raise ValueError(f"model must have one Dropout layer, got {len(found)}")
+    below, above = model.layers[:found[0]], model.layers[found[0] + 1:]
+    dropout: Any = model.layers[found[0]]
+    for layer in below:
+        x = layer.forward(x)
+    if x.ndim != 2 or dropout.shared:
+        raise ValueError(f"the input of the Dropout layer must be (batch, n) with a coin for each unit, got {x.shape} for {dropout!r}")
+    masks = all_masks(x.shape[1])
+    drawn = []
+    for mask in masks / dropout.keep if dropout.inverted else masks:
+        out = x * np.asarray(mask, like=x).astype(x.dtype)
+        for layer in above:
+            out = layer.forward(out)
+        drawn.append(predict(out))
+    return Thinned(np.stack(drawn), mask_probabilities(masks, dropout.keep))
+
+
 def dropout_ridge(inputs: np.ndarray, targets: np.ndarray, keep: float) -> np.ndarray:
     """The weights at which linear regression with inverted dropout on its inputs has the least expected loss.
 
@@ -107,6 +155,29 @@ def dropout_ridge(inputs: np.ndarray, targets: np.ndarray, keep: float) -> np.nd
     rows = np.concatenate([targets, np.zeros((len(penalty), *targets.shape[1:]), like=targets)])
     weights: np.ndarray = np.linalg.lstsq(np.concatenate([inputs, penalty]), rows, rcond=None)[0]
     return weights
+
+
+def dropout_logistic_penalty(weights: np.ndarray, inputs: np.ndarray, keep: float) -> tuple[float, np.ndarray]:
+    """What inverted dropout on the inputs adds to the loss of a logistic regression, to second order; and its gradient by the weights.
+
+    With the scores η = Xw it is ½ (1-p)/p · Σᵢ σ(ηᵢ)(1-σ(ηᵢ)) Σⱼ xᵢⱼ² wⱼ², with p for `keep` and σ for the logistic function. The
+    labels have no part in it. `weights` w is (features,), `inputs` X (n, features); the loss is a sum over the n examples.
+    Raises ValueError for other shapes and `keep` outside (0, 1]. Source: Wager, Wang & Liang 2013, section 2.1 and table 1.
+
+    At the score 0 it is (1-p)/p · Σⱼ xⱼ² wⱼ² / 8:
+
+    >>> value, slopes = dropout_logistic_penalty(np.array([2.0, -2.0]), np.array([[1.0, 1.0]]), keep=0.5)
+    >>> value, slopes.tolist()
+    (1.0, [0.5, -0.5])
+    """
+    _check_keep(keep)
+    if inputs.ndim != 2 or weights.shape != inputs.shape[1:]:
+        raise ValueError(f"weights must be one for each column of inputs (n, features), got {weights.shape} for {inputs.shape}")
+    noise, odd = (1 - keep) / keep, np.tanh(inputs @ weights / 2)  # without overflow: σ = (1 + odd) / 2
+    doubt, squares = (1 - odd**2) / 4, inputs**2  # doubt is σ(1 - σ), whose derivative by the score is -doubt · odd
+    spread = squares @ weights**2
+    gradient: np.ndarray = noise * ((doubt @ squares) * weights - (doubt * odd * spread) @ inputs / 2)
+    return float(noise * (doubt @ spread) / 2), gradient
 
 
 class Sampled(NamedTuple):

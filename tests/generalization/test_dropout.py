@@ -7,10 +7,12 @@ import sympy as sp
 from reference_impl.generalization.dropout import (
     Dropout,
     all_masks,
+    dropout_logistic_penalty,
     dropout_ridge,
     mask_probabilities,
     monte_carlo,
     sample_predictions,
+    thinned_predictions,
     uncertainty,
 )
 from reference_impl.networks.data import digits
@@ -116,6 +118,42 @@ def test_a_frozen_dropout_drops_nothing():
     assert (Sequential(layer).forward(x, train=True, rng=np.random.default_rng(0)) == x).all()
 
 
+@pytest.mark.parametrize(("shared", "coins"), [((1, 2), 6 * 5), ((1, 2, 3), 6), ((0,), 4 * 3 * 5), ((), 6 * 4 * 3 * 5)])
+def test_a_shared_coin_keeps_or_drops_all_elements_along_its_axes(shared, coins):
+    x = np.ones((6, 4, 3, 5))
+    layer = Dropout(0.5, shared=shared)
+    out = layer.forward(x, train=True, rng=np.random.default_rng(0))
+    first = out[tuple(slice(0, 1) if axis in shared else slice(None) for axis in range(4))]
+    assert first.size == coins and (out == first).all() and {0.0, 2.0} == set(out.ravel()) and out.shape == x.shape
+    dout = np.random.default_rng(1).normal(size=x.shape)
+    np.testing.assert_array_equal(layer.backward(dout), dout * out)
+    np.testing.assert_array_equal(layer.forward(x), x)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.6])
+def test_a_shared_coin_keeps_the_mean_of_a_sum_and_squares_the_sum_in_its_variance(keep):
+    """Over all masks: the noise of a weighted sum is that of its parts, or of the whole."""
+    parts, masks = np.random.default_rng(2).normal(size=7), all_masks(7)
+    chances = mask_probabilities(masks, keep)
+    apart = masks @ parts / keep
+    together = np.array([0, parts.sum() / keep])
+    for outputs, weights, variance in ((apart, chances, (parts**2).sum()), (together, np.array([1 - keep, keep]), parts.sum() ** 2)):
+        assert weights @ outputs == pytest.approx(parts.sum())
+        assert weights @ outputs**2 - parts.sum() ** 2 == pytest.approx((1 - keep) / keep * variance)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("keep", [0.3, 0.7])
+def test_whole_channels_are_torchs_dropout2d(keep):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    x = torch.linspace(1, 2, 240, dtype=torch.float64).reshape(4, 5, 3, 4)  # (batch, channels, height, width)
+    theirs = torch.nn.functional.dropout2d(x, p=1 - keep, training=True).numpy().transpose(0, 2, 3, 1)
+    coins = (theirs != 0)[:, :1, :1]
+    ours = Dropout(keep, shared=(1, 2)).forward(x.numpy().transpose(0, 2, 3, 1), train=True, rng=Given(coins))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-14)
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize("keep", [0.3, 0.5, 0.9])
 def test_given_its_mask_torch_agrees(keep):
@@ -134,6 +172,15 @@ def test_given_its_mask_torch_agrees(keep):
     (lambda: Dropout(0.0), r"keep must lie in \(0, 1\], got 0.0"),
     (lambda: Dropout(1.5), r"keep must lie in \(0, 1\], got 1.5"),
     (lambda: Dropout(float("nan")), r"keep must lie in \(0, 1\], got nan"),
+    (lambda: Dropout(0.5, shared=(1, 2)).forward(np.ones((3, 2)), train=True, rng=np.random.default_rng(0)),
+     r"shared must be among the axes 0 to 1 of x, got \(1, 2\) for the shape \(3, 2\)"),
+    (lambda: thinned_predictions(Sequential(ReLU()), np.ones((1, 1))), "model must have one Dropout layer, got 0"),
+    (lambda: thinned_predictions(Sequential(Dropout(), Dropout()), np.ones((1, 1))), "model must have one Dropout layer, got 2"),
+    (lambda: thinned_predictions(Sequential(Dropout()), np.ones((1, 1, 1))), r"must be \(batch, n\) with a coin for each unit, got \(1, 1, 1\)"),
+    (lambda: thinned_predictions(Sequential(Dropout(shared=(0,))), np.ones((1, 1))), r"with a coin for each unit, .* shared=\(0,\)"),
+    (lambda: dropout_logistic_penalty(np.ones(2), np.ones((4, 2)), 0.0), r"keep must lie in \(0, 1\], got 0.0"),
+    (lambda: dropout_logistic_penalty(np.ones(3), np.ones((4, 2)), 0.5), r"weights must be one for each column .* got \(3,\) for \(4, 2\)"),
+    (lambda: dropout_logistic_penalty(np.ones(3), np.ones(3), 0.5), r"inputs \(n, features\), got \(3,\) for \(3,\)"),
     (lambda: Dropout(0.5).forward(np.ones(3), train=True), "rng must be a numpy.random.Generator when train=True, .* got None"),
     (lambda: all_masks(-1), r"n must lie in \[0, 20\], .* got -1"),
     (lambda: all_masks(21), r"n must lie in \[0, 20\], .* got 21"),
@@ -156,6 +203,7 @@ def test_backward_needs_a_forward_pass():
 
 def test_it_says_what_it_is():
     assert repr(Sequential(Dropout(0.8), Dropout(0.5, inverted=False))) == "Sequential(Dropout(keep=0.8), Dropout(keep=0.5, inverted=False))"
+    assert repr(Dropout(0.5, shared=(1, 2))) == "Dropout(keep=0.5, shared=(1, 2))"
 
 
 # Masks and their expectation
@@ -227,6 +275,17 @@ def test_the_two_conventions_differ_in_the_gradient_of_the_next_weights_alone():
     for ours, theirs in zip(same, original, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(of_original, keep * of_head, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_every_thinned_network_is_the_network_run_with_its_mask(inverted):
+    rng, x = np.random.default_rng(15), np.random.default_rng(16).normal(size=(9, 3))
+    model = Sequential(Affine(3, 4, rng=rng), ReLU(), Dropout(0.6, inverted=inverted), Affine(4, 2, rng=rng), ReLU())
+    predictions, chances = thinned_predictions(model, x, predict=lambda scores: scores)
+    for mask, prediction, chance in zip(all_masks(4), predictions, chances, strict=True):
+        np.testing.assert_allclose(prediction, model.forward(x, train=True, rng=Given(mask)), rtol=1e-14)
+        assert chance == pytest.approx(0.6 ** mask.sum() * 0.4 ** (4 - mask.sum()))
+    np.testing.assert_allclose(thinned_predictions(model, x).predictions, softmax(predictions))
 
 
 # Where the mean is exact, and where not
@@ -301,6 +360,38 @@ def test_ridge_with_columns_of_zeros_or_without_dropout_and_too_few_rows_gives_t
     X, y = np.array([[1.0, 0.0, 1.0]]), np.array([2.0])
     np.testing.assert_allclose(dropout_ridge(X, y, 0.5), [2 / 3, 0, 2 / 3], atol=1e-12)
     np.testing.assert_allclose(dropout_ridge(X, y, 1.0), [1, 0, 1], atol=1e-12)
+
+
+def logistic_regularizer(weights, inputs, keep):
+    """What dropout adds to the loss, over all masks."""
+    masks = all_masks(len(weights))
+    scores = (inputs * masks[:, None] / keep) @ weights
+    return (mask_probabilities(masks, keep) @ np.logaddexp(0, scores) - np.logaddexp(0, inputs @ weights)).sum()
+
+
+@pytest.mark.parametrize("keep", [0.25, 0.5, 0.9])
+def test_the_logistic_penalty_is_the_second_order_of_what_dropout_adds(keep):
+    """The error falls one order faster than the penalty as the weights shrink, faster still without the third moment, at one half."""
+    rng = np.random.default_rng(17)
+    X, w = rng.normal(size=(20, 6)), rng.normal(size=6)
+    errors = [abs(dropout_logistic_penalty(w * scale, X, keep)[0] / logistic_regularizer(w * scale, X, keep) - 1) for scale in (0.1, 0.01)]
+    assert errors[1] < errors[0] / 9 < 0.01
+    for scale in (0.3, 1, 3):
+        bound = (1 - keep) / keep * (X**2 @ (w * scale) ** 2).sum() / 8
+        assert 0 <= logistic_regularizer(w * scale, X, keep) <= bound and 0 <= dropout_logistic_penalty(w * scale, X, keep)[0] <= bound
+
+
+def test_the_logistic_penalty_reads_as_its_formula_and_has_its_gradient():
+    rng, h = np.random.default_rng(18), 1e-6
+    X, w, keep = rng.normal(size=(12, 5)), 2 * rng.normal(size=5), 0.7
+    sure = 1 / (1 + np.exp(-X @ w))
+    value, gradient = dropout_logistic_penalty(w, X, keep)
+    assert value == pytest.approx(0.3 / 0.7 / 2 * sum(s * (1 - s) * (x * w) @ (x * w) for s, x in zip(sure, X, strict=True)))
+    numeric = [(dropout_logistic_penalty(w + h * e, X, keep)[0] - dropout_logistic_penalty(w - h * e, X, keep)[0]) / (2 * h) for e in np.eye(5)]
+    np.testing.assert_allclose(gradient, numeric, atol=1e-7)
+    assert dropout_logistic_penalty(w, X, 1.0)[0] == 0
+    huge, slopes = dropout_logistic_penalty(np.array([1e3]), np.array([[1.0], [-1.0]]), 0.5)
+    assert huge == 0 and slopes.tolist() == [0.0]
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
