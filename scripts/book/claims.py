@@ -108,7 +108,7 @@ class Number:
 def numbers(text: str, words: bool = False) -> Iterator[Number]:
     """The numbers in a piece of prose, in order; with `words`, those in words too."""
     masked = _without_references(text)
-    for pattern in (*_MASKED, _CLAIM):
+    for pattern in (_CLAIM, *_MASKED):
         masked = pattern.sub(_blank, masked)
     spans = [m.span() for m in _MATH.finditer(masked)]
     for start, end in spans:

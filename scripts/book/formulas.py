@@ -396,6 +396,7 @@ def _derivation_faults(block: Block, names: Names, namespace: Mapping[str, Any],
                     proofs.check(statement, given, near)
             before, last = said[-1] if len(said) == 1 else said[0], parts[-1]
         except (Unproved, Unreadable, Loose) as error:
+            last = step.chain[-1]
             yield step.line, f"this step of the derivation: {error}"
 
 

@@ -28,6 +28,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 GREEK = set(("alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau upsilon phi varphi chi "
              "psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell nabla partial top star").split())
 CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}", "|": "|", r"\lvert": r"\rvert", r"\lVert": r"\rVert", r"\|": r"\|", r"\langle": r"\rangle"}
+NO_FACTOR = {*CLOSING.values(), r"\cdot", r"\times", r"\end", r"\to", r"\rightarrow"}
 INDEX = set("ijklnt")  # letters that count
 
 
@@ -91,7 +92,7 @@ class Names:
         value = self.value(value) if python else value
         reader = Reader(tex, self)
         if reader.at_expectation():
-            reader.take()
+            reader._braced()
             reader.skip_subscript()
             reader.take("[")
             self.expectations.append((sp.expand(reader.sum()), value))
@@ -177,9 +178,12 @@ class Reader:
             if self.next in ("/",):
                 self.take()
                 value, divided = self._quotient(value, self._signed_power()), True
-            elif self.next in (r"\cdot", r"\times", r"\,", "*"):
+            elif self.next in (r"\cdot", r"\times", "*"):
                 dot = self.take()
-                value, divided = self._times(value, self._signed_power(), dot == r"\cdot"), False
+                factor = self._signed_power()
+                while self._starts():  # d · H d is d · (H d)
+                    factor = self._times(factor, self.power(), False)
+                value, divided = self._times(value, factor, dot == r"\cdot"), False
             elif self._starts():
                 if divided:
                     raise self.refuse(f"what stands behind the slash is not clear at {self.next!r}: write a fraction or brackets")
@@ -200,7 +204,7 @@ class Reader:
         if self.bars and token == self.bars[-1]:
             return False
         return bool(re.fullmatch(r"[a-zA-Z]|\d.*", token)) or token in CLOSING or (
-            token.startswith("\\") and token not in set(CLOSING.values()) and token not in (r"\cdot", r"\times", r"\quad", r"\qquad"))
+            bool(re.fullmatch(r"\\[a-zA-Z]+", token)) and token not in NO_FACTOR)
 
     def _times(self, a: Any, b: Any, dot: bool) -> Any:
         if isinstance(a, sp.MatrixBase) and isinstance(b, sp.MatrixBase):

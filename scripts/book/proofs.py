@@ -7,7 +7,7 @@ hundreds of points. So what is false is found, and what passes is, for an equati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ RELATIONS = {"=": "=", r"\equiv": "=", r"\le": "<=", r"\leq": "<=", r"\ge": ">="
 DIGITS, LENGTHS, TRIALS = 40, 5, 20_000
 Statement = tuple[Any, str, Any]
 
+_known: dict[Any, Exception | None] = {}
+
 
 class Unproved(ValueError):
     """A statement that does not hold, or that nothing shows."""
@@ -26,6 +28,33 @@ class Unproved(ValueError):
 
 def check(statement: Statement, given: Sequence[Statement] = (), near: tuple[Any, Any] | None = None) -> None:
     """Raise Unproved unless the statement holds wherever `given` does."""
+    _once(_check, statement, given, near)
+
+
+def follows(conclusion: Statement, premise: Statement, given: Sequence[Statement] = (), both_ways: bool = False) -> None:
+    """Raise Unproved unless the conclusion follows from the premise, and the premise from it if `both_ways`."""
+    _once(_follows, conclusion, premise, given, both_ways)
+
+
+def _once(proof: Callable[..., None], *arguments: Any) -> None:
+    """Try a proof, unless it is known how it ends."""
+    key = (proof, _frozen(arguments))
+    if key not in _known:
+        try:
+            _known[key] = proof(*arguments)
+        except Unproved as error:
+            _known[key] = error
+    if (error := _known[key]) is not None:
+        raise error
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_frozen, value))
+    return sp.ImmutableMatrix(value) if isinstance(value, sp.MatrixBase) else value
+
+
+def _check(statement: Statement, given: Sequence[Statement], near: tuple[Any, Any] | None) -> None:
     left, relation, right = statement
     if isinstance(left, sp.MatrixBase) or isinstance(right, sp.MatrixBase):
         _elementwise(statement, given, near)
@@ -37,8 +66,7 @@ def check(statement: Statement, given: Sequence[Statement] = (), near: tuple[Any
         _ordered(statement, given)
 
 
-def follows(conclusion: Statement, premise: Statement, given: Sequence[Statement] = (), both_ways: bool = False) -> None:
-    """Raise Unproved unless the conclusion follows from the premise, and the premise from it if `both_ways`."""
+def _follows(conclusion: Statement, premise: Statement, given: Sequence[Statement], both_ways: bool) -> None:
     if conclusion[1] == premise[1] == "=":
         _solved(premise, conclusion, given)
         if both_ways:
