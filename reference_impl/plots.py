@@ -6,11 +6,14 @@ They need Matplotlib, an optional extra; nothing in the package but the pages' c
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -25,7 +28,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from .play import Play
 
-__all__ = ["COLORS", "Figure", "Play", "contours", "figure", "legend", "show", "trace"]
+__all__ = ["COLORS", "Figure", "Play", "contours", "display", "figure", "legend", "show", "trace"]
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """Okabe and Ito's colours that stand out on white and on slate, and from one another for colour-blind eyes."""
@@ -34,6 +37,7 @@ INK = "#010203"  # text and axes are drawn in this colour, then take the page's:
 MIME = "application/vnd.descent.figure+json"  # what the site's hook looks for
 ABOVE = "above"  # marks the legends that `legend` made
 NARROW = 3.9  # inches: as wide as a phone is at the size of the text
+LINK = re.compile(r"\[([^\]]+)\](?:\([^)\s]*\)|\[[\w.]*\])")  # Markdown's, in a caption
 
 STYLE: Any = {  # for Matplotlib's stubs every key is a type of its own
     "axes.edgecolor": INK,
@@ -85,7 +89,29 @@ class Figure:
         return {"text/plain": f"Figure: {self.alt}", "text/html": self._repr_html_(), MIME: data}
 
     def _repr_html_(self) -> str:
-        return f"<figure>{self.svg}<figcaption>{escape(self.caption)}</figcaption></figure>"
+        caption = re.sub(r"\$[^$]+\$", lambda math: math[0].replace("*", "&#42;"), escape(self.caption, quote=False))
+        caption = LINK.sub(r"\1", caption)
+        for mark, tag in ((r"\*\*", "strong"), (r"\*", "em"), ("`", "code")):
+            caption = re.sub(rf"{mark}(\S(?:.*?\S)?){mark}", rf"<{tag}>\1</{tag}>", caption, flags=re.S)
+        return f'<figure style="margin: 0; max-width: 48em">{self.svg}<figcaption>{caption}</figcaption></figure>'
+
+    def save(self, path: str | Path) -> None:
+        """Write the drawing to an SVG file that stands alone: black on white, in the size in which it was drawn.
+
+        >>> import os, tempfile
+        >>> fig, ax = figure()
+        >>> lines = ax.plot([1.0, 0.5, 0.25])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     show(fig, alt="A loss that halves.", caption="**Halving.**").save(f"{folder}/halving.svg")
+        ...     os.listdir(folder)
+        ['halving.svg']
+        """
+        opening, drawing = self.svg.split(">", 1)
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', opening)
+        assert box is not None
+        alone = opening.replace("fill: currentColor", "fill: #000; color: #000; font-family: sans-serif")
+        text = f'{alone} width="{box[1]}pt" height="{box[2]}pt"><rect width="100%" height="100%" fill="#fff"/>{drawing}'
+        Path(path).write_text(text + "\n", encoding="utf-8")
 
 
 def figure(ncols: int = 1, *, width: float = 7.2, height: float = 3.2, sharey: bool = False) -> tuple[Drawing, Any]:
@@ -153,6 +179,35 @@ def show(fig: Drawing, *, alt: str, caption: str, play: Play | None = None) -> F
 
         pyplot.close(fig)
     return Figure(wide, narrow, alt, caption.strip(), play)
+
+
+_shown = count(1)
+
+
+def display(value: object) -> None:
+    """Show a value as a notebook shows the last one of a cell; the book's scripts do it with what their pages show.
+
+    Outside of a notebook a [figure][reference_impl.plots.Figure] is saved in the current folder, as `<script>-<number>.svg`,
+    and its caption is printed; of anything else its text is printed, of a formula its LaTeX. None is nothing to show.
+
+    >>> display([1, 2])
+    [1, 2]
+    """
+    if value is None:
+        return
+    notebook = sys.modules.get("IPython")
+    if notebook and hasattr(notebook.get_ipython(), "kernel"):
+        notebook.display.display(value)
+    elif isinstance(value, Figure):
+        script = Path(getattr(sys.modules["__main__"], "__file__", None) or "figure.py").stem
+        name = f"{script}-{next(_shown)}.svg"
+        value.save(name)
+        print(f"{name}: " + LINK.sub(r"\1", value.caption))
+    elif isinstance(value, str) and hasattr(value, "_repr_latex_"):
+        print(value)
+    else:
+        bundle = getattr(value, "_repr_mimebundle_", None)
+        print(bundle()["text/plain"] if bundle else repr(value))
 
 
 def contours(

@@ -1,6 +1,8 @@
 """The figures' SVG: what the site relies on, and that bad input is refused."""
 
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -79,6 +81,40 @@ def test_mime_bundle():
     from book import render
 
     assert render.FIGURE == MIME
+
+
+def test_in_a_notebook_the_caption_is_set_and_leads_nowhere():
+    fig, ax = figure()
+    ax.plot([1, 2])
+    html = show(fig, alt="a", caption="**Lead of $w^*$.** See [*there*](x.md#y), [here][a.b], `c` < 1.")._repr_html_()
+    assert "<figcaption><strong>Lead of $w^&#42;$.</strong> See <em>there</em>, here, <code>c</code> &lt; 1.</figcaption>" in html
+
+
+def test_a_saved_figure_stands_alone(tmp_path):
+    drawn().save(tmp_path / "a.svg")
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+    assert root.get("width") == "518.4pt" and "sans-serif" in root.get("style") and "fill: #000" in root.get("style")
+    assert root[0].get("fill") == "#fff" and len(root) > 1
+
+
+def test_a_script_saves_its_figures_and_prints_the_rest(tmp_path):
+    (tmp_path / "page.py").write_text("""
+from reference_impl.engines.symbolic import latex
+from reference_impl.optimization.sgd import sgd
+from reference_impl.plots import display, figure, show
+for name in "ab":
+    fig, ax = figure()
+    ax.plot([1, 2])
+    display(show(fig, alt=name, caption=f"**{name}** of [this](x.md)."))
+display(latex(sgd))
+display({"a": 1})
+display(None)
+""")
+    done = subprocess.run([sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page-1.svg", "page-2.svg", "page.py"]
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["page-1.svg: **a** of this.", "page-2.svg: **b** of this."] and lines[-1] == "{'a': 1}"
+    assert r"w_{t+1} &= w_{t} - \alpha g_{t}" in done.stdout
 
 
 @pytest.mark.parametrize(("call", "said"), [
