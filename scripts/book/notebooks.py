@@ -1,7 +1,10 @@
-"""MkDocs hooks: a page's cells are run, and what they give becomes Markdown of the page, before MkDocs renders it.
+"""MkDocs hooks: each page is run, and what its run gives becomes Markdown of the page, before MkDocs renders it.
 
-mkdocs-jupyter says which pages are notebooks. Instead of its rendering, one Markdown document is made of the executed
-page and left to MkDocs' own: links, footnotes, references and math work across cells as on any other page.
+mkdocs-jupyter says which pages are notebooks: those whose front matter names a Python kernel. It would also run them, one after the
+other, and turn each into HTML by a template of its own. Instead `run` runs them, all at once, as the tests do, and one Markdown document is
+made of the executed page and left to MkDocs: links, footnotes, references and math work across cells as on any other page.
+
+A page with faults fails a strict build. Else it says at its top what is wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,18 +21,19 @@ from urllib.request import Request, urlopen
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import CombinedEvent, event_priority, get_plugin_logger
-from mkdocs.structure.files import Files
+from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 SCRIPTS = str(Path(__file__).resolve().parents[1])
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import indexes, kernel, render  # noqa: E402
+from book import indexes, kept, render, run  # noqa: E402
 from book.page import Page as Source  # noqa: E402
 from book.page import PageError  # noqa: E402
 
 log = get_plugin_logger("book")
+runs: dict[str, run.Run] = {}  # of each page, by its path in docs
 built: dict[str, render.Built] = {}
 contents: dict[str, str] = {}
 
@@ -42,11 +45,14 @@ def on_config(config: MkDocsConfig) -> None:
         sys.path.insert(0, SCRIPTS)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "315532800")  # 1980, as in a zip file without dates
     config.markdown_extensions.append("book.mathml")
+    if "mkdocs-jupyter" in config.plugins:  # it keeps its word on which pages are notebooks; their making is ours
+        config.plugins.events["pre_page"].remove(config.plugins["mkdocs-jupyter"].on_pre_page)
     if "mkdocstrings" in config.plugins:
         with ThreadPoolExecutor() as pool:
             wanted = config.extra.get("inventories", [])
             found = [url for url, there in zip(wanted, pool.map(_reachable, wanted), strict=True) if there]
         config.plugins["mkdocstrings"].config.handlers.setdefault("python", {})["inventories"] = found
+    runs.clear()
     built.clear()
 
 
@@ -61,21 +67,22 @@ def _reachable(url: str) -> bool:
         return False
 
 
-@event_priority(-100)  # when mkdocs-jupyter has said which pages are notebooks
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Run the pages whose outputs are not known any more, as many at a time as there are processors."""
-    root = Path(config.config_file_path).resolve().parent
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Run the pages, as many at a time as there are processors; raises for all faults at once if the build is strict."""
+    root = _root(config)
+    pages = [file for file in files.documentation_pages() if file.abs_src_path]
 
-    def run(path: str) -> None:
-        with suppress(PageError, kernel.CellError):  # the page says so in its turn
-            cells = Source.read(path).cells
-            if cells:
-                name = os.path.relpath(path, root)
-                kernel.run([cell.text for cell in cells], root, lambda s: log.info(f"{name}: {len(cells)} cells in {s:.1f} s"))
+    def of(file: File) -> run.Run:
+        name = _name(file, root)
+        return run.run(name, root, lambda seconds: log.info(f"{name} ran in {seconds:.1f} s"))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(run, [file.abs_src_path for file in files.documentation_pages() if file.abs_src_path]))
-    return files
+        runs.update(zip((file.src_uri for file in pages), pool.map(of, pages)))
+    faults = [fault for made in runs.values() for fault in made.faults]
+    if faults and config.strict:
+        raise PluginError("\n".join(faults))
+    for fault in faults:
+        log.warning(fault)
 
 
 @event_priority(50)  # before autorefs resolves references
@@ -87,50 +94,53 @@ def on_env(env: Any, config: MkDocsConfig, files: Files) -> None:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Run the page if it is a notebook, and give its cells and outputs back as Markdown."""
-    if not page.file.abs_src_path:
+    """The page as its run made it, below what is wrong with it."""
+    if page.file.src_uri not in runs:
         return markdown
-    root = Path(config.config_file_path).resolve().parent
-    path = Path(page.file.abs_src_path)
-    name = os.path.relpath(path.resolve(), root)
+    faults = runs[page.file.src_uri].faults
     try:
-        source = Source.parse(path.read_text(encoding="utf-8"), Path(name))
-    except PageError as error:
-        raise PluginError(str(error)) from None
-    cells = source.cells
-    text = path.read_text(encoding="utf-8")
-    try:
-        marked = indexes.anchored(text, indexes.marks(source, text))
-        if kind := source.meta.get("index"):
-            return markdown + "\n\n" + indexes.index(kind, _chapters(config), page.file.src_uri)
-    except PageError as error:
-        raise PluginError(str(error)) from None
-    if "render" not in vars(page):  # mkdocs-jupyter sets it on the pages that it takes for notebooks
-        if cells:
-            raise PluginError(
-                f"{name}:{cells[0].line}: this cell would not run, as mkdocs-jupyter takes the page for no notebook: the "
-                "front matter needs a line 'jupyter:' and under it, indented, "
-                "'kernelspec: {name: python3, language: python, display_name: Python 3}'"
-            )
+        text = _document(markdown, page, config)
+    except (PageError, ValueError):
+        if not faults:
+            raise
+        text = render.COMMENT.sub(r"\1", markdown)  # as far as it can be shown
+    return "\n\n".join([*([render.notice(faults)] if faults else []), text])
+
+
+def _document(markdown: str, page: Page, config: MkDocsConfig) -> str:
+    """The Markdown of a page: for a notebook, with its cells and what they gave."""
+    name = _name(page.file, _root(config))
+    text = page.file.content_string
+    source = Source.parse(text, name)
+    if kind := source.meta.get("index"):
+        return markdown + "\n\n" + indexes.index(kind, _chapters(config), page.file.src_uri)
+    if not _is_notebook(page.file, config):
+        if source.cells:
+            raise PageError(f"{name}:1: mkdocs-jupyter takes this page for no notebook; see `plugins` in mkdocs.yml")
         return render.COMMENT.sub(r"\1", markdown)
-    del page.render
-    try:
-        outputs = kernel.run(
-            [cell.text for cell in cells], root, lambda s: log.info(f"{name}: {len(cells)} cells in {s:.1f} s")
-        )
-    except kernel.CellError as error:
-        line = cells[error.cell].line + error.line - 1
-        raise PluginError(f"{name}:{line}: a cell failed\n{error.traceback}") from None
     built[page.file.src_uri] = result = render.Built(render.v4.new_notebook())
+    page.meta["downloads"] = [f"{name.stem}.ipynb", f"{name.stem}.py"]
+    marked = indexes.anchored(text, indexes.marks(source, text))
     first, *others = render.pieces(marked, Source.parse(marked).cells)
-    text = render.prose(first, result)
-    for cell, given, after in zip(cells, outputs, others, strict=True):
-        render.append(result.notebook, cell.text, given)
-        text += render.cell(cell, given, result, f"{name}:{cell.line}") + "\n\n" + render.prose(after, result)
-    if found := re.search(rf"{re.escape(str(root))}|{render.ADDRESS}", text):
-        log.warning(f"{name}: the page shows {found[0].strip()!r}, which is another in every build")
-    page.meta["downloads"] = [f"{path.stem}.ipynb", f"{path.stem}.py"]
-    return text
+    made = render.prose(first, result)
+    given = runs[page.file.src_uri].outputs
+    given += [[] for _ in source.cells[len(given):]]  # of cells behind one that raised
+    for cell, outputs, after in zip(source.cells, given, others, strict=True):
+        render.append(result.notebook, cell.text, outputs)
+        made += render.cell(cell, outputs, result) + "\n\n" + render.prose(after, result)
+    return made
+
+
+def _is_notebook(file: File, config: MkDocsConfig) -> bool:
+    return "mkdocs-jupyter" in config.plugins and config.plugins["mkdocs-jupyter"].should_include(file)  # type: ignore[attr-defined]
+
+
+def _root(config: MkDocsConfig) -> Path:
+    return Path(config.config_file_path).resolve().parent
+
+
+def _name(file: File, root: Path) -> Path:
+    return Path(os.path.relpath(Path(file.abs_src_path or "").resolve(), root))
 
 
 def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
@@ -175,4 +185,4 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
 
 def on_post_build(config: MkDocsConfig) -> None:
     """Throw away cached runs that nothing uses any more."""
-    kernel.forget_unused(Path(config.config_file_path).resolve().parent)
+    kept.forget_unused(_root(config))

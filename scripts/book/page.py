@@ -38,6 +38,11 @@ class Block:
     line: int
     info: str = ""
 
+    @property
+    def runs(self) -> bool:
+        """Whether it is code that runs with the page."""
+        return self.kind in ("cell", "examples")
+
 
 @dataclass(frozen=True)
 class Page:

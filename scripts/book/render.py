@@ -13,21 +13,17 @@ from typing import Any
 import jupytext  # type: ignore[import-untyped]
 import nbformat
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.exceptions import PluginError
-from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.pages import Page
 
 from book import formulas, kernel
 from book.page import Block
 
-log = get_plugin_logger("book")
 notebooks: Any = nbformat  # which has no types
 v4: Any = nbformat.v4
 
 FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
 DERIVATION = "application/vnd.descent.derivation+json"  # as reference_impl.engines.symbolic writes it
 SHOWN = (FIGURE, "text/markdown", "text/latex", "text/html", "text/plain")  # the first that an output has
-ADDRESS = " at 0x[0-9a-f]{6,}"  # in an object's plain repr
 PRINTED = "{ .text .output .no-copy }"
 LARGEST = 1_000_000  # bytes of a downloadable notebook with outputs; a larger one goes without
 # Comments (claims among them) go; code, where `<!--` is text, stays.
@@ -68,11 +64,11 @@ def prose(text: str, result: Built) -> str:
     return DERIVATION_FENCE.sub(_chain, text) + "\n\n"
 
 
-def cell(block: Block, outputs: kernel.Outputs, result: Built, where: str) -> str:
+def cell(block: Block, outputs: kernel.Outputs, result: Built) -> str:
     """A cell as Markdown: its code, then what it printed; where it drew a figure or says `fold`, the code last and folded."""
     code = _fence("python", block.text)
     before = len(result.figures)
-    shown = "\n\n".join(_output(output, result, where) for output in _joined(outputs))
+    shown = "\n\n".join(_output(output, result) for output in outputs)
     shown = shown.replace(f"\n```\n\n``` {PRINTED}\n", "\n")  # what is printed and what is returned: one block
     if len(result.figures) > before:
         return f"{shown}\n\n{_folded('Code for this figure', code)}"
@@ -81,11 +77,9 @@ def cell(block: Block, outputs: kernel.Outputs, result: Built, where: str) -> st
     return f"{code}\n\n{shown}"
 
 
-def _output(output: dict[str, Any], result: Built, where: str) -> str:
+def _output(output: dict[str, Any], result: Built) -> str:
     """One output as Markdown."""
     if output["output_type"] == "stream":
-        if output["name"] == "stderr":
-            log.warning(f"{where}: the cell wrote to stderr:\n{output['text']}")
         return _fence(PRINTED, kernel.ANSI.sub("", output["text"]).rstrip())
     data = output["data"]
     if FIGURE in data:
@@ -93,7 +87,7 @@ def _output(output: dict[str, Any], result: Built, where: str) -> str:
     if DERIVATION in data:
         return _derivation(data[DERIVATION])
     if any(kind.startswith("image/") for kind in data):
-        raise PluginError(f"{where}: a picture without a description; show figures with reference_impl.plots.show")
+        return ""  # without a description: the run says so
     kind = next((kind for kind in SHOWN if kind in data), "text/plain")
     text = data.get(kind, "")
     if kind == "text/plain":
@@ -140,6 +134,11 @@ def _derivation(rows: list[list[str]]) -> str:
     return "\n".join([opening, *cells, "</div>"])
 
 
+def notice(faults: Sequence[str]) -> str:
+    """What is wrong with a page, for its top."""
+    return '!!! danger "This page does not hold"\n\n' + indent(_fence("{ .text .no-copy }", "\n".join(faults)), "    ")
+
+
 def _own_ids(svg: str, prefix: str, name: str) -> str:
     """Prefix a drawing's ids, which are unique on the page only then, and name its class."""
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
@@ -156,17 +155,6 @@ def _folded(title: str, text: str) -> str:
     return f'??? code "{title}"\n\n' + "\n".join(f"    {line}" if line else "" for line in text.split("\n"))
 
 
-def _joined(outputs: kernel.Outputs) -> kernel.Outputs:
-    """Outputs, with the pieces of a stream made one."""
-    joined: kernel.Outputs = []
-    for output in outputs:
-        if joined and output["output_type"] == "stream" and output.get("name") == joined[-1].get("name"):
-            joined[-1]["text"] += output["text"]
-        else:
-            joined.append(dict(output))
-    return joined
-
-
 def append(book: Any, text: str, outputs: kernel.Outputs | None = None) -> None:
     """Add a cell to the downloadable notebook; its id and count depend on nothing but its place."""
     name = f"cell-{len(book.cells) + 1}"
@@ -175,13 +163,11 @@ def append(book: Any, text: str, outputs: kernel.Outputs | None = None) -> None:
         book.cells.append(v4.new_markdown_cell(plain.strip(), id=name))
         return
     count = 1 + sum(cell.cell_type == "code" for cell in book.cells)
-    kept = [notebooks.from_dict(output) for output in _joined(outputs)]
+    kept = [notebooks.from_dict(output) for output in outputs]
     for output in kept:
-        output.pop("execution_count", None)
         if data := output.get("data"):
             data.pop(FIGURE, None)
             data.pop(DERIVATION, None)
-            data["text/plain"] = re.sub(ADDRESS, "", data.get("text/plain", ""))
         if output.output_type == "execute_result":
             output.execution_count = count
     book.cells.append(v4.new_code_cell(text, id=name, outputs=kept, execution_count=count))

@@ -1,89 +1,142 @@
-"""Run a page as a reader would: cells and examples in order, in one namespace; then its claims."""
+"""A page's one run: cells, examples and claims, in order, in one kernel. The site, the tests and the downloads come from it.
+
+The run is made twice, in two kernels at the same time whose hashes differ. What one shows and the other does not would be another
+thing in every build. The first is the one that counts; its claims are judged. The second is watched.
+
+`kept` says for how long a run stands.
+"""
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import doctest
-import io
-import sys
-import traceback
-import types
-import warnings
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from . import claims, formulas
-from .page import Block, Page, PageError
+from . import hygiene, indexes, kept, kernel
+from .page import Page, PageError
+from .steps import Steps
+
+ADDRESS = re.compile(" at 0x[0-9a-f]{6,}")  # in an object's plain repr
+FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
 
 
-def check(page: Page) -> None:
-    """Run `page` and hold it to its word; raises PageError naming file and line of each fault."""
-    namespace = run(page)
-    if found := [*_borrowed(page), *claims.faults(page, namespace), *formulas.faults(page, namespace)]:
-        raise PageError("\n".join(found))
+@dataclass(frozen=True)
+class Run:
+    """What the run of a page gave."""
+
+    outputs: list[kernel.Outputs] = field(default_factory=list)  # of each cell, as far as it came
+    faults: list[str] = field(default_factory=list)  # what the page has wrong, each with file and line
+    notes: list[Any] = field(default_factory=list)  # of each step, by the watch of `steps`
 
 
-def run(page: Page) -> dict[str, Any]:
-    """The namespace after every cell and example of `page`; raises PageError at the first that fails."""
-    module = types.ModuleType("__page__")
-    namespace = module.__dict__
-    sys.modules["__page__"] = module  # dataclasses and pickles look their module up
+def run(path: Path, root: Path, report: Callable[[float], None] = lambda seconds: None) -> Run:
+    """The run of the page at `path` below `root`, as it was kept if nothing has changed; else `report` is told how long it took."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            warnings.simplefilter("ignore", DeprecationWarning)  # of libraries: not the page's business
-            for block in page.blocks:
-                if block.kind == "cell":
-                    _run_cell(block, page, namespace)
-                elif block.kind == "examples":
-                    _run_examples(block, page, namespace)
-    finally:
-        del sys.modules["__page__"]
-    return namespace
+        text = (root / path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return Run(faults=[f"{path}:{line}: the file is not UTF-8: {error.reason}"])
+    unclean = hygiene.faults(text, path)
+    try:
+        page = Page.parse(text, path)
+        indexes.marks(page, text)
+    except PageError as error:
+        return Run(faults=[*unclean, str(error)])
+    made = _kept(page, text, root, report) if any(block.runs for block in page.blocks) else _judged(page, text)
+    return Run(made.outputs, sorted([*unclean, *made.faults], key=lambda fault: int(fault.split(":")[1])), made.notes)
 
 
-def _borrowed(page: Page) -> list[str]:
-    """Cells that use a name which only the examples bind: the build runs the cells alone."""
-    by_examples: set[str] = set()
-    by_cells: set[str] = set()
-    found = []
-    for block in page.blocks:
-        if block.kind == "examples":
-            by_examples |= set(claims.names_bound(block))
-        elif block.kind == "cell":
-            tree = ast.parse(block.text)
-            names = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
-            by_cells |= {*claims.names_bound(block), *(n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)),
-                         *(n.id for n in names if isinstance(n.ctx, ast.Store))}
-            used = {n.id: n.lineno for n in names if isinstance(n.ctx, ast.Load)}
-            found += [f"{page.path}:{block.line + line - 1}: this cell uses {name}, which only the examples bind; the build runs cells alone"
-                      for name, line in used.items() if name in by_examples - by_cells]
+def _judged(page: Page, text: str) -> Run:
+    """A page without code has nothing to run, but may have claims."""
+    steps = Steps(text, page.path, {})
+    steps.judge()
+    return Run(faults=steps.faults)
+
+
+def _kept(page: Page, text: str, root: Path, report: Callable[[float], None]) -> Run:
+    key = kept.key(page.path, text, root)
+    if (found := kept.read(key, root)) is not None:
+        return Run(**found)
+    started = time.time()
+    made = asyncio.run(_twice(page, text, root))
+    report(time.time() - started)
+    if kept.key(page.path, text, root) == key:  # else a file was edited meanwhile, and may not be the one that was imported
+        kept.write(key, root, asdict(made))
+    return made
+
+
+async def _twice(page: Page, text: str, root: Path) -> Run:
+    (shown, faults, found), (again, more, other) = await asyncio.gather(
+        _once(page, text, root, judged=True), _once(page, text, root, judged=False))
+    faults += [fault for fault in more if fault not in faults]
+    for cell, one, two in zip(page.cells, shown, again):
+        faults += [f"{page.path}:{cell.line}: {why}" for why in [*_unfit(one), *(_other(_text(one), _text(two), "this cell") or _foreign(one, root))]]
+    for index, printed in found["printed"].items():
+        block = page.blocks[int(index)]
+        faults += [f"{page.path}:{block.line}: {why}" for why in _other(printed, other["printed"].get(index, []), "these examples")]
+    return Run(shown, faults, other["notes"])
+
+
+async def _once(page: Page, text: str, root: Path, *, judged: bool) -> tuple[list[kernel.Outputs], list[str], dict[str, Any]]:
+    """The outputs of the cells, the faults, and what `steps` found, of one run."""
+    running = [index for index, block in enumerate(page.blocks) if block.runs]
+    steps = "__import__('book.steps').steps"
+    pieces = [f"{steps}.start({text!r}, {str(page.path)!r})", *(f"{steps}.steps.run({index})" for index in running), f"{steps}.end({judged})"]
+    try:
+        _, *outputs, (last,) = await kernel.execute(pieces, root, 0 if judged else 1)
+    except kernel.Broken as error:
+        line = page.blocks[running[error.piece - 1]].line if 1 <= error.piece <= len(running) else 1
+        return [], [f"{page.path}:{line}: the run broke off\n{error}"], {"printed": {}, "notes": []}
+    found = last["data"]["application/json"]
+    shown = [_tidy(given) for index, given in zip(running, outputs) if page.blocks[index].kind == "cell"]
+    return shown, found["faults"], found
+
+
+def _tidy(outputs: kernel.Outputs) -> kernel.Outputs:
+    """Outputs with the pieces of a stream made one, without what differs from run to run and is not shown."""
+    tidy: kernel.Outputs = []
+    for output in outputs:
+        output.pop("execution_count", None)
+        if output["output_type"] == "stream" and tidy and output.get("name") == tidy[-1].get("name"):
+            tidy[-1]["text"] += output["text"]
+            continue
+        if len(data := output.get("data", {})) > 1:
+            data["text/plain"] = ADDRESS.sub("", data.get("text/plain", ""))
+        tidy.append(output)
+    return tidy
+
+
+def _unfit(outputs: kernel.Outputs) -> list[str]:
+    """What outputs hold that no page may show."""
+    found = [f"the cell wrote to stderr:\n{output['text'].rstrip()}" for output in outputs if output.get("name") == "stderr"]
+    for data in (output.get("data", {}) for output in outputs):
+        if FIGURE not in data and any(kind.startswith("image/") for kind in data):
+            found.append("a picture without a description; show figures with reference_impl.plots.show")
     return found
 
 
-def _run_cell(cell: Block, page: Page, namespace: dict[str, Any]) -> None:
-    try:
-        tree = ast.parse(cell.text)
-        ast.increment_lineno(tree, cell.line - 1)
-        with contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(tree, str(page.path), "exec"), namespace)
-    except SyntaxError as error:
-        raise PageError(f"{page.path}:{cell.line + (error.lineno or 1) - 1}: {error.msg}") from error
-    except Exception as error:
-        frames = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(page.path)]
-        raise PageError(f"{page.path}:{frames[-1] if frames else cell.line}: {type(error).__name__}: {error}") from error
+def _foreign(outputs: kernel.Outputs, root: Path) -> list[str]:
+    """What outputs hold of this machine."""
+    place = re.search(rf"{re.escape(str(root))}|{ADDRESS.pattern}", "\n".join(_text(outputs)))
+    return [f"the page shows {place[0].strip()!r}, which is another in every build"] if place else []
 
 
-def _run_examples(block: Block, page: Page, namespace: dict[str, Any]) -> None:
-    test = doctest.DocTestParser().get_doctest(block.text + "\n", {}, str(page.path), str(page.path), block.line - 1)
-    test.globs = namespace
-    try:
-        doctest.DebugRunner(verbose=False).run(test, clear_globs=False)
-    except doctest.DocTestFailure as failure:
-        line = block.line + failure.example.lineno
-        difference = doctest.OutputChecker().output_difference(failure.example, failure.got, 0).rstrip()
-        raise PageError(f"{page.path}:{line}: the output is not what the page says\n{difference}") from None
-    except doctest.UnexpectedException as failure:
-        line = block.line + failure.example.lineno
-        kind, error, _ = failure.exc_info
-        raise PageError(f"{page.path}:{line}: {kind.__name__}: {error}") from error
+def _text(outputs: kernel.Outputs) -> list[str]:
+    """All that outputs hold, in lines."""
+    values = [value for output in outputs for value in (output.get("text", ""), *output.get("data", {}).values())]
+    return [line for value in values for line in (value if isinstance(value, str) else json.dumps(value, indent=1)).splitlines()]
+
+
+def _other(one: list[str], two: list[str], what: str) -> list[str]:
+    """That two runs do not show the same, with the first line that differs."""
+    if one == two:
+        return []
+    first, second = next(((a, b) for a, b in zip(one, two) if a != b), ("more lines", "fewer") if len(one) > len(two) else ("fewer lines", "more"))
+    at = next((at for at, (a, b) in enumerate(zip(first, second)) if a != b), 0)
+    first, second = (line[max(0, at - 20):at + 40].strip() for line in (first, second))
+    return [f"what {what} print{'s' if what == 'this cell' else ''} is another in every run: {first!r}, then {second!r}"]
