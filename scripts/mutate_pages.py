@@ -10,6 +10,8 @@ or a claimed comparison passes, or more than one formula in twenty.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import random
 import re
@@ -21,8 +23,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from book import claims, formulas, run
+from book import claims, formulas
 from book.page import Page, PageError
+from book.steps import Steps
 from tqdm import tqdm
 
 ROOT = Path(__file__).parents[1]
@@ -107,7 +110,8 @@ def tried(path: Path, count: int, seed: int) -> list[tuple[str, bool, str]]:
     """Run a page, change it `count` times; of each change its kind, whether it was caught, and what it was."""
     random.seed(seed)
     text = (ROOT / path).read_text(encoding="utf-8")
-    namespace = run.namespace(Page.parse(text, path))
+    with contextlib.redirect_stdout(io.StringIO()):
+        namespace = Steps(text, path, {}).run().namespace
     if faults := held(text, path, namespace):
         raise SystemExit("\n".join(["the page has faults before it is changed:", *faults]))
     possible: dict[str, list[Change]] = {}

@@ -46,8 +46,14 @@ class Steps:
         # For tracebacks, and for whoever asks for a function's source.
         linecache.cache[str(path)] = (len(text), None, text.splitlines(keepends=True), str(path))
 
-    def run(self, index: int) -> None:
-        """Run one block of the page, if it is one that runs and no cell before it raised."""
+    def run(self) -> Steps:
+        """Run every block."""
+        for index in range(len(self.page.blocks)):
+            self.block(index)
+        return self
+
+    def block(self, index: int) -> None:
+        """Run one block of the page, if it is one that runs and nothing broke before it."""
         block = self.page.blocks[index]
         if block.runs and not self.broken:
             with warnings.catch_warnings():

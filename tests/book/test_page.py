@@ -48,11 +48,9 @@ $3.2 \\times 10^{-7}$<!--= small -->, or 98.7 %<!--= 100 * rate --> of it; 1,890
 def faults(text: str) -> list[str]:
     """What a page's kernel would find, found in this process."""
     try:
-        steps = Steps(text, Path("page.md"), {})
+        steps = Steps(text, Path("page.md"), {}).run()
     except PageError as error:
         return [str(error)]
-    for index in range(len(steps.page.blocks)):
-        steps.run(index)
     steps.judge()
     return steps.faults
 
