@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engines.tape import Rule
+from .landscapes import Landscape
 from .optimizer import Optimizer, Schedule, hyper
 
 
@@ -107,16 +108,24 @@ def critical_rho(lr: Any, curvature: Any) -> Any:
     return (1 - (lr * curvature) ** 0.5) ** 2
 
 
-def convergence_rate(lr: float, rho: float, curvatures: Any) -> float:
-    """The factor per step at which the slowest direction shrinks in the long run: the spectral radius.
+def convergence_rate(lr: Any, rho: Any, curvatures: Any) -> Any:
+    """The factor per step at which the slowest direction shrinks in the long run: the largest spectral radius of the iteration matrices.
 
-    `curvatures` are the eigenvalues λ > 0 of the Hessian. At or above 1 the steps do not converge.
+    `lr` and `rho` are numbers, or arrays that broadcast against each other; the rate has their shape. `curvatures` (n,) are
+    the eigenvalues λ of the Hessian. At or above 1 the steps do not converge.
+
+    The matrix of one λ has the eigenvalues s ± √(s² - ρ) with s = (1 + ρ - αλ)/2.
 
     >>> round(convergence_rate(0.1, 0.81, [1.0]), 6)
     0.9
+    >>> convergence_rate(0.25, np.array([0.0, 0.25]), [1.0, 9.0]).round(6).tolist()
+    [1.25, 0.5]
     """
-    curvatures = np.atleast_1d(np.asarray(curvatures, dtype=float))
-    return max(float(np.abs(np.linalg.eigvals(iteration_matrix(c, lr, rho))).max()) for c in curvatures)
+    lr, rho = (np.asarray(x, dtype=float)[..., None] for x in (lr, rho))
+    middle = (1 + rho - lr * np.atleast_1d(np.asarray(curvatures, dtype=float))) / 2
+    apart = middle**2 - rho
+    radius = np.where(apart < 0, np.sqrt(np.maximum(rho, 0)), np.abs(middle) + np.sqrt(np.maximum(apart, 0))).max(axis=-1)
+    return radius if radius.ndim else float(radius)
 
 
 def best_tuning(curvatures: Any) -> Tuning:
@@ -148,10 +157,10 @@ def energy(losses: np.ndarray, path: np.ndarray, lr: float, rho: float) -> np.nd
     return total
 
 
-def stationary_variance(lr: float, rho: float, curvature: float, sigma: float) -> float:
-    """The variance of `w` in the long run on ½λw², with independent noise of variance σ² in each gradient.
+def stationary_variance(lr: float, rho: float, curvature: float, noise: float) -> float:
+    """The variance of `w` in the long run on ½λw², with independent noise of standard deviation `noise` in each gradient.
 
-    σ²α(1 + ρ)/(λ(1 - ρ)(2(1 + ρ) - αλ)), derived in the chapter. Raises ValueError unless 0 ≤ ρ < 1
+    s²α(1 + ρ)/(λ(1 - ρ)(2(1 + ρ) - αλ)) with s = `noise`, derived in the chapter. Raises ValueError unless 0 ≤ ρ < 1
     and 0 < αλ < 2 + 2ρ, the stable range.
 
     >>> round(stationary_variance(0.1, 0.0, 1.0, 1.0), 6)
@@ -161,4 +170,64 @@ def stationary_variance(lr: float, rho: float, curvature: float, sigma: float) -
         raise ValueError(f"rho must lie in [0, 1), got {rho:g}")
     if not 0 < lr * curvature < 2 * (1 + rho):
         raise ValueError(f"lr * curvature must lie in (0, {2 * (1 + rho):g}) for rho = {rho:g}, got {lr * curvature:g}")
-    return sigma**2 * lr * (1 + rho) / (curvature * (1 - rho) * (2 * (1 + rho) - lr * curvature))
+    return noise**2 * lr * (1 + rho) / (curvature * (1 - rho) * (2 * (1 + rho) - lr * curvature))
+
+
+class ExpectedLoss(NamedTuple):
+    """The two parts of an expected loss, each of shape (steps + 1, …): `from_start` fades, `from_noise` grows to its long-run value."""
+
+    from_start: np.ndarray
+    from_noise: np.ndarray
+
+
+def expected_loss(lr: Any, rho: Any, curvatures: Any, start: Any, noise: float) -> ExpectedLoss:
+    """The mean loss of momentum on ½ Σ λᵢwᵢ² with noise in each gradient, computed without a simulation.
+
+    `lr` and `rho` (steps, …) hold the settings of each step, for several runs side by side if they have more axes; they broadcast.
+    `curvatures` and `start` (n,) are the λᵢ and w at step 0, at rest. The noise is independent, with mean 0 and standard deviation
+    `noise` in each coordinate. As 𝔼w² = (𝔼w)² + Var w, the loss is the sum of what the start leaves and what the noise adds.
+    Source: Goh 2017, "Momentum with Stochastic Gradients". Raises ValueError if neither `lr` nor `rho` has an axis for the steps.
+
+    >>> parts = expected_loss([0.5, 0.5], [0.0, 0.0], [1.0], [2.0], noise=1.0)
+    >>> print(parts.from_start, parts.from_noise)
+    [2.    0.5   0.125] [0.      0.125   0.15625]
+    """
+    rates, rhos = np.broadcast_arrays(np.asarray(lr, dtype=float), np.asarray(rho, dtype=float))
+    if not rates.ndim:
+        raise ValueError(f"lr and rho must hold a value for each step, got {lr!r} and {rho!r}")
+    lam = np.asarray(curvatures, dtype=float)
+    w = np.zeros((*rates.shape[1:], lam.size)) + np.asarray(start, dtype=float)
+    v, var_w, cov, var_v = np.zeros((4, *w.shape))
+    parts = ExpectedLoss(*np.empty((2, rates.shape[0] + 1, *rates.shape[1:])))
+    for step in range(rates.shape[0] + 1):
+        parts.from_start[step], parts.from_noise[step] = (w**2 @ lam / 2, var_w @ lam / 2)
+        if step < rates.shape[0]:
+            a, r = rates[step][..., None], rhos[step][..., None]
+            w, v = momentum(w, lam * w, v, lr=a, rho=r)
+            (p, q), (x, y) = iteration_matrix(lam, a, r)  # the covariance C of (w, v) becomes M C Mᵀ, and noise comes in
+            var_w, cov, var_v = (p * p * var_w + 2 * p * q * cov + q * q * var_v + (a * noise) ** 2,
+                                 p * x * var_w + (p * y + q * x) * cov + q * y * var_v - a * noise**2,
+                                 x * x * var_w + 2 * x * y * cov + y * y * var_v + noise**2)
+    return parts
+
+
+def worst_valley(condition: float, n: int) -> Landscape:
+    """Nesterov's quadratic on which no method that adds up gradients is fast: a chain of `n` coordinates, from w = 0.
+
+    (κ - 1)/8 · (w₁² + Σ(wᵢ - wᵢ₊₁)² - 2w₁) + ½‖w‖² with κ = `condition` > 1; its curvatures lie between 1 and κ. In the
+    limit of large `n` its minimum is at wᵢ = qⁱ with q = (√κ - 1)/(√κ + 1). Source: Nesterov 2004, section 2.1.4.
+
+    Raises ValueError unless κ > 1 and `n` ≥ 1.
+
+    >>> worst_valley(4.0, 30).minima[0, :3].round(6).tolist()
+    [0.333333, 0.111111, 0.037037]
+    """
+    if not condition > 1:
+        raise ValueError(f"condition must be above 1, got {condition!r}")
+    if n < 1:
+        raise ValueError(f"n must be 1 or more, got {n}")
+    stiffness = (condition - 1) / 4
+    hessian = (2 * stiffness + 1) * np.eye(n) - stiffness * (np.eye(n, k=1) + np.eye(n, k=-1))
+    pull = stiffness * np.eye(n)[0]
+    return Landscape("worst valley", n, lambda w: (w * (w @ hessian / 2 - pull)).sum(-1), lambda w: w @ hessian - pull,
+                     lambda w: np.broadcast_to(hessian, (*w.shape, n)), np.linalg.solve(hessian, pull)[None])

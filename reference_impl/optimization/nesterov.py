@@ -122,7 +122,7 @@ def convergence_rate(lr: float, rho: float, curvatures: Any) -> float:
     0.316228
     """
     curvatures = np.atleast_1d(np.asarray(curvatures, dtype=float))
-    return max(heavy_ball.convergence_rate(lr, effective_rho(lr, rho, c), c) for c in curvatures)
+    return max(float(heavy_ball.convergence_rate(lr, effective_rho(lr, rho, c), c)) for c in curvatures)
 
 
 def best_tuning(curvatures: Any) -> Tuning:

@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 from peers import our_path, recorded, torch_path
 
-from reference_impl import SGD, Momentum, bowl, double_well, minimize, quadratic, taco_shell
+from reference_impl import SGD, Adam, Momentum, Nesterov, bowl, double_well, minimize, quadratic, taco_shell
 from reference_impl.engines import blocked
 from reference_impl.optimization.momentum import (
     best_tuning,
     convergence_rate,
     critical_rho,
     energy,
+    expected_loss,
     from_physics,
     iteration_matrix,
     momentum,
     momentum_lr_inside,
     stationary_variance,
+    worst_valley,
 )
 
 CONFORMANCE = json.loads((Path(__file__).parents[1] / "conformance" / "cs231n_optim.json").read_text())
@@ -74,6 +76,15 @@ def test_the_matrix_is_the_rule():
     np.testing.assert_allclose(matrix @ [w, v], momentum(w, 3.0 * w, v, lr=0.1, rho=0.8))
     inside = np.array(iteration_matrix(3.0, 0.1, 0.8, rule=momentum_lr_inside))
     np.testing.assert_allclose(np.sort_complex(np.linalg.eigvals(inside)), np.sort_complex(np.linalg.eigvals(matrix)))
+
+
+def test_the_rate_is_the_largest_eigenvalue_of_the_matrices_for_numbers_and_for_arrays():
+    rng = np.random.default_rng(2)
+    lrs, rhos = rng.uniform([0.01, 0.0], [2.0, 1.2], (200, 2)).T
+    rates = convergence_rate(lrs, rhos, [1.0, 3.0])
+    for lr, rho, rate in zip(lrs, rhos, rates):
+        largest = max(np.abs(np.linalg.eigvals(iteration_matrix(curvature, lr, rho))).max() for curvature in (1.0, 3.0))
+        assert rate == convergence_rate(lr, rho, [1.0, 3.0]) == pytest.approx(largest, abs=1e-6)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.3, 0.9, 0.99])
@@ -226,3 +237,73 @@ def test_iterations_grow_with_the_root_of_the_condition_number():
         return np.flatnonzero(away > 1e-6 * away[0])[-1] + 1
 
     assert steps(10_000) / steps(100) == pytest.approx(10, rel=0.2)
+
+
+@pytest.mark.parametrize(("lr", "rho", "curvature"), [(0.1, 0.0, 1.0), (0.01, 0.9, 1.0), (0.5, 0.5, 3.0)])
+def test_consecutive_steps_in_the_cloud_correlate_by_rho_less_half_the_product(lr, rho, curvature):
+    rng = np.random.default_rng(1)
+    w, v = np.zeros((2, 200))
+    path = np.empty((4000, 200))
+    for step in range(4000):
+        w, v = momentum(w, curvature * w + rng.standard_normal(200), v, lr=lr, rho=rho)
+        path[step] = w
+    steps = np.diff(path[500:], axis=0)
+    assert np.corrcoef(steps[1:].ravel(), steps[:-1].ravel())[0, 1] == pytest.approx(rho - lr * curvature / 2, abs=0.01)
+
+
+def test_the_expected_loss_is_the_mean_of_runs_and_ends_at_the_stationary_variance():
+    curvatures, steps, balls = np.array([1.0, 20.0]), 300, 4000
+    lr, rho = np.linspace(0.06, 0.01, steps), np.linspace(0.5, 0.8, steps)
+    parts = expected_loss(lr, rho, curvatures, [3.0, -1.0], 0.7)
+    rng = np.random.default_rng(0)
+    w, v = np.tile([3.0, -1.0], (balls, 1)), np.zeros((balls, 2))
+    for step in range(steps):
+        w, v = momentum(w, curvatures * w + 0.7 * rng.standard_normal((balls, 2)), v, lr=lr[step], rho=rho[step])
+        if step in (5, 50, steps - 1):
+            losses = w**2 @ curvatures / 2
+            assert parts.from_start[step + 1] + parts.from_noise[step + 1] == pytest.approx(losses.mean(), abs=5 * losses.std() / np.sqrt(balls))
+    at_rest = expected_loss(np.full(2000, 0.05), 0.6, curvatures, [0.0, 0.0], 0.7)
+    stationary = sum(c / 2 * stationary_variance(0.05, 0.6, c, 0.7) for c in curvatures)
+    assert at_rest.from_noise[-1] == pytest.approx(stationary) and not at_rest.from_start.any()
+
+
+def test_the_expected_loss_takes_runs_side_by_side():
+    lrs = np.array([0.01, 0.03])
+    both = expected_loss(np.full((50, 2), lrs), 0.9, [1.0, 9.0], [1.0, 1.0], 0.1)
+    for column, lr in enumerate(lrs):
+        one = expected_loss(np.full(50, lr), 0.9, [1.0, 9.0], [1.0, 1.0], 0.1)
+        np.testing.assert_allclose(both.from_start[:, column], one.from_start)
+        np.testing.assert_allclose(both.from_noise[:, column], one.from_noise)
+    with pytest.raises(ValueError, match="lr and rho must hold a value for each step, got 0.1 and 0.9"):
+        expected_loss(0.1, 0.9, [1.0], [1.0], 0.0)
+
+
+@pytest.mark.parametrize(("kappa", "steps"), [(4.0, 18), (100.0, 60)])
+def test_on_the_worst_valley_momentum_is_on_the_floor_at_every_step_and_no_method_below(kappa, steps):
+    valley = worst_valley(kappa, 400)
+    curvatures = np.linalg.eigvalsh(valley.hess(np.zeros(400)))
+    assert 1 <= curvatures[0] and curvatures[-1] <= kappa
+    q = (kappa**0.5 - 1) / (kappa**0.5 + 1)
+    np.testing.assert_allclose(valley.minima[0, :40], q ** np.arange(1, 41), rtol=1e-9, atol=1e-12)
+    floor = q ** np.arange(steps + 1)
+
+    def left(optimizer):
+        away = np.linalg.norm(minimize(valley, np.zeros(400), optimizer, steps).path - valley.minima, axis=1)
+        return away / away[0]
+
+    lr, rho = best_tuning([1, kappa])
+    np.testing.assert_allclose(left(Momentum(lr=lr, rho=rho)), floor, rtol=1e-6)
+    for other in (SGD(lr=2 / (1 + kappa)), Nesterov(lr=1 / kappa, rho=q), Momentum(lr=lr, rho=0.9 * rho), Momentum(lr=0.9 * lr, rho=rho), Adam(lr=0.1)):
+        assert (left(other) > floor * (1 - 1e-9)).all() and left(other)[-1] > 2 * floor[-1]
+
+
+def test_the_worst_valley_refuses_what_is_none():
+    with pytest.raises(ValueError, match="condition must be above 1, got 1"):
+        worst_valley(1, 5)
+    with pytest.raises(ValueError, match="n must be 1 or more, got 0"):
+        worst_valley(4.0, 0)
+    valley = worst_valley(4.0, 6)
+    w = np.linspace(-1, 1, 6)
+    bumped = [(valley(w + 1e-6 * e) - valley(w - 1e-6 * e)) / 2e-6 for e in np.eye(6)]
+    np.testing.assert_allclose(valley.grad(w), bumped, atol=1e-8)
+    np.testing.assert_allclose(valley.grad(valley.minima[0]), 0, atol=1e-12)
