@@ -46,7 +46,7 @@ class Names:
     random: frozenset[str] = frozenset()
     values: dict[str, Any] = field(default_factory=dict)
     series: dict[str, tuple[tuple[Any, ...], Any]] = field(default_factory=dict)
-    expectations: list[tuple[Any, Any]] = field(default_factory=list)
+    expectations: list[tuple[Any, Any, str]] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
 
     def child(self) -> Names:
@@ -95,7 +95,7 @@ class Names:
             reader._braced()
             reader.skip_subscript()
             reader.take("[")
-            self.expectations.append((sp.expand(reader.sum()), value))
+            self.expectations.append((sp.expand(reader.sum()), value, tex))
             reader.take("]")
         else:
             base, indices, key = reader.name()
@@ -471,17 +471,20 @@ class Reader:
         if chance == 1:
             return chance
         indices = sorted({i for a in chance.atoms(sp.Indexed) for i in a.indices}, key=str)
-        for pattern, value in self.names.expectations:
+        for pattern, value, said in self.names.expectations:
             if pattern == chance:
+                self.names.used.add(said)
                 return value
             free = sorted({i for a in pattern.atoms(sp.Indexed) for i in a.indices if isinstance(i, sp.Symbol)}, key=str)
             if len(free) == 1:
                 for index in indices:
                     if pattern.subs(free[0], index) == chance:
+                        self.names.used.add(said)
                         return value.subs(free[0], index)
             elif len(free) == 2 and len(indices) == 2:
                 for pair in (indices, indices[::-1]):
                     if pattern.subs(dict(zip(free, pair)), simultaneous=True) == chance:
+                        self.names.used.add(said)
                         return value.subs(dict(zip(free, pair)), simultaneous=True)
         return sp.Function("E")(chance)
 
