@@ -7,6 +7,7 @@ small factors of that. Derived in the chapter on [Newton's method][newtons-metho
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ def gauss_newton(residuals: Residuals, x0: Any, jac: Residuals, *, method: str =
     objective = Objective(squares.loss, squares.grad)
 
     def advance(x: np.ndarray, loss: float, g: np.ndarray) -> Point:
-        p = gauss_newton_step(squares.r, squares.j)
+        p = _step(squares.r, squares.j)
         if method == "line search":
             return searched(objective, x, p, loss, g)
         return x + p, objective.fun(x + p), objective.grad(x + p)
@@ -100,8 +101,8 @@ def levenberg_marquardt(residuals: Residuals, x0: Any, jac: Residuals, *, gtol: 
         r, j = squares.r, squares.j
         if mu < 0:
             mu = 1e-3 * float((j * j).sum(axis=0).max())
-        for _ in range(60):
-            p = gauss_newton_step(r, j, mu)
+        while mu < inf:
+            p = _step(r, j, mu)
             promise = float(p @ (mu * p - g)) / 2
             after = objective.fun(x + p)
             gain = (loss - after) / promise if promise > 0 else 0.0
@@ -110,7 +111,7 @@ def levenberg_marquardt(residuals: Residuals, x0: Any, jac: Residuals, *, gtol: 
                 return x + p, after, objective.grad(x + p)
             if (near := by_slope(objective, x, p, loss, g, promise)) is not None:
                 return near
-            mu, growth = mu * growth, 2 * growth
+            mu, growth = max(mu, 1e-300) * growth, 2 * growth
         raise Stop("no μ makes a step that lowers the loss")
 
     return descend(objective, x0, advance, lambda x, g: squares.doubts(max(mu, 0.0)), gtol=gtol, maxiter=maxiter, callback=callback)
@@ -184,9 +185,19 @@ class _Squares:
 
     def doubts(self, mu: float) -> Doubts:
         """Along no direction can JᵀJ tell a minimum from a saddle, so each is looked at."""
-        _, values, vectors = np.linalg.svd(self.j)
+        try:
+            _, values, vectors = np.linalg.svd(self.j)
+        except np.linalg.LinAlgError:
+            raise Stop("the Jacobian is not finite") from None
         largest = float(values.max()) ** 2
-        return Doubts(0.0, largest, vectors, gauss_newton_step(self.r, self.j, max(mu, ROUNDING * largest)))
+        return Doubts(0.0, largest, vectors, _step(self.r, self.j, max(mu, ROUNDING * largest)))
+
+
+def _step(r: np.ndarray, j: np.ndarray, mu: float = 0.0) -> np.ndarray:
+    try:
+        return gauss_newton_step(r, j, mu)
+    except np.linalg.LinAlgError:
+        raise Stop("the Jacobian is not finite or too large: there is no Gauss–Newton step") from None
 
 
 def _real(returned: Any, name: str, ndim: int, like: np.ndarray) -> np.ndarray:

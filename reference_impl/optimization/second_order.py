@@ -98,11 +98,14 @@ def searched(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float, g:
     slope = float(g @ p)
     if not slope < 0:
         raise Stop("the step does not lead down: the Hessian is not positive definite")
+    hidden = -slope <= 64 * ROUNDING * abs(loss)  # then a search would end on the spot, and call it no rise
+    if hidden and (near := by_slope(objective, x, p, loss, g, -slope)) is not None:
+        return near
     found = backtracking(objective, x, p, loss, slope)
-    if found is not None:
+    if found is not None and not (hidden and found[1] == loss):
         t, after = found
         return x + t * p, after, objective.grad(x + t * p)
-    if (near := by_slope(objective, x, p, loss, g, -slope)) is not None:
+    if not hidden and (near := by_slope(objective, x, p, loss, g, -slope)) is not None:
         return near
     raise Stop("the line search found no step that lowers the loss enough")
 
