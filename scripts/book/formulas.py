@@ -260,6 +260,9 @@ def _bind(names: Names, pairs: Sequence[tuple[str, str]], namespace: Mapping[str
             inner.say(name, Reader(expression.strip("$"), inner).whole(), python=False)
         else:
             inner.say(name, _value(expression, namespace))
+        if not Reader(name, inner).at_expectation():  # that element itself, so that r_j and r_k can both be bound
+            base, _, key = Reader(name, inner).name()
+            inner.values[key] = inner.series[base][1] if base in inner.series and key not in inner.values else inner.values[key]
     return inner
 
 
