@@ -157,19 +157,20 @@ def energy(losses: np.ndarray, path: np.ndarray, lr: float, rho: float) -> np.nd
     return total
 
 
-def stationary_variance(lr: float, rho: float, curvature: float, noise: float) -> float:
+def stationary_variance(lr: Any, rho: Any, curvature: Any, noise: float) -> Any:
     """The variance of `w` in the long run on ½λw², with independent noise of standard deviation `noise` in each gradient.
 
-    s²α(1 + ρ)/(λ(1 - ρ)(2(1 + ρ) - αλ)) with s = `noise`, derived in the chapter. Raises ValueError unless 0 ≤ ρ < 1
-    and 0 < αλ < 2 + 2ρ, the stable range.
+    s²α(1 + ρ)/(λ(1 - ρ)(2(1 + ρ) - αλ)) with s = `noise`, derived in the chapter. The others may be arrays that broadcast.
+    Raises ValueError unless 0 ≤ ρ < 1 and 0 < αλ < 2 + 2ρ, the stable range.
 
     >>> round(stationary_variance(0.1, 0.0, 1.0, 1.0), 6)
     0.052632
     """
-    if not 0 <= rho < 1:
-        raise ValueError(f"rho must lie in [0, 1), got {rho:g}")
-    if not 0 < lr * curvature < 2 * (1 + rho):
-        raise ValueError(f"lr * curvature must lie in (0, {2 * (1 + rho):g}) for rho = {rho:g}, got {lr * curvature:g}")
+    for product, r in zip(*(np.ravel(x) for x in np.broadcast_arrays(np.multiply(lr, curvature), rho))):
+        if not 0 <= r < 1:
+            raise ValueError(f"rho must lie in [0, 1), got {r:g}")
+        if not 0 < product < 2 * (1 + r):
+            raise ValueError(f"lr * curvature must lie in (0, {2 * (1 + r):g}) for rho = {r:g}, got {product:g}")
     return noise**2 * lr * (1 + rho) / (curvature * (1 - rho) * (2 * (1 + rho) - lr * curvature))
 
 

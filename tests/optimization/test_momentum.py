@@ -222,6 +222,14 @@ def test_the_stationary_variance_ends_where_stability_does():
         stationary_variance(0.1, 1.0, 1.0, 1.0)
 
 
+def test_the_stationary_variance_of_many_settings_is_that_of_each():
+    lrs, rhos = np.array([0.01, 0.1, 1.0]), np.array([[0.0], [0.9]])
+    table = stationary_variance(lrs, rhos, 1.5, 0.3)
+    assert [[stationary_variance(lr, rho, 1.5, 0.3) for lr in lrs] for rho in (0.0, 0.9)] == table.tolist()
+    with pytest.raises(ValueError, match=r"in \(0, 2\) for rho = 0, got 2\.25"):
+        stationary_variance(1.5 * lrs, rhos, 1.5, 0.3)
+
+
 def test_the_cloud_is_as_wide_at_a_small_pace_narrower_at_a_large_one_and_wider_at_the_same_rate():
     def widened(lr, without):
         return stationary_variance(lr, 0.9, 1.0, 1.0) / stationary_variance(without, 0.0, 1.0, 1.0)
@@ -274,7 +282,7 @@ def test_the_expected_loss_takes_runs_side_by_side():
         one = expected_loss(np.full(50, lr), 0.9, [1.0, 9.0], [1.0, 1.0], 0.1)
         np.testing.assert_allclose(both.from_start[:, column], one.from_start)
         np.testing.assert_allclose(both.from_noise[:, column], one.from_noise)
-    with pytest.raises(ValueError, match="lr and rho must hold a value for each step, got 0.1 and 0.9"):
+    with pytest.raises(ValueError, match=r"lr and rho must hold a value for each step, got 0\.1 and 0\.9"):
         expected_loss(0.1, 0.9, [1.0], [1.0], 0.0)
 
 
@@ -282,7 +290,7 @@ def test_the_expected_loss_takes_runs_side_by_side():
 def test_on_the_worst_valley_momentum_is_on_the_floor_at_every_step_and_no_method_below(kappa, steps):
     valley = worst_valley(kappa, 400)
     curvatures = np.linalg.eigvalsh(valley.hess(np.zeros(400)))
-    assert 1 <= curvatures[0] and curvatures[-1] <= kappa
+    assert curvatures[0] >= 1 and curvatures[-1] <= kappa
     q = (kappa**0.5 - 1) / (kappa**0.5 + 1)
     np.testing.assert_allclose(valley.minima[0, :40], q ** np.arange(1, 41), rtol=1e-9, atol=1e-12)
     floor = q ** np.arange(steps + 1)
