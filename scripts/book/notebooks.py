@@ -10,9 +10,11 @@ A page with faults fails a strict build. Else it says at its top what is wrong.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ SCRIPTS = str(Path(__file__).resolve().parents[1])
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import indexes, kept, render, run  # noqa: E402
+from book import downloads, indexes, install, kept, render, run  # noqa: E402
 from book.page import Page as Source  # noqa: E402
 from book.page import PageError  # noqa: E402
 
@@ -52,6 +54,7 @@ def on_config(config: MkDocsConfig) -> None:
             wanted = config.extra.get("inventories", [])
             found = [url for url, there in zip(wanted, pool.map(_reachable, wanted), strict=True) if there]
         config.plugins["mkdocstrings"].config.handlers.setdefault("python", {})["inventories"] = found
+    install.prepare(config)
     runs.clear()
     built.clear()
 
@@ -68,7 +71,8 @@ def _reachable(url: str) -> bool:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Run the pages, as many at a time as there are processors; raises for all faults at once if the build is strict."""
+    """Add the wheel, and run the pages, as many at a time as there are processors; raises for all faults at once if the build is strict."""
+    install.add(files, config)
     root = _root(config)
     pages = [file for file in files.documentation_pages() if file.abs_src_path]
 
@@ -99,15 +103,16 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         return markdown
     faults = runs[page.file.src_uri].faults
     try:
-        text = _document(markdown, page, config)
-    except (PageError, ValueError):
-        if not faults:
+        text = _document(markdown, page, config, files)
+    except (PageError, ValueError) as error:
+        if not any(made.faults for made in runs.values()):
             raise
+        faults = faults or [str(error)]
         text = render.COMMENT.sub(r"\1", markdown)  # as far as it can be shown
-    return "\n\n".join([*([render.notice(faults)] if faults else []), text])
+    return install.put("\n\n".join([*([render.notice(faults)] if faults else []), text]), config)
 
 
-def _document(markdown: str, page: Page, config: MkDocsConfig) -> str:
+def _document(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The Markdown of a page: for a notebook, with its cells and what they gave."""
     name = _name(page.file, _root(config))
     text = page.file.content_string
@@ -116,18 +121,17 @@ def _document(markdown: str, page: Page, config: MkDocsConfig) -> str:
         return markdown + "\n\n" + indexes.index(kind, _chapters(config), page.file.src_uri)
     if not _is_notebook(page.file, config):
         if source.cells:
-            raise PageError(f"{name}:1: mkdocs-jupyter takes this page for no notebook; see `plugins` in mkdocs.yml")
+            raise PluginError(f"{name}:1: mkdocs-jupyter takes this page for no notebook; see `plugins` in mkdocs.yml")
         return render.COMMENT.sub(r"\1", markdown)
-    built[page.file.src_uri] = result = render.Built(render.v4.new_notebook())
+    built[page.file.src_uri] = result = render.Built(files)
     page.meta["downloads"] = [f"{name.stem}.ipynb", f"{name.stem}.py"]
     marked = indexes.anchored(text, indexes.marks(source, text))
     first, *others = render.pieces(marked, Source.parse(marked).cells)
-    made = render.prose(first, result)
+    made = render.prose(first)
     given = runs[page.file.src_uri].outputs
     given += [[] for _ in source.cells[len(given):]]  # of cells behind one that raised
     for cell, outputs, after in zip(source.cells, given, others, strict=True):
-        render.append(result.notebook, cell.text, outputs)
-        made += render.cell(cell, outputs, result) + "\n\n" + render.prose(after, result)
+        made += render.cell(cell, outputs, result) + "\n\n" + render.prose(after)
     return made
 
 
@@ -178,9 +182,25 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
         return output
     folder = Path(page.file.abs_dest_path).parent
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in zip(page.meta["downloads"], render.downloads(result.notebook, page, config), strict=True):
+    for name, text in zip(page.meta["downloads"], _downloads(page, config, result.files), strict=True):
         (folder / name).write_text(text, encoding="utf-8")
     return re.sub(r'<div data-figure="(\d+)"></div>', lambda match: result.figures[int(match[1]) - 1], output)
+
+
+def _downloads(page: Page, config: MkDocsConfig, files: Files) -> tuple[str, str]:
+    """The page as a notebook and as a script."""
+
+    def reference(name: str) -> str | None:
+        with suppress(KeyError):
+            return str(config.plugins["autorefs"].get_item_url(name)[0])  # type: ignore[attr-defined]
+        return None
+
+    text, uri = page.file.content_string, page.file.src_uri
+    link, refer = downloads.links(uri, install.address(config), lambda path: file.url if (file := files.get_file_from_path(path)) else None, reference)
+    text = install.put(text, config)
+    parts = downloads.parts(Source.parse(text, _name(page.file, _root(config))), text, runs[uri].outputs, link, refer)
+    note = downloads.note(link(posixpath.basename(uri)) or "", config.site_name, install.line(config), config.extra["install"]["needs"])
+    return downloads.notebook(parts, str(page.title), note), downloads.script(parts, note)
 
 
 def on_post_build(config: MkDocsConfig) -> None:

@@ -1,4 +1,4 @@
-"""An executed page as Markdown, and as the notebook and the script that readers download."""
+"""An executed page as Markdown."""
 
 from __future__ import annotations
 
@@ -10,22 +10,15 @@ from html import escape
 from textwrap import indent
 from typing import Any
 
-import jupytext  # type: ignore[import-untyped]
-import nbformat
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.pages import Page
+from mkdocs.structure.files import Files
 
 from book import formulas, kernel
 from book.page import Block
-
-notebooks: Any = nbformat  # which has no types
-v4: Any = nbformat.v4
 
 FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
 DERIVATION = "application/vnd.descent.derivation+json"  # as reference_impl.engines.symbolic writes it
 SHOWN = (FIGURE, "text/markdown", "text/latex", "text/html", "text/plain")  # the first that an output has
 PRINTED = "{ .text .output .no-copy }"
-LARGEST = 1_000_000  # bytes of a downloadable notebook with outputs; a larger one goes without
 # Comments (claims among them) go; code, where `<!--` is text, stays.
 COMMENT = re.compile(
     r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2[`~]*[ ]*$|(?<!`)(`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)\3(?!`))"
@@ -39,7 +32,7 @@ DERIVATION_FENCE = re.compile(r"^(?P<indent> *)```derivation\n(?P<text>.*?)^(?P=
 class Built:
     """What an executed page has beside its Markdown."""
 
-    notebook: Any
+    files: Files  # of the site, for links
     figures: list[str] = field(default_factory=list)
 
 
@@ -56,12 +49,9 @@ def pieces(text: str, cells: Sequence[Block]) -> list[str]:
     return [*pieces, "\n".join(lines[at:])]
 
 
-def prose(text: str, result: Built) -> str:
-    """Markdown between cells, without its comments; the downloadable notebook gets it too."""
-    text = COMMENT.sub(r"\1", text)
-    if text.strip():
-        append(result.notebook, text)
-    return DERIVATION_FENCE.sub(_chain, text) + "\n\n"
+def prose(text: str) -> str:
+    """Markdown between cells, without its comments."""
+    return DERIVATION_FENCE.sub(_chain, COMMENT.sub(r"\1", text)) + "\n\n"
 
 
 def cell(block: Block, outputs: kernel.Outputs, result: Built) -> str:
@@ -153,42 +143,3 @@ def _fence(info: str, text: str) -> str:
 
 def _folded(title: str, text: str) -> str:
     return f'??? code "{title}"\n\n' + "\n".join(f"    {line}" if line else "" for line in text.split("\n"))
-
-
-def append(book: Any, text: str, outputs: kernel.Outputs | None = None) -> None:
-    """Add a cell to the downloadable notebook; its id and count depend on nothing but its place."""
-    name = f"cell-{len(book.cells) + 1}"
-    if outputs is None:
-        plain = re.sub(r"\[([^\]]+)\]\[[\w.]*\]", r"\1", text)  # a reference leads nowhere outside the site
-        book.cells.append(v4.new_markdown_cell(plain.strip(), id=name))
-        return
-    count = 1 + sum(cell.cell_type == "code" for cell in book.cells)
-    kept = [notebooks.from_dict(output) for output in outputs]
-    for output in kept:
-        if data := output.get("data"):
-            data.pop(FIGURE, None)
-            data.pop(DERIVATION, None)
-        if output.output_type == "execute_result":
-            output.execution_count = count
-    book.cells.append(v4.new_code_cell(text, id=name, outputs=kept, execution_count=count))
-
-
-def downloads(book: Any, page: Page, config: MkDocsConfig) -> tuple[str, str]:
-    """The page as a notebook and as a script."""
-    install = config.extra.get("install")
-    note = f"*From {config.site_name}.*" + (f" To run it, once in the folder of the book's source: `{install}`." if install else "")
-    book.cells.insert(0, v4.new_markdown_cell(note, id="cell-0"))
-    book.metadata.update(
-        kernelspec={"name": "python3", "language": "python", "display_name": "Python 3"},
-        language_info={"name": "python"},
-        title=str(page.title),
-    )
-    text = notebooks.writes(book) + "\n"
-    if len(text.encode()) > LARGEST:
-        for cell in book.cells:
-            if cell.cell_type == "code":
-                cell.outputs = []
-        book.metadata["outputs"] = "left out for their size"
-        text = notebooks.writes(book) + "\n"
-    script = jupytext.writes(book, fmt={"extension": ".py", "format_name": "percent", "notebook_metadata_filter": "-all"})
-    return text, script
