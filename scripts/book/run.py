@@ -86,7 +86,8 @@ async def _once(page: Page, text: str, root: Path, *, judged: bool) -> tuple[lis
     """The outputs of the cells, the faults, and what `steps` found, of one run."""
     running = [index for index, block in enumerate(page.blocks) if block.runs]
     steps = "__import__('book.steps').steps"
-    pieces = [f"{steps}.start({text!r}, {str(page.path)!r})", *(f"{steps}.steps.block({index})" for index in running), f"{steps}.end({judged})"]
+    start, end = f"{steps}.start({text!r}, {str(page.path)!r}, watched={not judged})", f"{steps}.end({judged})"
+    pieces = [start, *(f"{steps}.steps.block({index})" for index in running), end]
     try:
         _, *outputs, (last,) = await kernel.execute(pieces, root, 0 if judged else 1)
     except kernel.Broken as error:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .page import Block, Page
+from .watch import Recorder
 
 
 class Watch(Protocol):
@@ -162,11 +163,11 @@ def _groups(statements: Sequence[ast.stmt]) -> list[list[ast.stmt]]:
 steps: Steps  # the run of this interpreter, if it is a page's kernel
 
 
-def start(text: str, path: str) -> None:
-    """Begin the run of a page: from now on its namespace is the interpreter's main module."""
+def start(text: str, path: str, watched: bool) -> None:
+    """Begin the run of a page, and watch it if that is asked: from now on its namespace is the interpreter's main module."""
     global steps
     main = sys.modules["__main__"] = types.ModuleType("__main__")
-    steps = Steps(text, Path(path), vars(main))
+    steps = Steps(text, Path(path), vars(main), Recorder(vars(main)) if watched else None)
 
 
 def end(judged: bool) -> None:
