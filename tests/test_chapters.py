@@ -59,6 +59,15 @@ CORRECTIONS = {
 }
 
 
+# The chapters that obey the rules of the first edition only: numbers are claimed, formulas and comparisons may be loose.
+FIRST_EDITION = [
+    "optimization/sgd", "optimization/momentum", "optimization/nesterov", "optimization/adagrad", "optimization/rmsprop", "optimization/adam",
+    "optimization/schedules", "optimization/newton", "optimization/quasi_newton", "optimization/comparison",
+    "generalization/weight_decay", "generalization/dropout", "generalization/batch_norm", "generalization/augmentation", "generalization/ensembles",
+    "practice/preprocessing", "practice/initialization", "practice/diagnostics", "practice/search", "practice/transfer",
+]  # fmt: skip
+
+
 def navigation() -> list[str]:
     """The paths of the navigation, in order."""
 
@@ -78,6 +87,10 @@ CHAPTERS = [path.removesuffix(".md") for path in navigation() if "/" in path and
 def test_the_navigation_holds_the_whole_curriculum():
     assert sorted(CHAPTERS) == sorted(QUESTIONS) == sorted(CORRECTIONS)
     assert {"questions.md", "corrections.md"} <= set(navigation())
+
+
+def test_which_chapters_are_still_of_the_first_edition():
+    assert [chapter for chapter in CHAPTERS if "edition" not in Page.read(ROOT / "docs" / f"{chapter}.md").meta] == FIRST_EDITION
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)

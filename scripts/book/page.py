@@ -69,6 +69,8 @@ class Page:
         # Numbers among the constants keep the digits that the author wrote.
         meta = yaml.load(front, Loader=yaml.BaseLoader) or {}
         page = cls(path, meta, front, tuple(_blocks(lines, start, path)))
+        if meta.get("edition", "2") != "2":
+            raise PageError(f"{path}:1: the front matter's edition is {meta['edition']!r}: it is 2, or left out for a page of the first")
         if any(b.kind == "cell" for b in page.blocks) and not page.executable:
             raise PageError(f"{path}:1: this page has python cells, but its front matter names no kernel, so they would "
                             f"not run: it needs a line `jupyter:` and below it `  kernelspec: {KERNEL_LINE}`")

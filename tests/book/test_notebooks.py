@@ -1,12 +1,13 @@
 """The hooks that run pages: small sites, built for real, each with one fault or one change."""
 
+import json
 import logging
 import re
 import shutil
 from pathlib import Path
 
 import pytest
-from book import docstrings, kernel
+from book import docstrings, kept, run
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
@@ -39,8 +40,8 @@ class Site:
         fences = "\n\n".join(f"```python\n{cell.rstrip()}\n```" for cell in cells)
         self.page(name, FRONT.format(name.removesuffix(".md")) + f"{prose}\n\n{fences}\n")
 
-    def build(self) -> None:
-        config = load_config(str(self.folder / "mkdocs.yml"), strict=True)
+    def build(self, strict: bool = True, nav: list[str] | None = None) -> None:
+        config = load_config(str(self.folder / "mkdocs.yml"), strict=strict, nav=nav)
         config.plugins.on_startup(command="build", dirty=False)
         build(config)
 
@@ -62,15 +63,15 @@ def site(tmp_path, monkeypatch):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """The cells of each run in a kernel, as the runs happen."""
+    """The pages that run, as they do."""
     seen = []
-    execute = kernel._execute
+    twice = run._twice
 
-    def spy(cells, root):
-        seen.append(list(cells))
-        return execute(cells, root)
+    def spy(page, text, root):
+        seen.append(page.path.as_posix())
+        return twice(page, text, root)
 
-    monkeypatch.setattr(kernel, "_execute", spy)
+    monkeypatch.setattr(run, "_twice", spy)
     return seen
 
 
@@ -78,29 +79,68 @@ def fails(site, caplog):
     """The messages of a build that must fail."""
     with pytest.raises(Abort):
         site.build()
-    return "\n".join(record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING)
+    return "\n".join(record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING and record.name.startswith("mkdocs"))
 
 
-def test_failing_cell(site, caplog):
-    site.notebook("one.md", "ok = 1", "def f(x):\n    return 1 / x\n\nf(0)")
+UNFIT = {
+    "raises": ("def f(x):\n    return 1 / x\n\nf(0)", 13, "ZeroDivisionError: division by zero"),
+    "warns": ("import warnings\nwarnings.warn('beware')", 13, "UserWarning: beware"),
+    "complains": ("import sys\nprint('beware', file=sys.stderr)", 12, "the cell wrote to stderr:\nbeware"),
+    "picture": ("import IPython.display as show\nshow.display({'image/png': ''}, raw=True)", 12, "a picture without a description"),
+    "address": ("object()", 12, "what this cell prints is another in every run: '<object at 0x"),
+    "chance": ("import random\nprint(random.random())", 12, "what this cell prints is another in every run: '0."),
+    "order": ("print({'a', 'b', 'c', 'd', 'e'})", 12, "what this cell prints is another in every run: \"{'"),
+    "folder": ("import tempfile\nprint('a\\nb', tempfile.mkdtemp())", 12, "what this cell prints is another in every run: 'b "),
+    "place": ("import reference_impl\nprint(reference_impl.__file__)", 12, "which is another in every build"),
+    "dies": ("import os\nos._exit(3)", 12, "the run broke off"),
+}
+
+
+def test_cells_that_show_what_no_page_may(site, caplog, runs):
+    for name, (cell, _, _) in UNFIT.items():
+        site.notebook(f"{name}.md", cell)
     message = fails(site, caplog)
-    line = (site.folder / "docs/one.md").read_text().splitlines().index("f(0)") + 1
-    assert f"docs/one.md:{line}: a cell failed" in message
-    assert "ZeroDivisionError" in message and "\x1b" not in message
-
-
-def test_cell_that_warns(site, caplog, runs):
-    site.notebook("one.md", "import warnings\nwarnings.warn('beware')")
-    assert "beware" in fails(site, caplog)
+    for name, (_, line, says) in UNFIT.items():
+        (fault,) = re.findall(rf"^docs/{name}.md:.*(?:\n(?!docs/).*)*", message, re.M)
+        assert fault.startswith(f"docs/{name}.md:{line}: ") and says in fault, fault
+    assert "\x1b" not in message
     caplog.clear()
-    assert "docs/one.md:12: the cell wrote to stderr" in fails(site, caplog)  # from the cache too
-    assert len(runs) == 1
+    assert fails(site, caplog) == message  # kept with the runs
+    assert len(runs) == len(UNFIT)
 
 
-@pytest.mark.parametrize("cell", ["object()", "import reference_impl\nprint(reference_impl.__file__)"])
-def test_output_that_differs_from_build_to_build(site, caplog, cell):
-    site.notebook("one.md", cell)
-    assert "docs/one.md: the page shows" in fails(site, caplog)
+def test_examples_that_print_something_else_in_every_run(site, caplog):
+    site.page("one.md", "# One\n\n```pycon\n>>> import random; print(random.random())\n0.5\n```\n")
+    assert "docs/one.md:4: what these examples print is another in every run" in fails(site, caplog)
+
+
+def test_every_fault_of_every_page_is_named_at_once(site, caplog):
+    site.notebook("one.md", "n = 3", prose="It takes 3<!--= n --> steps, not 4<!--= n -->, not 5<!--= n -->.")
+    site.notebook("two.md", "1 / 0", prose="<div>")
+    site.page("three.md", "# Three\n\n```python\n")
+    message = fails(site, caplog)
+    places = re.findall(r"^(docs/\w+\.md:\d+): ", message, re.M)
+    assert places == ["docs/one.md:9", "docs/one.md:9", "docs/three.md:3", "docs/two.md:9", "docs/two.md:12"]
+
+
+def test_a_page_says_at_its_top_what_is_wrong_if_the_build_is_not_strict(site, caplog, runs):
+    site.notebook("one.md", "n = 3\nprint('shown', n)", "1 / 0", "print('never')", prose="Not 4<!--= n -->, <span>.")
+    site.notebook("two.md", "print('sound')")
+    site.page("three.md", "# Three\n\n```python\n")
+    site.page("four.md", "---\nindex: question\n---\n# Four\n")
+    site.page("five.md", "# Five\n\n> What?\n{: .question }\n")
+    site.build(strict=False, nav=["one.md", "two.md", "three.md", "four.md", "five.md"])
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    for page, said in (("one", ["docs/one.md:9: &lt;span&gt; is never closed", "docs/one.md:17: ZeroDivisionError"]),
+                       ("three", ["docs/three.md:3: this ```python block is never closed"]), ("five", ["docs/five.md:4: this question has no short"])):
+        html = site.html(page)
+        for text in said:
+            assert html.index('class="admonition danger"') < html.index(text)
+        assert any(f"docs/{page}.md" in warning for warning in warnings)
+    assert "shown 3" in site.html("one") and "<!--=" not in site.html("one")
+    assert "admonition" not in site.html("two") and "sound" in site.html("two")
+    assert "docs/five.md" not in site.html("one")
+    assert "this ```python block is never closed" in site.html("four")  # which cannot be made without the third
 
 
 @pytest.mark.parametrize("front", [
@@ -121,59 +161,48 @@ def test_broken_link(site, caplog, prose):
 
 
 def test_what_runs_again(site, runs):
-    (site.folder / "a.py").write_text("value = 'first'\n")
-    (site.folder / "b.py").write_text("value = 'other'\n")
-    site.notebook("one.md", "import a\nprint(a.value)\ntry:\n    import missing\nexcept ImportError:\n    print('go' + 'ne')")
-    site.notebook("two.md", "import b\nprint(b.value)")
+    (site.folder / "reference_impl").unlink()
+    (site.folder / "reference_impl").mkdir()
+    (site.folder / "reference_impl/__init__.py").write_text("value = 'first'\n")
+    site.notebook("one.md", "import reference_impl\nprint(reference_impl.value)")
+    site.notebook("two.md", "print('se' + 'cond')")
     site.build()
-    assert len(runs) == 2 and "first" in site.html("one") and "gone" in site.html("one")
+    assert sorted(runs) == ["docs/one.md", "docs/two.md"] and "first" in site.html("one") and "second" in site.html("two")
 
     runs.clear()
     site.build()
-    site.notebook("one.md", *[runs_of("one.md", site)], prose="Other words.")
-    site.build()
-    assert runs == [] and "Other words" in site.html("one")
+    assert runs == []
 
-    (site.folder / "a.py").write_text("value = 'second'\n")
+    site.notebook("two.md", "print('se' + 'cond')", prose="Other words.")
     site.build()
-    assert len(runs) == 1 and "second" in site.html("one")
+    assert runs == ["docs/two.md"] and "Other words" in site.html("two")
 
     runs.clear()
-    (site.folder / "missing.py").write_text("")  # a module that was looked for
-    (site.folder / "unused.py").write_text("")
+    (site.folder / "reference_impl/data.json").write_text("{}")
     site.build()
-    assert len(runs) == 1 and "gone" not in site.html("one")
-
-    runs.clear()
-    (site.folder / "b").mkdir()  # a package goes before a module of its name
-    (site.folder / "b/__init__.py").write_text("value = 'package'\n")
-    site.build()
-    assert len(runs) == 1 and "package" in site.html("two")
+    assert sorted(runs) == ["docs/one.md", "docs/two.md"]
 
 
-def runs_of(name, site):
-    return re.search(r"```python\n(.*?)\n```", (site.folder / "docs" / name).read_text(), re.S)[1]
-
-
-def test_spoilt_cache_and_other_versions(tmp_path, runs, monkeypatch):
-    (tmp_path / "data.txt").write_text("1")
-    cell = f"import yaml\nprint(open({str(tmp_path / 'data.txt')!r}).read())"
+def test_spoilt_runs_other_versions_and_a_file_edited_meanwhile(tmp_path, monkeypatch, runs):
+    page = tmp_path / "page.md"
+    page.write_text(FRONT.format("one") + "```python\nimport pathlib\nprint(len('a'))\n```\n")
 
     def again():
         runs.clear()
-        outputs = kernel.run([cell], tmp_path, lambda seconds: None)
-        return len(runs), outputs[0][0]["text"]
+        made = run.run(Path("page.md"), tmp_path)
+        assert made.faults == [] and made.outputs[0][0]["text"] == "1\n"
+        return len(runs)
 
-    assert again() == (1, "1\n")
-    assert again() == (0, "1\n")
+    assert (again(), again()) == (1, 0)
     (entry,) = (tmp_path / ".cache/pages").iterdir()
     entry.write_text(entry.read_text()[:100])  # as if the build had been cut off
-    assert again() == (1, "1\n")
-    (tmp_path / "data.txt").write_text("2")  # a file that the page reads
-    assert again() == (1, "2\n")
-    installed = kernel._installed
-    monkeypatch.setattr(kernel, "_installed", lambda top: "PyYAML==0" if top == "yaml" else installed(top))
-    assert again()[0] == 1
+    assert (again(), again()) == (1, 0)
+    monkeypatch.setattr(kept, "_pinned", lambda extra: ["numpy==0"])
+    assert (again(), again()) == (1, 0)
+    package = tmp_path / "reference_impl"
+    package.mkdir()
+    page.write_text(page.read_text().replace("print", f"(pathlib.Path({str(package)!r}) / 'new.py').write_text('')\nprint"))
+    assert (again(), again(), again()) == (1, 1, 0)  # the first run was not kept: the package changed meanwhile
 
 
 def test_two_folders_same_bytes(tmp_path, monkeypatch):
@@ -182,7 +211,7 @@ def test_two_folders_same_bytes(tmp_path, monkeypatch):
     for name in ("a", "a-longer-name"):
         (tmp_path / name).mkdir()
         site = Site(tmp_path / name)
-        site.notebook("one.md", FIGURE, "print({'a', 'b', 'c'}, object.__name__)\n1 + 1")
+        site.notebook("one.md", FIGURE, "print(sorted({'a', 'b', 'c'}), object.__name__)\n1 + 1")
         site.notebook("two.md", "class Rich:\n    def _repr_markdown_(self):\n        return '*rich*'\n\nRich()")
         site.build()
         built = site.folder / "site"
@@ -193,7 +222,7 @@ def test_two_folders_same_bytes(tmp_path, monkeypatch):
 
 
 def test_figures_outputs_and_downloads(site):
-    site.notebook("one.md", FIGURE, FIGURE, "print('<b>')\n40 + 2", prose="Needs 42<!--= n --> steps, `<!-- code -->`.")
+    site.notebook("one.md", FIGURE, FIGURE, "print('<b>')\nn = 40 + 2\nn", prose="Needs 42<!--= n --> steps, `<!-- code -->`.")
     site.notebook("two.md", "from IPython.display import Markdown\nMarkdown('The [first](one.md), $x^2$.')")
     site.build()
     html = site.html("one")
@@ -208,7 +237,7 @@ def test_figures_outputs_and_downloads(site):
     assert "<math" in site.html("two") and 'href="../one/"' in site.html("two")
     assert "Rise" in (site.folder / "site/search/search_index.json").read_text()
 
-    notebook = kernel.json.loads((site.folder / "site/one/one.ipynb").read_text())
+    notebook = json.loads((site.folder / "site/one/one.ipynb").read_text())
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == [1, 2, 3]
     assert "text/html" in code[0]["outputs"][0]["data"] and "descent" not in str(code[0]["outputs"][0]["data"].keys())
@@ -222,7 +251,7 @@ def test_a_derivation_is_a_grid_of_math_with_its_code_below(site):
     site.page("one.md", FRONT.format("one") + "```python fold\nfrom reference_impl.engines.symbolic import Derivation\n" + cell + "\n```\n")
     site.build()
     html = site.html("one")
-    grid = html[html.index('class="derivation"'):html.index("<summary>")]
+    grid = html[html.index('class="derivation"'):html.index("<summary>Code</summary>")]
     assert grid.count("<math") == 4 and "≤" in grid and "$" not in grid
     assert html.index('class="derivation"') < html.index("<summary>Code</summary>")
 
