@@ -225,11 +225,13 @@ def _plain(expression: Any, whole: Point) -> Any:
 
 
 def _atoms(expression: Any) -> set[Any]:
-    opaque = expression.atoms(AppliedUndef, sp.Indexed, sp.Derivative, sp.Subs)
-    inner = {s for o in opaque for s in o.free_symbols}
-    outside = expression.xreplace({o: sp.Dummy() for o in opaque}).free_symbols
-    return {o for o in opaque if not any(o is not p and p.has(o) for p in opaque)} | {s for s in outside if not isinstance(s, sp.Dummy)} | (
-        inner & outside)
+    """What is drawn: functions and elements of series wherever they stand outside of others, and the other symbols."""
+    found: set[Any] = set()
+    while opaque := expression.atoms(AppliedUndef, sp.Indexed, sp.Derivative, sp.Subs):
+        outer = {o for o in opaque if not any(o is not p and p.has(o) for p in opaque)}
+        found |= outer
+        expression = expression.xreplace({o: sp.Dummy() for o in outer})  # f(w_t) + w_t: the second w_t is left
+    return found | {s for s in expression.free_symbols if not isinstance(s, sp.Dummy)}
 
 
 def _draw(atom: Any, rng: np.random.Generator) -> np.ndarray:
