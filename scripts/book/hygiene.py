@@ -79,16 +79,20 @@ def _slug(heading: str) -> str:
 def _tags(prose: str) -> Iterator[tuple[int, str]]:
     """HTML that is not closed, or not in the order in which it was opened."""
     opened: list[tuple[str, int]] = []
+    late: list[str] = []  # closed by what they stand in, their own closing tags still to come
     for tag in TAG.finditer(prose):
         closing, name, inside, end = tag[1], tag[2].lower(), tag[3], tag[4]
         if not end:
             yield tag.start(), f"<{closing}{name} is never ended: put `>` behind it"
         elif closing:
-            if name not in [kind for kind, _ in opened]:
+            if name in late:
+                late.remove(name)
+            elif name not in [kind for kind, _ in opened]:
                 yield tag.start(), f"</{name}> closes nothing"
-                continue
-            while (last := opened.pop())[0] != name:
-                yield last[1], f"<{last[0]}> is not closed before </{name}> closes what it stands in"
+            else:
+                while (last := opened.pop())[0] != name:
+                    yield last[1], f"<{last[0]}> is not closed before </{name}> closes what it stands in"
+                    late.append(last[0])
         elif name not in VOID and not inside.endswith("/"):
             opened.append((name, tag.start()))
     yield from ((at, f"<{name}> is never closed") for name, at in opened)
