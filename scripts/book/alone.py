@@ -9,16 +9,19 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import dis
 import gc
+import importlib
 import io
 import json
 import linecache
 import os
 import re
 import sys
+import traceback
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +29,7 @@ from typing import Any
 from IPython.core.formatters import DisplayFormatter
 
 from .steps import Steps
-from .watch import Reads, bound_as
+from .watch import Reads
 
 ADDRESS = re.compile(" at 0x[0-9a-f]{6,}")  # in an object's plain repr
 FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
@@ -52,6 +55,12 @@ class Program:
             known |= Reads(nodes).binds | {part.id for part in inside if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
         return found
 
+    def imported(self) -> dict[str, Any]:
+        """What its imports bind."""
+        found: dict[str, Any] = {}
+        exec("\n".join(self.imports), found)
+        return {name: value for name, value in found.items() if name != "__builtins__"}
+
 
 class Trial:
     """The programs of one page, in this process and those that it forks; what is wrong is added to the file `found`."""
@@ -65,73 +74,76 @@ class Trial:
 
     def run(self, programs: Sequence[Program]) -> None:
         """Try them all."""
+        apart: list[tuple[dict[str, Any], list[Program]]] = []  # where programs mean different things by one imported name
         for program in programs:
             if missing := program.missing():
                 self.fault(program, f"it does not bind {', '.join(sorted(missing))}")
-        with _calmly():
-            apart: list[tuple[dict[str, Any], list[Program]]] = []  # where programs mean different things by one imported name
-            for program in programs:
-                own: dict[str, Any] = {}
-                for line in program.imports:
-                    exec(line, own)
-                own.pop("__builtins__", None)
-                fits = (group for group in apart if all(group[0].get(name, value) is value for name, value in own.items()))
-                names, group = next(fits, ({}, []))
-                names |= own
-                group.append(program)
-                if len(group) == 1:
-                    apart.append((names, group))
+            with _as_on_a_page():
+                own = program.imported()
+                _warm(own)
+            for names, group in apart:
+                if all(names.get(name, value) is value for name, value in own.items()):
+                    names.update(own)
+                    group.append(program)
+                    break
+            else:
+                apart.append((own, [program]))
         if (plots := sys.modules.get("reference_impl.plots")) is not None:
-            plots._svg = lambda *_: ""  # type: ignore[attr-defined]  # what is drawn is the page's matter, and most of its time
+            plots._svg = lambda *_: ""  # type: ignore[attr-defined]  # how a figure looks is the page's matter, and takes most of its time
         gc.freeze()
         for names, group in apart:
-            self.imported = names
-            _forked(lambda: (self.namespace.update(names), self.walk(group, 0)))
+            with _fork() as forked:
+                if forked:
+                    self.imported = names
+                    self.namespace.update(names)
+                    self.walk(group, 0)
 
     def walk(self, programs: Sequence[Program], depth: int) -> None:
         """Run what is left of programs whose first `depth` statements have run."""
-        groups: dict[Any, list[Program]] = {}
+        groups: dict[str, list[Program]] = {}
         for program in programs:
-            groups.setdefault(program.statements[depth] if depth < len(program.statements) else program.index, []).append(program)
-        for key, group in groups.items():
-            def go(key: Any = key, group: list[Program] = group) -> None:
-                self.block(group[0]) if isinstance(key, int) else self.statement(key, group, depth)
+            if depth < len(program.statements):
+                groups.setdefault(program.statements[depth], []).append(program)
+            else:
+                with _fork() as forked:
+                    if forked:
+                        self.block(program)
+        for text, group in groups.items():
+            with _fork() if len(groups) > 1 else contextlib.nullcontext(True) as forked:
+                if forked and self.statement(text, group):
+                    self.walk(group, depth + 1)
 
-            go() if len(groups) == 1 else _forked(go)
-
-    def statement(self, text: str, programs: Sequence[Program], depth: int) -> None:
-        """Run a statement with which these programs go on, and then the rest of them."""
-        name = f"<a copy's {text[:20]!r} {hash(text)}>"
+    def statement(self, text: str, programs: Sequence[Program]) -> bool:
+        """Run a statement with which these programs go on; whether they can."""
+        name = f"<a statement, {text[:40]!r}>"
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
         try:
-            with _calmly(), contextlib.redirect_stdout(io.StringIO()):
+            with _as_on_a_page(), contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(text, name, "exec", dont_inherit=True), self.namespace)
+            return True
         except (Exception, SystemExit) as error:
             for program in programs:
                 self.fault(program, f"{type(error).__name__}: {error}, in {text.splitlines()[0]!r}")
-        else:
-            self.walk(programs, depth + 1)
+            return False
 
     def block(self, program: Program) -> None:
         """Run the block itself, with nothing around but what its copy made."""
-        own: dict[str, Any] = {}
-        with _calmly():
-            exec("\n".join(program.imports), own)
+        own = program.imported()
         for name, value in self.imported.items():
             if name not in own and self.namespace.get(name) is value:
                 del self.namespace[name]
-        printed, shown = io.StringIO(), []
-        sys.displayhook = lambda value: None if value is None else shown.append(FORMATTER.format(value)[0])  # type: ignore[no-untyped-call]
+        printed = io.StringIO()
+        shown: list[dict[str, Any]] = []
+        sys.displayhook = lambda value: None if value is None else shown.append(FORMATTER.format(value)[0])
         with contextlib.redirect_stdout(printed):
             self.steps.block(program.index)
         for fault in self.steps.faults:
             self.fault(program, fault)
         if program.outputs is not None and not self.steps.faults:
             streams = "".join(output.get("text", "") for output in program.outputs)
-            wanted = [streams, *(output["data"] for output in program.outputs if "data" in output)]
-            got = [printed.getvalue(), *shown]
-            if [_shown(each) for each in got] != [_shown(each) for each in wanted]:
-                self.fault(program, f"it gives\n{got}\nand on the page it gave\n{wanted}")
+            wanted = _same([streams, *(output["data"] for output in program.outputs if "data" in output)])
+            if (got := _same([printed.getvalue(), *shown])) != wanted:
+                self.fault(program, f"it gives {got}, and on the page it gave {wanted}")
         self.fault(program, "")
 
     def fault(self, program: Program, why: str) -> None:
@@ -140,34 +152,45 @@ class Trial:
             file.write(json.dumps([program.index, why]) + "\n")
 
 
-def _shown(output: Any) -> Any:
-    """What must be the same on the page and in the copy: of a figure, that it is one."""
-    if isinstance(output, str):
-        return output
-    if FIGURE in output:
-        return FIGURE, output["text/plain"]
-    return {kind: ADDRESS.sub("", text) for kind, text in output.items() if isinstance(text, str)}
+def _same(outputs: Sequence[Any]) -> list[Any]:
+    """What must be the same on the page and in the copy; of a figure, that it is one."""
+    return [output if isinstance(output, str) else (FIGURE, output["text/plain"]) if FIGURE in output else
+            {kind: ADDRESS.sub("", text) for kind, text in output.items() if isinstance(text, str)} for output in outputs]  # fmt: skip
+
+
+def _warm(names: dict[str, Any]) -> None:
+    """Import what these functions will import when they are called: once, rather than in every fork."""
+    for function in names.values():
+        if isinstance(function, types.FunctionType):
+            for step in dis.get_instructions(function):
+                if step.opname == "IMPORT_NAME":
+                    with contextlib.suppress(ImportError):
+                        importlib.import_module(step.argval)
 
 
 @contextlib.contextmanager
-def _calmly() -> Any:
-    """With the warnings that a page is run with."""
+def _as_on_a_page() -> Iterator[None]:
+    """With warnings as errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
-def _forked(go: Any) -> None:
-    """Do something in a process of its own, and wait for that."""
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        try:
-            go()
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+@contextlib.contextmanager
+def _fork() -> Iterator[bool]:
+    """Do what stands within in a process of its own, where this is true, and wait for its end."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+        yield False
+        return
+    try:
+        yield True
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def main() -> None:

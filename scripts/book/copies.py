@@ -7,7 +7,6 @@ notes that `watch` took while the page ran (a dynamic slice: Korel & Laski 1988)
 from __future__ import annotations
 
 import ast
-import builtins
 import doctest
 import json
 import re
@@ -19,14 +18,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape, unescape
 from pathlib import Path
-from typing import Any
 
 from . import kept, kernel, run
-from .page import Block, Page
+from .page import Block, Page, PageError
 from .watch import Note, Reads, bound_as
 
 WIDTH = 88  # columns of an import line
-_CODE = re.compile(r'<div class="(language-(?:python|pycon) highlight)"><pre[^>]*>(.*?)</pre>', re.S)
+_CODE = re.compile(r'<div class="language-(?:python|pycon) highlight"(?=[^>]*>\s*<pre\b[^>]*>(?P<code>.*?)</pre>)', re.S)
 
 
 @dataclass(frozen=True)
@@ -99,14 +97,7 @@ def _of_block(index: int, block: Block) -> list[Statement]:
     if block.kind != "examples":
         return []
     examples = doctest.DocTestParser().get_examples(block.text + "\n")
-    return [Statement(index, e.source.rstrip("\n"), _parsed(e.source), e.exc_msg is not None) for e in examples]
-
-
-def _parsed(source: str) -> tuple[ast.stmt, ...]:
-    try:
-        return tuple(ast.parse(source).body)
-    except SyntaxError:  # the example may be there to show it
-        return ()
+    return [Statement(index, e.source.rstrip("\n"), tuple(ast.parse(e.source).body), e.exc_msg is not None) for e in examples]
 
 
 def split(text: str) -> list[tuple[str, tuple[ast.stmt, ...]]]:
@@ -126,6 +117,9 @@ def split(text: str) -> list[tuple[str, tuple[ast.stmt, ...]]]:
 
 def _copy(index: int, block: str, steps: Sequence[tuple[Statement, Note]]) -> Copy:
     """The copy of one block: from its end back, what binds a name that is needed, or changes what is behind it."""
+    # `import a.b`, `import a.c` and `import a` all bind `a`, and whoever reads it may mean any of them.
+    packages = {bound_as(alias) for statement, _ in steps for node in statement.nodes if isinstance(node, ast.Import)
+                for alias in node.names if "." in alias.name and not alias.asname}
     needed: set[str] = set()
     taken: list[tuple[Statement, set[str]]] = []
     for statement, note in reversed([step for step in steps if step[0].block <= index]):
@@ -137,9 +131,7 @@ def _copy(index: int, block: str, steps: Sequence[tuple[Statement, Note]]) -> Co
             if not does:
                 continue
             taken.append((statement, wanted))
-        # `import a.b` and `import a.c` both bind `a`, and whoever needs it may need either.
-        shared = {bound_as(alias) for node in statement.nodes if isinstance(node, ast.Import) for alias in node.names if "." in alias.name}
-        needed = (needed - (binds - shared)) | set(note["reads"])
+        needed = (needed - (binds - packages if statement.imports else binds)) | set(note["reads"])
     imports, statements = _Imports(), []
     bound: set[str] = set()
     for statement, wanted in reversed(taken):
@@ -190,6 +182,28 @@ def _source(node: ast.Import | ast.ImportFrom) -> str:
     return f"from {'.' * node.level}{node.module or ''} import " if isinstance(node, ast.ImportFrom) else ""
 
 
+def attached(html: str, page: Page, notes: Sequence[Note]) -> str:
+    """A built page, in which each block that needs more than itself holds its copy, as Material's copy button asks for it.
+
+    Raises PageError for a block that is not found in `html`.
+    """
+    made = copies(page, notes)
+    left = {index: page.blocks[index].text.expandtabs().strip("\n") for index in made}
+
+    def mark(found: re.Match[str]) -> str:
+        shown = unescape(re.sub("<[^>]*>", "", found["code"])).strip("\n")
+        index = next((index for index, text in left.items() if text == shown), None)
+        if index is None:
+            return found[0]
+        del left[index]
+        return f'{found[0]} data-copy="{escape(made[index].text)}"' if made[index].prefix else found[0]
+
+    html = _CODE.sub(mark, html)
+    if left:
+        raise PageError("\n".join(f"{page.path}:{page.blocks[index].line}: the built page does not show this block" for index in left))
+    return html
+
+
 # ---- Whether the copies run ----
 
 _START = f"""
@@ -217,13 +231,16 @@ def faults(path: Path, root: Path) -> list[str]:
 def _tried(page: Page, text: str, made: run.Run, root: Path) -> list[str]:
     cells = [index for index, block in enumerate(page.blocks) if block.kind == "cell"]
     outputs = dict(zip(cells, made.outputs))
-    programs = [{"index": index, "imports": copy.imports, "statements": copy.statements, "outputs": outputs.get(index)}
-                for index, copy in copies(page, made.notes).items()]
+    programs = []
+    for index, copy in copies(page, made.notes).items():
+        parts, heads = [part for part, _ in split(copy.prefix)], len(copy.imports)
+        programs.append({"index": index, "imports": parts[:heads], "statements": parts[heads:], "outputs": outputs.get(index)})
     with tempfile.TemporaryDirectory() as nowhere:
-        job = {"text": text, "path": str(page.path), "found": f"{nowhere}/found", "programs": programs}
+        file = Path(nowhere, "found")
+        job = {"text": text, "path": str(page.path), "found": str(file), "programs": programs}
         done = subprocess.run([sys.executable, "-c", _START], input=json.dumps(job), text=True, capture_output=True, cwd=nowhere,
                               env=kernel._environment(root, nowhere, 0))
-        lines = Path(job["found"]).read_text(encoding="utf-8").splitlines() if Path(job["found"]).exists() else []
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     found = [(index, why) for index, why in map(json.loads, lines)]
     ended = {index for index, _ in found}
     found += [(program["index"], f"it broke off\n{done.stderr[-2000:]}") for program in programs if program["index"] not in ended]
