@@ -1,7 +1,7 @@
 """The table of all rules and optimizers that drives the tests of the engines and of `update`."""
 
 from reference_impl.optimization.adagrad import AdaGrad, adagrad, adagrad_eps_inside
-from reference_impl.optimization.adam import Adam, AdamW, AMSGrad, adam, adam_eps_hat, adamw, amsgrad, amsgrad_corrected_max
+from reference_impl.optimization.adam import Adam, AdamW, AMSGrad, adam, adam_eps_hat, adamw, amsgrad, amsgrad_corrected_max, yogi
 from reference_impl.optimization.momentum import Momentum, momentum, momentum_lr_inside
 from reference_impl.optimization.nesterov import Nesterov, nesterov, nesterov_lr_inside
 from reference_impl.optimization.rmsprop import RMSProp, rmsprop, rmsprop_eps_inside
@@ -24,6 +24,7 @@ RULES = {
     adamw: ADAM | {"weight_decay": 0.01},
     amsgrad: ADAM,
     amsgrad_corrected_max: ADAM,
+    yogi: ADAM,
 }
 
 OPTIMIZERS = {

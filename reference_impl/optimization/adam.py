@@ -1,4 +1,4 @@
-"""Adam: two moving averages of the gradient, corrected for their start at zero; AdamW and AMSGrad.
+"""Adam: two moving averages of the gradient, corrected for their start at zero; AdamW, AMSGrad and Yogi.
 
 Derived in the chapter on [Adam][adam].
 """
@@ -101,6 +101,23 @@ def amsgrad_corrected_max(w: Any, g: Any, m: Any, v: Any, top: Any, *,
     return w, m, v, top
 
 
+def yogi(w: Any, g: Any, m: Any, v: Any, *, lr: Any, beta1: Any, beta2: Any, eps: Any, t: Any) -> tuple[Any, Any, Any]:
+    """Adam whose `v` moves by (1 - β₂)g² towards g², however far it is from it: small gradients make it forget slowly.
+
+    Source: Zaheer et al. 2018, algorithm 2, with Adam's corrections, as *Dive into Deep Learning*, TensorFlow and Optax have it.
+
+    >>> w, m, v = yogi(1.0, 2.0, 0.0, 100.0, lr=0.1, beta1=0.9, beta2=0.75, eps=0.0, t=1)
+    >>> round(float(v), 6)
+    99.0
+    """
+    m = beta1 * m + (1 - beta1) * g
+    v = v + (1 - beta2) * np.sign(g**2 - v) * g**2
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    w = w - lr * m_hat / (np.sqrt(v_hat) + eps)
+    return w, m, v
+
+
 @dataclass
 class Moments(Optimizer):
     """The hyperparameters that Adam and its relatives share."""
@@ -171,6 +188,25 @@ class AMSGrad(Moments):
 
     def _rule(self) -> Rule:
         return amsgrad_corrected_max if self.corrected_max else amsgrad
+
+
+def follow(gradients: Any, beta1: Any = 0.9, beta2: Any = 0.999, eps: Any = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What Adam makes of given gradients: its steps, in units of the learning rate, and its two averages after each.
+
+    `gradients` has a row for each step, and the three results have its shape. A step is `lr`·m̂/(√v̂ + ε),
+    and the weight moves against it. Source: Kingma & Ba 2015, algorithm 1.
+
+    >>> steps, m, v = follow([5.0, 5.0, -5.0])
+    >>> print(steps.round(3), m.round(3), v.round(3))
+    [1.    1.    0.262] [0.5   0.95  0.355] [0.025 0.05  0.075]
+    """
+    gradients = np.asarray(gradients, dtype=float)
+    steps, m, v = (np.zeros_like(gradients) for _ in range(3))
+    first = second = np.zeros(gradients.shape[1:])
+    for at, g in enumerate(gradients):
+        moved, first, second = adam(0.0, g, first, second, lr=1.0, beta1=beta1, beta2=beta2, eps=eps, t=at + 1)
+        steps[at], m[at], v[at] = -moved, first, second
+    return steps, m, v
 
 
 def correction_ratio(t: Any, beta1: Any, beta2: Any) -> Any:

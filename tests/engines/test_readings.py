@@ -189,7 +189,7 @@ def test_the_javascript_reading_computes_what_the_rule_computes(rule):
     expected = plainly(rule, [np.float64(values[a.name]) for a in trace(rule).arrays], RULES[rule])
     for line in lines:  # its statements are Python's too, but for `const` and `Math`
         name, expression = re.fullmatch(r"  const (t\d+) = (.*)", line).groups()
-        values[name] = eval(expression.replace("Math.", ""), {"sqrt": np.sqrt}, values)
+        values[name] = eval(expression.replace("Math.", ""), {"sqrt": np.sqrt, "sign": np.sign}, values)
     got = [values[name] for name in re.findall(r"\w+", result)[1:]]
     np.testing.assert_allclose(got, expected, rtol=1e-14)
 
