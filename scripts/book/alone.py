@@ -33,7 +33,7 @@ from .watch import Reads
 
 ADDRESS = re.compile(" at 0x[0-9a-f]{6,}")  # in an object's plain repr
 FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
-FORMATTER = DisplayFormatter()  # type: ignore[no-untyped-call]
+FORMATTER: Any = DisplayFormatter()
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ SCRIPTS = str(Path(__file__).resolve().parents[1])
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import downloads, indexes, install, kept, render, run  # noqa: E402
+from book import copies, downloads, indexes, install, kept, render, run  # noqa: E402
 from book.page import Page as Source  # noqa: E402
 from book.page import PageError  # noqa: E402
 
@@ -128,9 +128,7 @@ def _document(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> 
     marked = indexes.anchored(text, indexes.marks(source, text))
     first, *others = render.pieces(marked, Source.parse(marked).cells)
     made = render.prose(first)
-    given = runs[page.file.src_uri].outputs
-    given += [[] for _ in source.cells[len(given):]]  # of cells behind one that raised
-    for cell, outputs, after in zip(source.cells, given, others, strict=True):
+    for cell, outputs, after in zip(source.cells, runs[page.file.src_uri].outputs, others, strict=True):
         made += render.cell(cell, outputs, result) + "\n\n" + render.prose(after)
     return made
 
@@ -176,8 +174,13 @@ on_page_context = CombinedEvent(_show_tex, _show_math)
 
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
-    """Put the figures in, so late that no plugin takes their labels for the page's text, and write the downloads."""
+    """Put the figures and the copies in, so late that no plugin takes them for the page's text, and write the downloads."""
     output = re.sub(r'<span id="__span-[\d-]+">', "<span>", output)  # lines' ids; mkdocstrings gives some of them twice
+    if (made := runs.get(page.file.src_uri)) and made.notes and not made.faults:
+        try:
+            output = copies.attached(output, Source.parse(page.file.content_string, _name(page.file, _root(config))), made.notes)
+        except PageError as error:
+            raise PluginError(str(error)) from None
     if (result := built.get(page.file.src_uri)) is None:
         return output
     folder = Path(page.file.abs_dest_path).parent
