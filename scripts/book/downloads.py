@@ -261,17 +261,31 @@ def _wrapped(text: str) -> str:
     """Text in lines that fit an editor; fences, tables and displayed formulas stay as they are."""
     lines: list[str] = []
     still = False  # inside of one of them
+    begun = ("", "")  # a paragraph that the next line may continue: what stands before its lines, and what it says so far
+
+    def end() -> None:
+        nonlocal begun
+        if begun[1]:
+            item = re.match(r"(?:[-*+]|\d+\.) +|", begun[1])
+            assert item is not None
+            further = begun[0] + " " * len(item[0])
+            lines.extend(wrap(begun[1], WIDTH, initial_indent=begun[0], subsequent_indent=further, break_long_words=False, break_on_hyphens=False))
+        begun = ("", "")
+
     for line in text.split("\n"):
         lead = line[:len(line) - len(line.lstrip("> "))]
         bare = line[len(lead):]
         edge = bare.startswith(("```", "~~~")) or bare.count("$$") % 2 == 1
-        if still or edge or len(line) <= WIDTH or bare.startswith(("|", "#", "$$")):
+        if still or edge or not bare or bare.startswith(("|", "#", "$$")):
+            end()
             lines.append(line)
+        elif begun[1] and lead.count(">") == begun[0].count(">") and not re.match(r"(?:[-*+]|\d+\.) ", bare):
+            begun = (begun[0], f"{begun[1]} {bare}")
         else:
-            item = re.match(r"(?:[-*+]|\d+\.) +|", bare)
-            assert item is not None
-            lines += wrap(bare, WIDTH, initial_indent=lead, subsequent_indent=lead + " " * len(item[0]), break_long_words=False, break_on_hyphens=False)
+            end()
+            begun = (lead, bare)
         still ^= edge
+    end()
     return "\n".join(lines)
 
 
@@ -300,6 +314,7 @@ def _displayed(part: Part) -> str:
         before = lines[line - 1].encode()
         lines[line - 1] = (before[:column] + mark.encode() + before[column:]).decode()
 
-    put(last.end_lineno, last.end_col_offset, ")")
-    put(last.lineno, last.col_offset, "display(")
+    several = isinstance(last.value, ast.Tuple)  # they may stand without brackets
+    put(last.end_lineno, last.end_col_offset, "))" if several else ")")
+    put(last.lineno, last.col_offset, "display((" if several else "display(")
     return "\n".join(lines)

@@ -104,6 +104,7 @@ def test_a_script_shows_what_a_cell_shows():
     printed = {"output_type": "stream", "name": "stdout", "text": "x"}
     one, two = '"é"; (\n    1 +\n    2\n)  # three', "print('x')"
     script = downloads.script(parts(f"```python\n{one}\n```\n\n```python\n{two}\n```\n", [[value], [printed]]), "From here.")
+    assert "display((1, 2))" in downloads.script(parts("```python\n1, 2\n```\n", [[value]]), "From here.")
     assert 'display("é"; ' not in script and '"é"; display((\n    1 +\n    2\n))  # three' in script and "\nprint('x')\n" in script
     assert "import display" not in downloads.script(parts(f"```python\n{two}\n```\n", [[printed]]), "From here.")
 
@@ -118,8 +119,10 @@ def test_a_derivation_is_display_latex_and_a_comment():
     assert "# a^2 - 1 = (a - 1)(a + 1)  % third binomial\n#   = a(a + 1) - (a + 1)  % for later" in downloads.script(found, "From here.")
 
 
-def test_a_long_line_of_text_is_wrapped_in_the_script():
+def test_paragraphs_are_laid_out_anew_in_the_script():
     long = "word " * 30
+    one = downloads.script(parts("One\nline.\n\n> A\n> quotation.\n\n1. First,\n    and more.\n2. Second.\n"), "From here.")
+    assert one.endswith("# One line.\n#\n# > A quotation.\n#\n# 1. First, and more.\n# 2. Second.\n")
     script = downloads.script(parts(f"- {long}\n\n| a | {long} |\n| - | - |\n\n$$\n{long}\n$$\n"), "From here.")
     assert [len(line) > 110 for line in script.splitlines() if "word" in line] == [False, False, True, True]
     assert "\n#   word" in script
