@@ -205,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("site", type=Path, metavar="SITE_DIR")
     parser.add_argument("--all", action="store_true", help="run every notebook too")
     parser.add_argument("--only", nargs="+", default=[], metavar="PAGE", help="run the scripts and notebooks of these pages, as momentum")
-    parser.add_argument("--python", type=Path, help="run them by this interpreter, and install nothing")
+    parser.add_argument("--python", type=Path, help="run them by this interpreter, which must have ipykernel, and install nothing")
     options = parser.parse_args(arguments)
     ran, faults = check(options.site.resolve(), options.only, options.all, options.python)
     for page in ran:
