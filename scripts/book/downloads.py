@@ -253,8 +253,14 @@ def _asked(quotation: str) -> str:
 
 def _aligned(text: str) -> str:
     r"""A derivation as display LaTeX, its reasons beside it."""
-    lines = [f"{left} &{sign} {right} && \\text{{{why}}}".replace("  ", " ") for left, sign, right, why in formulas.rows(Block("derivation", text, 1))]
+    lines = [f"{left} &{sign} {right} && \\text{{{_said(why)}}}".replace("  ", " ") for left, sign, right, why in formulas.rows(Block("derivation", text, 1))]
     return "$$\n\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}\n$$"
+
+
+def _said(why: str) -> str:
+    """A reason, which is Markdown, for LaTeX's `text`."""
+    pieces = re.split(r"(\$[^$]+\$)", _plain(why, lambda target: None, lambda name: None))
+    return "".join(piece if at % 2 else re.sub(r"(?<!\\)[&#%_]", r"\\\g<0>", re.sub("[*`]+", "", piece)) for at, piece in enumerate(pieces))
 
 
 def _wrapped(text: str) -> str:

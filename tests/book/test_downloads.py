@@ -17,7 +17,7 @@ from mkdocs.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 FRONT = "---\ntitle: {0}\njupyter:\n  kernelspec: {{name: python3, language: python, display_name: Python 3}}\n---\n\n# {0}\n\n"
-PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if Page.read(path).executable)
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "\njupyter:" in path.read_text(encoding="utf-8"))
 
 
 def parts(text: str, outputs=(), link=lambda target: f"https://book/{target}", reference=lambda name: f"https://book/api#{name}"):
@@ -117,6 +117,11 @@ def test_a_derivation_is_display_latex_and_a_comment():
     cell = json.loads(downloads.notebook(found, "One", "From here."))["cells"][-1]["source"]
     assert cell.startswith("$$\n\\begin{aligned}\na^2 - 1 &= (a - 1)(a + 1) && \\text{third binomial} \\\\\n") and cell.endswith("\\end{aligned}\n$$")
     assert "# a^2 - 1 = (a - 1)(a + 1)  % third binomial\n#   = a(a + 1) - (a + 1)  % for later" in downloads.script(found, "From here.")
+
+
+def test_a_reason_is_text_for_latex():
+    found = parts("```derivation\na = b  % the *bound* of $w^* \\cdot x_1$ in `a_b` & [there](x.md), 5 \\% off\n```\n")
+    assert r"&& \text{the bound of $w^* \cdot x_1$ in a\_b \& there, 5 \% off}" in json.loads(downloads.notebook(found, "One", "Note."))["cells"][-1]["source"]
 
 
 def test_paragraphs_are_laid_out_anew_in_the_script():
