@@ -19,7 +19,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 Outputs = list[dict[str, Any]]
 
-TIMEOUT = 600  # seconds a piece may run
+TIMEOUT = 600  # seconds a piece may run, or a kernel take to start
 v4: Any = nbformat.v4  # which has no types
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -58,20 +58,23 @@ async def execute(pieces: Sequence[str], root: Path, seed: int) -> list[Outputs]
     Raises `Broken`.
     """
     book = v4.new_notebook(cells=[v4.new_code_cell(text) for text in pieces])
+    index = 0
     with tempfile.TemporaryDirectory() as nowhere:  # a page that needs a file of the repository would not run elsewhere
         # Sockets in a folder of its own: no port to listen on, none to collide with.
         manager = Kernel(transport="ipc", ip=f"{nowhere}/kernel", connection_file=f"{nowhere}/kernel.json")
-        client = NotebookClient(book, km=manager, timeout=TIMEOUT)
-        async with client.async_setup_kernel(cleanup_kc=True, cwd=nowhere, env=_environment(root, nowhere, seed)):
-            for index, cell in enumerate(book.cells):
-                try:
-                    await client.async_execute_cell(cell, index)
-                except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-                    raise Broken(index, ANSI.sub("", str(error))) from None
+        client = NotebookClient(book, km=manager, timeout=TIMEOUT, startup_timeout=TIMEOUT)
+        with Path(nowhere, "log").open("w+", encoding="utf-8", errors="replace") as log:  # what the process itself says; of interest if it dies
+            try:
+                async with client.async_setup_kernel(cleanup_kc=True, cwd=nowhere, env=environment(root, nowhere, seed), stderr=log):
+                    for index, cell in enumerate(book.cells):
+                        await client.async_execute_cell(cell, index)
+            except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
+                log.seek(0)
+                raise Broken(index, ANSI.sub("", f"{error}\n{log.read()}".rstrip())) from None
         return [list(json.loads(json.dumps(cell.outputs))) for cell in book.cells]
 
 
-def _environment(root: Path, home: str, seed: int) -> dict[str, str]:
+def environment(root: Path, home: str, seed: int) -> dict[str, str]:
     """The kernel's environment: nothing of the user's settings, nothing else that differs from run to run."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "IPYTHON", "MPL"))}
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")

@@ -11,8 +11,10 @@ none goes untested by accident.
 
 from __future__ import annotations
 
+import ast
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -89,6 +91,17 @@ class Page:
     def cells(self) -> tuple[Block, ...]:
         """The code that the build runs, in order."""
         return tuple(b for b in self.blocks if b.kind == "cell")
+
+
+def grouped(statements: Sequence[ast.stmt]) -> list[list[ast.stmt]]:
+    """The statements of a cell, those that share a line together."""
+    groups: list[list[ast.stmt]] = []
+    for statement in statements:
+        if groups and statement.lineno == groups[-1][-1].end_lineno:
+            groups[-1].append(statement)
+        else:
+            groups.append([statement])
+    return groups
 
 
 def _blocks(lines: list[str], start: int, path: Path) -> list[Block]:

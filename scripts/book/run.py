@@ -19,17 +19,17 @@ from typing import Any
 
 from . import hygiene, indexes, kept, kernel
 from .page import Page, PageError
+from .render import FIGURE
 from .steps import Steps
 
 ADDRESS = re.compile(" at 0x[0-9a-f]{6,}")  # in an object's plain repr
-FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
 
 
 @dataclass(frozen=True)
 class Run:
     """What the run of a page gave."""
 
-    outputs: list[kernel.Outputs] = field(default_factory=list)  # of each cell, as far as it came
+    outputs: list[kernel.Outputs] = field(default_factory=list)  # of each cell; none behind one that raised
     faults: list[str] = field(default_factory=list)  # what the page has wrong, each with file and line
     notes: list[Any] = field(default_factory=list)  # of each step, by the watch of `steps`
 
@@ -91,8 +91,9 @@ async def _once(page: Page, text: str, root: Path, *, judged: bool) -> tuple[lis
     try:
         _, *outputs, (last,) = await kernel.execute(pieces, root, 0 if judged else 1)
     except kernel.Broken as error:
+        nothing: list[kernel.Outputs] = [[] for _ in page.cells]
         line = page.blocks[running[error.piece - 1]].line if 1 <= error.piece <= len(running) else 1
-        return [], [f"{page.path}:{line}: the run broke off\n{error}"], {"printed": {}, "notes": []}
+        return nothing, [f"{page.path}:{line}: the run broke off\n{error}"], {"printed": {}, "notes": []}
     found = last["data"]["application/json"]
     shown = [_tidy(given) for index, given in zip(running, outputs) if page.blocks[index].kind == "cell"]
     return shown, found["faults"], found

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from .page import Block, Page
+from .page import Block, Page, grouped
 from .watch import Recorder
 
 
@@ -94,7 +94,7 @@ class Steps:
         name = str(self.page.path)
         try:
             statements = self.parsed(block.text, block.line).body
-            for group in _groups(statements):
+            for group in grouped(statements):
                 self.before(group)
                 for statement in group:
                     if statement is statements[-1] and isinstance(statement, ast.Expr):
@@ -119,9 +119,9 @@ class Steps:
             line = block.line + example.lineno
             try:
                 self.before(self.parsed(example.source, line).body)
-            except SyntaxError as error:
+            except SyntaxError as wrong:
                 self.broken = True
-                return self.fault(error.lineno or line, error.msg)
+                return self.fault(wrong.lineno or line, wrong.msg)
             got, error = self._example(example.source, f"<the example in line {line}>")
             self.after()
             self.printed[index].append(got)
@@ -147,17 +147,6 @@ class Steps:
         finally:
             sys.displayhook = shows
         return re.sub(r"(?<=[^\n])\Z", "\n", printed.getvalue()), error
-
-
-def _groups(statements: Sequence[ast.stmt]) -> list[list[ast.stmt]]:
-    """The statements of a cell, those that share a line together."""
-    groups: list[list[ast.stmt]] = []
-    for statement in statements:
-        if groups and statement.lineno == groups[-1][-1].end_lineno:
-            groups[-1].append(statement)
-        else:
-            groups.append([statement])
-    return groups
 
 
 steps: Steps  # the run of this interpreter, if it is a page's kernel
