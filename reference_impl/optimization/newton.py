@@ -18,6 +18,8 @@ Fun = Callable[[np.ndarray], Any]
 Grad = Callable[[np.ndarray], Any]
 Product = Callable[[np.ndarray, np.ndarray], Any]
 
+SHRINK, GROW = 0.25, 0.75  # a trust region whose parabola foretold the fall of the loss worse, or better, than this
+
 
 def newton_step(g: Any, h: Any) -> np.ndarray:
     """The pure step p with H p = -g: it leads to where the parabola that touches the loss has no slope.
@@ -245,9 +247,9 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
             promise = -float(g @ p + p @ (h @ p) / 2)
             after = objective.fun(x + p)
             gain = (loss - after) / promise if promise > 0 else 0.0
-            if not gain >= 0.25:
+            if not gain >= SHRINK:
                 radius = float(np.linalg.norm(p)) / 4
-            elif gain > 0.75 and mu:
+            elif gain > GROW and mu:
                 radius *= 2
             if gain > 1e-4:
                 return x + p, after, objective.grad(x + p)
