@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
@@ -38,7 +39,7 @@ def address(config: MkDocsConfig) -> str:
 def line(config: MkDocsConfig, *more: str) -> str:
     """The command that installs the package, with the extras that all pages together need, and `more`."""
     extras = ",".join([*config.extra["install"]["extras"], *more])
-    return f'pip install "descent-derived[{extras}] @ {address(config)}{wheel.wheel()[0]}"'
+    return f'pip install "descent-derived[{extras}] @ {address(config)}{quote(wheel.wheel()[0])}"'
 
 
 def put(markdown: str, config: MkDocsConfig) -> str:

@@ -1,8 +1,13 @@
-"""The package as a wheel, which the site hands out: equal sources give equal bytes."""
+"""The package as a wheel, which the site hands out: equal sources give equal bytes, and others another version.
+
+For pip leaves a package as it is whose version it has, even if the wheel at the same address is a new one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +36,7 @@ def _sources(root: Path) -> tuple[tuple[str, bytes], ...]:
 
 @cache
 def _built(root: Path, sources: tuple[tuple[str, bytes], ...]) -> tuple[str, bytes]:
+    state = hashlib.sha256(b"\0".join(part for name, content in sources for part in (name.encode(), content))).hexdigest()[:8]
     # Apart from the project: setuptools leaves a folder `build` behind, and what lies in it goes into later wheels.
     with tempfile.TemporaryDirectory() as folder:
         copy, made = Path(folder, "source"), Path(folder, "made")
@@ -39,6 +45,8 @@ def _built(root: Path, sources: tuple[tuple[str, bytes], ...]) -> tuple[str, byt
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_bytes(content)
             (copy / name).chmod(0o644)
+        settings = (copy / "pyproject.toml").read_text(encoding="utf-8")
+        (copy / "pyproject.toml").write_text(re.sub(r'^(version = "[^"+]+)"', rf'\1+{state}"', settings, count=1, flags=re.M), encoding="utf-8")
         done = subprocess.run([sys.executable, "-c", BUILD, str(made)], cwd=copy, env=os.environ | {"SOURCE_DATE_EPOCH": "315532800"}, umask=0o022,
                               capture_output=True, text=True, check=False)
         if done.returncode:

@@ -156,7 +156,7 @@ def test_the_wheel_holds_the_package_with_its_data_and_no_more(tmp_path):
     name, content = wheel.wheel()
     names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "reference_impl").rglob("*") if path.suffix in {".py", ".json", ".typed"}}
-    assert name == "descent_derived-0.2.0-py3-none-any.whl"
+    assert re.fullmatch(r"descent_derived-0\.2\.0\+[0-9a-f]{8}-py3-none-any\.whl", name)
     assert {path for path in names if ".dist-info/" not in path} == package
 
 
@@ -175,6 +175,8 @@ def test_the_wheel_is_the_same_bytes_from_any_folder_and_leaves_nothing_behind(t
         made.append(wheel.wheel(folder))
         assert sorted(folder.rglob("*")) == before
     assert made[0] == made[1]
+    (folder / "reference_impl/__init__.py").write_text("# new")
+    assert wheel.wheel(folder)[0] != made[0][0]  # or pip would leave the old one as it is
     assert not [name for name in zipfile.ZipFile(io.BytesIO(made[0][1])).namelist() if "stale" in name]
 
 
@@ -217,14 +219,14 @@ def built(tmp_path, monkeypatch):
 
 
 def line(address: str, extras: str = "plots,symbolic,data") -> str:
-    return f'pip install "descent-derived[{extras}] @ {address}descent_derived-0.2.0-py3-none-any.whl"'
+    return f'pip install "descent-derived[{extras}] @ {address}{wheel.wheel()[0].replace("+", "%2B")}"'
 
 
 @pytest.mark.parametrize("address", ["", "https://book.example/in/a/folder/"])
 def test_each_page_and_each_download_say_the_line_for_this_site(built, address):
     site = built(address)
     there = address or install.LOCAL
-    assert (site / "descent_derived-0.2.0-py3-none-any.whl").read_bytes() == wheel.wheel()[1]
+    assert (site / wheel.wheel()[0]).read_bytes() == wheel.wheel()[1]
     home, page = ((site / name).read_text() for name in ("index.html", "one/index.html"))
     assert line(there).replace('"', "&#34;") in page and f'<meta name="site" content="{there}">' in page
     assert line(there, "plots,symbolic,data,gpu") in re.sub(r"<[^>]+>", "", home).replace("&quot;", '"') and "It needs Python 3.11" in home
