@@ -1,7 +1,7 @@
 """Tries the copies of a page: each runs in a namespace of its own, and its block must give what it gave on the page.
 
-Copies that begin alike share their beginning: the process forks where they part. Their imports are made before that, all at once; before a
-block runs, those that its copy lacks are taken away again.
+Copies that begin alike share their beginning: the process forks where they part. Their imports are made before that, all at once; so it is
+looked at separately whether each imports what it reads.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ast
 import builtins
 import contextlib
 import dis
+import doctest
 import gc
 import importlib
 import io
@@ -28,7 +29,6 @@ from typing import Any
 
 from IPython.core.formatters import DisplayFormatter
 
-from .steps import Steps
 from .watch import Reads
 
 ADDRESS = re.compile(" at 0x[0-9a-f]{6,}")  # in an object's plain repr
@@ -38,22 +38,31 @@ FORMATTER: Any = DisplayFormatter()
 
 @dataclass(frozen=True)
 class Program:
-    """What a copy puts before the block with this index, and what the block gave on the page, if it is a cell."""
+    """The copy of the block with this index: its imports, and its pieces in their order.
+
+    A piece is the `text` of a statement, the `mode` in which it runs ("exec", "single" as an example, "show" as the last of a cell) and whether
+    it `raises`. `own` are the places of the block's own pieces, `quick` is another order that should give the same. What the block gave on
+    the page are `outputs`, if it is a cell; else it is the text of a `block` of examples.
+    """
 
     index: int
     imports: list[str]
-    statements: list[str]
+    pieces: list[dict[str, Any]]
+    own: list[int]
+    quick: list[int]
     outputs: list[dict[str, Any]] | None
+    block: str | None
 
     def missing(self) -> set[str]:
-        """The names that its statements read, and that nothing before has bound."""
-        known, found = set(dir(builtins)), set()
-        for text in [*self.imports, *self.statements]:
+        """The names that it reads, in functions too, and never binds before."""
+        known, found, inner = set(dir(builtins)) | {"__name__"}, set(), set()
+        for text in [*self.imports, *(piece["text"] for piece in self.pieces)]:
             nodes = ast.parse(text).body
             found |= Reads(nodes).reads - known
+            inner |= Reads(nodes, deep=True).reads
             inside = [part for node in nodes for part in ast.walk(node)]
             known |= Reads(nodes).binds | {part.id for part in inside if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
-        return found
+        return found | (inner - known)
 
     def imported(self) -> dict[str, Any]:
         """What its imports bind."""
@@ -61,23 +70,43 @@ class Program:
         exec("\n".join(self.imports), found)
         return {name: value for name, value in found.items() if name != "__builtins__"}
 
+    def fault(self, given: dict[int, Given]) -> str:
+        """What is wrong with what its pieces gave; empty if nothing is."""
+        own = [given[at] for at in self.own]
+        if self.block is None:
+            page = self.outputs or []
+            wanted = _same(["".join(output.get("text", "") for output in page), *(output["data"] for output in page if "data" in output)])
+            got = _same(["".join(each.printed for each in own), *(data for each in own for data in each.shown)])
+            return "" if got == wanted else f"it gives {got}, and on the page it gave {wanted}"
+        examples = [e for e in doctest.DocTestParser().get_examples(self.block + "\n")]
+        if len(own) != len(examples):  # imports made at the beginning print nothing
+            examples = [e for e in examples if e.source.rstrip("\n") in {self.pieces[at]["text"] for at in self.own}]
+        check = doctest.OutputChecker()
+        wrong = (check.output_difference(e, each.printed, 0) for e, each in zip(examples, own, strict=True)
+                 if not check.check_output(e.exc_msg or e.want, each.printed, 0))
+        return next(wrong, "")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a piece printed (the exception, if it is to raise one), and the values that it showed."""
+
+    printed: str
+    shown: list[dict[str, Any]]
+
 
 class Trial:
-    """The programs of one page, in this process and those that it forks; what is wrong is added to the file `found`."""
+    """The programs of one page, in this process and those that it forks; what is wrong with each is added to the file `found`."""
 
-    def __init__(self, text: str, path: str, found: str) -> None:
+    def __init__(self, found: str) -> None:
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         self.namespace = vars(main)
-        self.steps = Steps(text, Path(path), self.namespace)
         self.found = found
-        self.imported: dict[str, Any] = {}
 
     def run(self, programs: Sequence[Program]) -> None:
         """Try them all."""
         apart: list[tuple[dict[str, Any], list[Program]]] = []  # where programs mean different things by one imported name
         for program in programs:
-            if missing := program.missing():
-                self.fault(program, f"it does not bind {', '.join(sorted(missing))}")
             with _as_on_a_page():
                 own = program.imported()
                 _warm(own)
@@ -94,62 +123,70 @@ class Trial:
         for names, group in apart:
             with _fork() as forked:
                 if forked:
-                    self.imported = names
                     self.namespace.update(names)
-                    self.walk(group, 0)
+                    self.walk([(program, program.quick) for program in group], 0, {})
+        found = self.faults()
+        failed = [program for program in programs if found.get(program.index, "it broke off")]
+        for program in failed:
+            with _fork() as forked:
+                if forked:
+                    self.namespace.update(program.imported())
+                    self.walk([(program, list(range(len(program.pieces))))], 0, {})
+        for names, group in apart:
+            for program in group:
+                if missing := program.missing() & set(names):  # it found them all the same, for others import them
+                    self.say(program, f"it does not bind {', '.join(sorted(missing))}")
 
-    def walk(self, programs: Sequence[Program], depth: int) -> None:
-        """Run what is left of programs whose first `depth` statements have run."""
-        groups: dict[str, list[Program]] = {}
-        for program in programs:
-            if depth < len(program.statements):
-                groups.setdefault(program.statements[depth], []).append(program)
+    def walk(self, programs: Sequence[tuple[Program, list[int]]], depth: int, given: dict[int, dict[int, Given]]) -> None:
+        """Run what is left of programs, each with the order of its pieces, whose first `depth` pieces gave this."""
+        groups: dict[tuple[Any, ...], list[tuple[Program, list[int]]]] = {}
+        for program, order in programs:
+            if depth == len(order):
+                self.say(program, program.fault(given.get(program.index, {})))
             else:
-                with _fork() as forked:
-                    if forked:
-                        self.block(program)
-        for text, group in groups.items():
+                groups.setdefault(tuple(program.pieces[order[depth]].items()), []).append((program, order))
+        for piece, group in groups.items():
             with _fork() if len(groups) > 1 else contextlib.nullcontext(True) as forked:
-                if forked and self.statement(text, group):
-                    self.walk(group, depth + 1)
+                if forked:
+                    try:
+                        result = self.piece(**dict(piece))
+                    except (Exception, SystemExit) as error:
+                        for program, _ in group:
+                            self.say(program, f"{type(error).__name__}: {error}, in {dict(piece)['text'].splitlines()[0]!r}")
+                    else:
+                        now = {program.index: {**given.get(program.index, {}), order[depth]: result} for program, order in group}
+                        self.walk(group, depth + 1, now)
 
-    def statement(self, text: str, programs: Sequence[Program]) -> bool:
-        """Run a statement with which these programs go on; whether they can."""
+    def piece(self, text: str, mode: str, raises: bool) -> Given:
+        """Run a piece."""
         name = f"<a statement, {text[:40]!r}>"
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-        try:
-            with _as_on_a_page(), contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(text, name, "exec", dont_inherit=True), self.namespace)
-            return True
-        except (Exception, SystemExit) as error:
-            for program in programs:
-                self.fault(program, f"{type(error).__name__}: {error}, in {text.splitlines()[0]!r}")
-            return False
-
-    def block(self, program: Program) -> None:
-        """Run the block itself, with nothing around but what its copy made."""
-        own = program.imported()
-        for name, value in self.imported.items():
-            if name not in own and self.namespace.get(name) is value:
-                del self.namespace[name]
         printed = io.StringIO()
         shown: list[dict[str, Any]] = []
-        sys.displayhook = lambda value: None if value is None else shown.append(FORMATTER.format(value)[0])
-        with contextlib.redirect_stdout(printed):
-            self.steps.block(program.index)
-        for fault in self.steps.faults:
-            self.fault(program, fault)
-        if program.outputs is not None and not self.steps.faults:
-            streams = "".join(output.get("text", "") for output in program.outputs)
-            wanted = _same([streams, *(output["data"] for output in program.outputs if "data" in output)])
-            if (got := _same([printed.getvalue(), *shown])) != wanted:
-                self.fault(program, f"it gives {got}, and on the page it gave {wanted}")
-        self.fault(program, "")
+        sys.displayhook = sys.__displayhook__ if mode == "single" else lambda value: None if value is None else shown.append(FORMATTER.format(value)[0])
+        try:
+            with _as_on_a_page(), contextlib.redirect_stdout(printed):
+                body = ast.parse(text, name).body
+                last = body.pop() if mode == "show" and isinstance(body[-1], ast.Expr) else None
+                code = compile(text + "\n", name, "single") if mode == "single" else compile(ast.Module(body, []), name, "exec")
+                exec(code, self.namespace)
+                if isinstance(last, ast.Expr):
+                    sys.displayhook(eval(compile(ast.Expression(last.value), name, "eval"), self.namespace))
+        except (Exception, SystemExit) as error:
+            if not raises:
+                raise
+            return Given(traceback.format_exception_only(error)[-1], shown)
+        return Given(printed.getvalue(), shown)
 
-    def fault(self, program: Program, why: str) -> None:
-        """Note what is wrong with a copy; nothing, for one that came to its end."""
+    def say(self, program: Program, why: str) -> None:
+        """Note what is wrong with a copy; nothing, for one that is right. What is said last counts."""
         with open(self.found, "a", encoding="utf-8") as file:
             file.write(json.dumps([program.index, why]) + "\n")
+
+    def faults(self) -> dict[int, str]:
+        """What is noted."""
+        with open(self.found, encoding="utf-8") as file:
+            return dict(map(json.loads, file))
 
 
 def _same(outputs: Sequence[Any]) -> list[Any]:
@@ -196,4 +233,5 @@ def _fork() -> Iterator[bool]:
 def main() -> None:
     """Try what stands on the standard input."""
     job = json.load(sys.stdin)
-    Trial(job["text"], job["path"], job["found"]).run([Program(**program) for program in job["programs"]])
+    Path(job["found"]).touch()
+    Trial(job["found"]).run([Program(**program) for program in job["programs"]])

@@ -7,20 +7,16 @@ notes that `watch` took while the page ran (a dynamic slice: Korel & Laski 1988)
 from __future__ import annotations
 
 import ast
+import builtins
 import doctest
 import json
 import re
-import subprocess
-import sys
-import tempfile
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from html import escape, unescape
-from pathlib import Path
+from html import unescape
 
-from . import kept, kernel, run
-from .page import Block, Page, PageError
+from .page import Block, Page, PageError, grouped
 from .watch import Note, Reads, bound_as
 
 WIDTH = 88  # columns of an import line
@@ -29,42 +25,48 @@ _CODE = re.compile(r'<div class="language-(?:python|pycon) highlight"(?=[^>]*>\s
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of a cell (with those that share a line with it), or an example; `block` is the index of its block."""
+    """A statement of a cell (with those that share a line with it), or an example, and what its page's run noted of it."""
 
-    block: int
+    block: int  # the index of its block
     text: str
     nodes: tuple[ast.stmt, ...]
-    raises: bool = False  # as the page says that it does
-
-    @property
-    def imports(self) -> bool:
-        """Whether it does nothing but import."""
-        return all(isinstance(node, ast.Import | ast.ImportFrom) for node in self.nodes)
-
-    @property
-    def binds(self) -> set[str]:
-        """The names that it surely binds."""
-        return set() if self.raises else Reads(self.nodes).binds
+    raises: bool  # as the page says that it does
+    imports: bool  # and does nothing else
+    reads: frozenset[str]
+    binds: frozenset[str]
+    changes: frozenset[str]
+    settings: bool
+    seconds: float
+    later: frozenset[str]  # the names that the functions it defines read when they are called
 
 
 @dataclass(frozen=True)
 class Copy:
-    """What is copied for a block: import lines, earlier statements, and the block's own code."""
+    """What is copied for a block: import lines, earlier statements, and the block's own code.
+
+    `rest` are the places of the earlier statements among the page's.
+    """
 
     imports: tuple[str, ...]
     statements: tuple[str, ...]
     block: str
+    rest: tuple[int, ...]
+
+    @property
+    def parts(self) -> list[str]:
+        """What stands before the block's own code: lines, and statements of more than one."""
+        found = [*self.imports, ""]
+        for text in self.statements:
+            apart = bool(re.match(r"async def |def |class |@", text))
+            if apart and found[-1]:
+                found.append("")
+            found += [text, ""] if apart else [text]
+        return found[not self.imports:len(found) - (found[-1] == "")]
 
     @property
     def prefix(self) -> str:
-        """What stands before the block's own code."""
-        rows: list[str] = []
-        for text in self.statements:
-            apart = bool(re.match(r"async def |def |class |@", text))
-            if apart and rows and rows[-1]:
-                rows.append("")
-            rows += [text, ""] if apart else [text]
-        return "\n\n".join(part for part in ("\n".join(self.imports), "\n".join(rows).strip("\n")) if part)
+        """The same as one text."""
+        return "\n".join(self.parts)
 
     @property
     def text(self) -> str:
@@ -77,11 +79,31 @@ def copies(page: Page, notes: Sequence[Note]) -> dict[int, Copy]:
 
     Raises ValueError if their numbers differ.
     """
-    statements = [statement for index, block in enumerate(page.blocks) for statement in _of_block(index, block)]
-    if len(statements) != len(notes):
-        raise ValueError(f"notes has {len(notes)} entries; expected one for each of the page's {len(statements)} statements")
-    steps = list(zip(statements, notes))
-    return {index: _copy(index, code(page.blocks[index]), steps) for index in dict.fromkeys(statement.block for statement in statements)}
+    every = statements(page, notes)
+    packages = {bound_as(alias) for statement in every for node in statement.nodes if isinstance(node, ast.Import)
+                for alias in node.names if "." in alias.name and not alias.asname}
+    return {index: _copy(index, code(page.blocks[index]), every, packages) for index in dict.fromkeys(s.block for s in every)}
+
+
+def statements(page: Page, notes: Sequence[Note]) -> list[Statement]:
+    """The statements of a page's cells and examples, in order; raises ValueError unless there is a note for each."""
+    found = [(index, *part) for index, block in enumerate(page.blocks) for part in _of_block(block)]
+    if len(found) != len(notes):
+        raise ValueError(f"notes has {len(notes)} entries; expected one for each of the page's {len(found)} statements")
+    made = []
+    for (index, text, nodes, raises), note in zip(found, notes):
+        now, later = Reads(nodes), Reads(nodes, deep=True)
+        made.append(Statement(
+            index, text, nodes, raises,
+            imports=all(isinstance(node, ast.Import | ast.ImportFrom) for node in nodes),
+            reads=frozenset(note["reads"]),
+            binds=frozenset(note["binds"]) | (set() if raises else now.binds),
+            changes=frozenset(note["changes"]),
+            settings=note["settings"],
+            seconds=note["seconds"],
+            later=frozenset(later.reads - now.reads),
+        ))  # fmt: skip
+    return made
 
 
 def code(block: Block) -> str:
@@ -91,68 +113,75 @@ def code(block: Block) -> str:
     return "".join(example.source for example in doctest.DocTestParser().get_examples(block.text + "\n")).rstrip("\n")
 
 
-def _of_block(index: int, block: Block) -> list[Statement]:
+def _of_block(block: Block) -> list[tuple[str, tuple[ast.stmt, ...], bool]]:
     if block.kind == "cell":
-        return [Statement(index, text, nodes) for text, nodes in split(block.text)]
-    if block.kind != "examples":
-        return []
-    examples = doctest.DocTestParser().get_examples(block.text + "\n")
-    return [Statement(index, e.source.rstrip("\n"), tuple(ast.parse(e.source).body), e.exc_msg is not None) for e in examples]
+        return [(text, nodes, False) for text, nodes in split(block.text)]
+    examples = doctest.DocTestParser().get_examples(block.text + "\n") if block.kind == "examples" else []
+    return [(e.source.rstrip("\n"), tuple(ast.parse(e.source).body), e.exc_msg is not None) for e in examples]
 
 
 def split(text: str) -> list[tuple[str, tuple[ast.stmt, ...]]]:
     """The top-level statements of a piece of code, each with its source; those that share a line are one."""
-    groups: list[list[ast.stmt]] = []
-    for node in ast.parse(text).body:
-        if groups and node.lineno == groups[-1][-1].end_lineno:
-            groups[-1].append(node)
-        else:
-            groups.append([node])
     lines, found = text.split("\n"), []
-    for group in groups:
+    for group in grouped(ast.parse(text).body):
         first = min(part.lineno for part in (group[0], *getattr(group[0], "decorator_list", [])))
         found.append(("\n".join(lines[first - 1:group[-1].end_lineno]), tuple(group)))
     return found
 
 
-def _copy(index: int, block: str, steps: Sequence[tuple[Statement, Note]]) -> Copy:
-    """The copy of one block: from its end back, what binds a name that is needed, or changes what is behind it."""
-    # `import a.b`, `import a.c` and `import a` all bind `a`, and whoever reads it may mean any of them.
-    packages = {bound_as(alias) for statement, _ in steps for node in statement.nodes if isinstance(node, ast.Import)
-                for alias in node.names if "." in alias.name and not alias.asname}
-    needed: set[str] = set()
-    taken: list[tuple[Statement, set[str]]] = []
-    for statement, note in reversed([step for step in steps if step[0].block <= index]):
-        binds = statement.binds | set(note["binds"])
-        wanted = needed & binds
-        own = statement.block == index
-        if not own:
-            does = wanted if statement.imports else wanted or needed & set(note["changes"]) or note["settings"]
-            if not does:
-                continue
-            taken.append((statement, wanted))
-        needed = (needed - (binds - packages if statement.imports else binds)) | set(note["reads"])
-    imports, statements = _Imports(), []
-    bound: set[str] = set()
-    for statement, wanted in reversed(taken):
-        if statement.imports and not wanted & bound and imports.take(statement.nodes, wanted):
+def _copy(index: int, block: str, every: Sequence[Statement], packages: set[str]) -> Copy:
+    """The copy of one block: from its end back, what binds a name that is needed, or changes what is behind it.
+
+    `import a.b`, `import a.c` and `import a` all bind `a`, one of `packages`: whoever reads it may mean any of them.
+    """
+    needed = _for_later(index, every)
+    taken: list[tuple[int, set[str]]] = []
+    for at in reversed(range(len(every))):
+        statement = every[at]
+        if statement.block > index:
             continue
-        text = textwrap.dedent(statement.text)
-        if statement.raises:
-            text = f"try:\n{textwrap.indent(text, '    ')}\nexcept Exception:\n    pass"
-        bound |= statement.binds
-        statements.append(text)
-    return Copy(tuple(imports.lines()), tuple(statements), block)
+        wanted = needed & statement.binds
+        if statement.block < index:
+            if not wanted and (statement.imports or not (needed & statement.changes or statement.settings)):
+                continue
+            taken.append((at, wanted))
+        needed -= statement.binds - packages if statement.imports else statement.binds
+        needed |= statement.reads
+    imports, rest, bound = Imports(), [], set(dir(builtins))  # what is one of these before its import must not be imported earlier
+    for at, wanted in reversed(taken):
+        if not (every[at].imports and not wanted & bound and imports.take(every[at].nodes, wanted)):
+            rest.append(at)
+            bound |= every[at].binds
+    return Copy(tuple(imports.lines()), tuple(_alone(every[at]) for at in rest), block, tuple(rest))
 
 
-class _Imports:
+def _for_later(index: int, every: Sequence[Statement]) -> set[str]:
+    """What the functions that a block defines read when they are called, and the functions that these call."""
+    found: set[str] = set()
+    left = [statement for statement in every if statement.block == index]
+    last = {name: statement for statement in every if statement.block <= index for name in statement.binds}
+    while left:
+        new = left.pop().later & set(last) - found
+        found |= new
+        left += [last[name] for name in new]
+    return found
+
+
+def _alone(statement: Statement) -> str:
+    """A statement as it stands in the copy of another block."""
+    if statement.raises:
+        return f"try:\n{textwrap.indent(statement.text, '    ')}\nexcept Exception:\n    pass"
+    return statement.text
+
+
+class Imports:
     """Imports to stand at a program's head: a line for each module, in the order of the page."""
 
     def __init__(self) -> None:
         self._modules: dict[str, list[str]] = {}
         self._bound: dict[str, str] = {}  # what each name is
 
-    def take(self, nodes: Iterable[ast.stmt], wanted: set[str]) -> bool:
+    def take(self, nodes: Iterable[ast.stmt], wanted: Container[str]) -> bool:
         """Take what these statements import of the names; False, and nothing is taken, if one of these is something else here."""
         new = [(_source(node), alias) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names
                if bound_as(alias) in wanted]
@@ -183,12 +212,15 @@ def _source(node: ast.Import | ast.ImportFrom) -> str:
 
 
 def attached(html: str, page: Page, notes: Sequence[Note]) -> str:
-    """A built page, in which each block that needs more than itself holds its copy, as Material's copy button asks for it.
+    """A built page on which each block has what its copy puts before it; `javascripts/copies.js` puts it where the copy button finds it.
+
+    What blocks need is much the same for all of them: the page has a list of it, a block the numbers of its own.
 
     Raises PageError for a block that is not found in `html`.
     """
     made = copies(page, notes)
     left = {index: page.blocks[index].text.expandtabs().strip("\n") for index in made}
+    pool: dict[str, int] = {}
 
     def mark(found: re.Match[str]) -> str:
         shown = unescape(re.sub("<[^>]*>", "", found["code"])).strip("\n")
@@ -196,52 +228,11 @@ def attached(html: str, page: Page, notes: Sequence[Note]) -> str:
         if index is None:
             return found[0]
         del left[index]
-        return f'{found[0]} data-copy="{escape(made[index].text)}"' if made[index].prefix else found[0]
+        needs = " ".join(str(pool.setdefault(part, len(pool))) for part in made[index].parts)
+        return f'{found[0]} data-needs="{needs}"' if needs else found[0]
 
     html = _CODE.sub(mark, html)
     if left:
         raise PageError("\n".join(f"{page.path}:{page.blocks[index].line}: the built page does not show this block" for index in left))
-    return html
-
-
-# ---- Whether the copies run ----
-
-_START = f"""
-import sys
-sys.path[0] = {str(Path(__file__).resolve().parents[1])!r}
-import book.alone
-del sys.path[0]
-book.alone.main()
-"""
-
-
-def faults(path: Path, root: Path) -> list[str]:
-    """What is wrong with the copies of the page at `path` below `root`, each with file and line; kept as long as the page's run is."""
-    made = run.run(path, root)
-    if made.faults:
-        return made.faults
-    text = (root / path).read_text(encoding="utf-8")
-    key = f"{kept.key(path, text, root)}-copies"
-    if (found := kept.read(key, root)) is None:
-        found = _tried(Page.parse(text, path), text, made, root)
-        kept.write(key, root, found)
-    return list(found)
-
-
-def _tried(page: Page, text: str, made: run.Run, root: Path) -> list[str]:
-    cells = [index for index, block in enumerate(page.blocks) if block.kind == "cell"]
-    outputs = dict(zip(cells, made.outputs))
-    programs = []
-    for index, copy in copies(page, made.notes).items():
-        parts, heads = [part for part, _ in split(copy.prefix)], len(copy.imports)
-        programs.append({"index": index, "imports": parts[:heads], "statements": parts[heads:], "outputs": outputs.get(index)})
-    with tempfile.TemporaryDirectory() as nowhere:
-        file = Path(nowhere, "found")
-        job = {"text": text, "path": str(page.path), "found": str(file), "programs": programs}
-        done = subprocess.run([sys.executable, "-c", _START], input=json.dumps(job), text=True, capture_output=True, cwd=nowhere,
-                              env=kernel._environment(root, nowhere, 0))
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    found = [(index, why) for index, why in map(json.loads, lines)]
-    ended = {index for index, _ in found}
-    found += [(program["index"], f"it broke off\n{done.stderr[-2000:]}") for program in programs if program["index"] not in ended]
-    return [f"{page.path}:{page.blocks[index].line}: the copy of this block does not run alone: {why}" for index, why in found if why]
+    listed = json.dumps(list(pool), ensure_ascii=False).replace("<", r"\u003c")
+    return html.replace("</body>", f'<script type="application/json" id="needs">{listed}</script>\n</body>') if pool else html

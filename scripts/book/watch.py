@@ -11,6 +11,7 @@ import dis
 import functools
 import re
 import sys
+import time
 import types
 import zlib
 from collections import deque
@@ -171,7 +172,7 @@ class Recorder:
 
     `notes` has an entry for each: the names that it `reads` (those among them that the page's functions read when it calls them),
     the names that it `binds` and those whose objects it `changes`, and whether it changed `settings`: what everything after it
-    depends on, such as NumPy's common random state and its way to print.
+    depends on, such as NumPy's common random state and its way to print. `seconds` is how long the processor took.
     """
 
     def __init__(self, namespace: dict[str, Any]) -> None:
@@ -187,9 +188,11 @@ class Recorder:
         self._nodes = nodes
         self._reads = self._with_functions(Reads(nodes).reads)
         self._touched = set().union(*(self._reach[name] for name in self._reads))
+        self._started = time.process_time()
 
     def after(self) -> None:
         """They have run."""
+        seconds = time.process_time() - self._started
         changed = {at for at in self._touched if self._look(self._seen[at][0])}
         values = {name: value for name, value in self._namespace.items() if name not in self._others and not _of_shell(name)}
         binds = {name for name, value in values.items() if name not in self._values or value is not self._values[name]}
@@ -203,7 +206,8 @@ class Recorder:
         differs = any(settings[name] != value for name, value in self._settings.items())
         styles = any(name in STYLING for node in self._nodes for part in ast.walk(node) for name in (getattr(part, "attr", ""), getattr(part, "id", "")))
         self._settings = settings
-        self.notes.append({"reads": sorted(self._reads), "binds": sorted(binds), "changes": sorted(changes), "settings": differs or styles})
+        self.notes.append({"reads": sorted(self._reads), "binds": sorted(binds), "changes": sorted(changes), "settings": differs or styles,
+                           "seconds": round(seconds, 2)})
 
     def _with_functions(self, names: set[str]) -> set[str]:
         """Those of the names that the page has bound, those that its functions behind them read, and so on."""
