@@ -177,10 +177,10 @@ class Recorder:
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.notes: list[Note] = []
-        self._namespace, self._others = namespace, set(namespace)
+        self._namespace = namespace
         self._values: dict[str, Any] = {}  # the page's names
         self._reach: dict[str, set[int]] = {}  # the objects behind each name, by their ids
-        self._seen: dict[int, tuple[Any, Any, list[Any], bool]] = {}  # an object, what it holds, its parts, whether it is closed
+        self._seen: dict[int, tuple[Any, Any, list[Any]]] = {}  # an object, what it holds, its parts
         self._settings = _settings()
 
     def before(self, nodes: Sequence[ast.stmt]) -> None:
@@ -194,7 +194,7 @@ class Recorder:
         """They have run."""
         seconds = time.process_time() - self._started
         changed = {at for at in self._touched if self._look(self._seen[at][0])}
-        values = {name: value for name, value in self._namespace.items() if name not in self._others and not _of_shell(name)}
+        values = {name: value for name, value in self._namespace.items() if not name.startswith("__")}
         binds = {name for name, value in values.items() if name not in self._values or value is not self._values[name]}
         changes = {name for name, reach in self._reach.items() if not changed.isdisjoint(reach)}
         self._values = values
@@ -240,9 +240,8 @@ class Recorder:
         parts: list[Any] = []
         held = self._held(thing, parts)
         last = self._seen.get(id(thing))
-        closed = held is None
-        self._seen[id(thing)] = thing, held, parts, closed
-        return last is None or closed or held != last[1]
+        self._seen[id(thing)] = thing, held, parts
+        return last is None or held is None or held != last[1]
 
     def _part(self, value: Any, parts: list[Any]) -> Any:
         """What stands for a value in what holds it; a value that can change, or holds one that can, becomes one of `parts`."""
@@ -334,11 +333,11 @@ class Recorder:
         if isinstance(thing, np.random.Generator):
             return self._part(thing.bit_generator, parts)
         if isinstance(thing, np.random.BitGenerator):
-            return repr(thing.state), self._part(thing.seed_seq, parts)
+            return _state(thing.state), self._part(thing.seed_seq, parts)
         if isinstance(thing, np.random.SeedSequence):
-            return repr(thing.state)
+            return _state(thing.state)
         if isinstance(thing, np.random.RandomState):
-            return repr(thing.get_state(legacy=False))
+            return _state(thing.get_state(legacy=False))
         if not isinstance(thing, np.ndarray):
             return None
         where = thing.shape, thing.strides, thing.dtype, thing.__array_interface__["data"]
@@ -379,12 +378,6 @@ def _globals(code: types.CodeType) -> frozenset[str]:
 
 
 @functools.cache
-def _of_shell(name: str) -> bool:
-    """Whether a name is Python's or IPython's rather than a page's."""
-    return bool(re.fullmatch(r"__\w+__|_+|_i+|_i?\d+|In|Out|_[ido]h|exit|quit|get_ipython", name))
-
-
-@functools.cache
 def _slots(kind: type) -> tuple[str, ...]:
     slots = vars(kind).get("__slots__", ())
     names = [slots] if isinstance(slots, str) else list(slots)
@@ -411,12 +404,19 @@ def _drawing(thing: Any) -> Any:
     return thing if figure is None else figure
 
 
+def _state(value: Any) -> Any:
+    """The state of a source of random numbers, for comparison."""
+    if isinstance(value, dict):
+        return {name: _state(part) for name, part in value.items()}
+    return value.tobytes() if hasattr(value, "tobytes") else value
+
+
 def _settings() -> dict[str, Any]:
     """What every statement depends on, as far as it is loaded."""
     found: dict[str, Any] = {}
     if (np := sys.modules.get("numpy")) is not None:
         found["print"], found["errors"] = np.get_printoptions(), np.geterr()
-        found["draw"] = repr(np.random.get_state(legacy=False))
+        found["draw"] = _state(np.random.get_state(legacy=False))
     if (random := sys.modules.get("random")) is not None:
         found["random"] = random.getstate()
     return found
