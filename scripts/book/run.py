@@ -63,7 +63,12 @@ def _kept(page: Page, text: str, root: Path, report: Callable[[float], None]) ->
     if (found := kept.read(key, root)) is not None:
         return Run(**found)
     started = time.time()
-    made = asyncio.run(_twice(page, text, root))
+    try:
+        made = asyncio.run(_twice(page, text, root))
+    except kernel.Broken as error:  # by its page, or by this machine: not kept
+        running = [block for block in page.blocks if block.runs]
+        line = running[error.piece - 1].line if 1 <= error.piece <= len(running) else 1
+        return Run([[] for _ in page.cells], [f"{page.path}:{line}: the run broke off\n{error}"])
     report(time.time() - started)
     if kept.key(page.path, text, root) == key:  # else a file was edited meanwhile, and may not be the one that was imported
         kept.write(key, root, asdict(made))
@@ -88,12 +93,7 @@ async def _once(page: Page, text: str, root: Path, *, judged: bool) -> tuple[lis
     steps = "__import__('book.steps').steps"
     start, end = f"{steps}.start({text!r}, {str(page.path)!r}, watched={not judged})", f"{steps}.end({judged})"
     pieces = [start, *(f"{steps}.steps.block({index})" for index in running), end]
-    try:
-        _, *outputs, (last,) = await kernel.execute(pieces, root, 0 if judged else 1)
-    except kernel.Broken as error:
-        nothing: list[kernel.Outputs] = [[] for _ in page.cells]
-        line = page.blocks[running[error.piece - 1]].line if 1 <= error.piece <= len(running) else 1
-        return nothing, [f"{page.path}:{line}: the run broke off\n{error}"], {"printed": {}, "notes": []}
+    _, *outputs, (last,) = await kernel.execute(pieces, root, 0 if judged else 1)
     found = last["data"]["application/json"]
     shown = [_tidy(given) for index, given in zip(running, outputs) if page.blocks[index].kind == "cell"]
     return shown, found["faults"], found
