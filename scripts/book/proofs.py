@@ -8,8 +8,10 @@ hundreds of points. So what is false is found, and what passes is, for an equati
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
+import mpmath
 import numpy as np
 import sympy as sp
 from sympy.core.function import AppliedUndef
@@ -177,7 +179,7 @@ def _roots(expression: Any, x: sp.Dummy) -> list[Any]:
         pass
     try:
         return list(sp.solve(expression, x))
-    except NotImplementedError:
+    except Exception:  # SymPy gives up in many ways; another unknown may be solved for
         return []
 
 
@@ -221,7 +223,12 @@ def _counting(expression: Any) -> set[Any]:
 
 def _plain(expression: Any, whole: Point) -> Any:
     """The expression with its whole numbers, its sums written out."""
-    return sp.sympify(expression).subs(whole).doit()
+    return _written_out(sp.sympify(expression), frozenset(whole.items()))
+
+
+@lru_cache(maxsize=1000)  # one statement asks for it at hundreds of points
+def _written_out(expression: Any, whole: frozenset[tuple[Any, Any]]) -> Any:
+    return expression.subs(dict(whole)).doit()
 
 
 def _atoms(expression: Any) -> set[Any]:
@@ -266,12 +273,37 @@ def _exact(expression: Any, point: Point) -> Any:
 
 def _true(statement: Statement, point: Point) -> bool | None:
     left, relation, right = statement
-    a, b = _exact(left, point), _exact(right, point)
-    if a is None or b is None or not (a.is_real and b.is_real):
+    with mpmath.workdps(DIGITS):
+        a, b = _quickly(left, point), _quickly(right, point)
+        if a is None or b is None:
+            return None
+        gap, slack = a - b, mpmath.mpf(10) ** (15 - DIGITS) * max(abs(a), abs(b), 1)
+        return bool({"=": abs(gap) <= slack, "<=": gap <= slack, ">=": gap >= -slack, "<": gap < -slack, ">": gap > slack, "!=": abs(gap) > slack}[relation])
+
+
+def _quickly(expression: Any, point: Point) -> Any:
+    """The real value at a point, by a function compiled once for all points with these whole numbers; None where there is none."""
+    plain = _plain(expression, {k: v for k, v in point.items() if isinstance(k, sp.Symbol) and k.is_integer})
+    atoms, function = _compiled(plain)
+    if function is None or not all(a in point for a in atoms):
+        value = _exact(expression, point)
+        return None if value is None or not value.is_real else mpmath.mpf(value)
+    try:
+        value = mpmath.mpmathify(function(*(mpmath.mpf(point[a].p) / point[a].q for a in atoms)))
+    except (ZeroDivisionError, ValueError):
         return None
-    gap = a - b
-    slack = sp.Float(10) ** (15 - DIGITS) * max(abs(a), abs(b), 1)
-    return bool({"=": abs(gap) <= slack, "<=": gap <= slack, ">=": gap >= -slack, "<": gap < -slack, ">": gap > slack, "!=": abs(gap) > slack}[relation])
+    return value if isinstance(value, mpmath.mpf) and mpmath.isfinite(value) else None
+
+
+@lru_cache(maxsize=1000)
+def _compiled(plain: Any) -> tuple[list[Any], Callable[..., Any] | None]:
+    """What is drawn in an expression, and the expression as a function of that; no function where something would be left."""
+    atoms = sorted(_atoms(plain), key=str)
+    dummies = {a: sp.Dummy() for a in atoms}
+    body = plain.xreplace(dummies)
+    if body.atoms(AppliedUndef, sp.Indexed, sp.Derivative, sp.Subs, sp.Sum, sp.Product, sp.Integral, sp.Limit) or body.free_symbols - set(dummies.values()):
+        return atoms, None
+    return atoms, sp.lambdify(list(dummies.values()), body, "mpmath")
 
 
 def hash_of(text: str) -> int:

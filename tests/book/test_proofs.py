@@ -72,3 +72,11 @@ def test_one_equation_follows_from_another():
     proofs.follows(said(r"\rho L ? < ? 1"), said(r"L ? < ? \frac{1}{\rho}"), both_ways=True)
     with pytest.raises(Unproved, match="does not follow"):
         proofs.follows(said(r"\rho L ? < ? 2"), said(r"L ? < ? \frac{1}{\rho}"), both_ways=True)
+
+
+def test_where_one_unknown_cannot_be_solved_for_another_may():
+    between = [said(r"0 ? < ? L"), said(r"L ? < ? 1")]
+    premise = said(r"\frac{d}{dx}(x L^x) ? = ? 0")  # SymPy breaks off when it is asked for L
+    proofs.follows(said(r"L^x(1 + x\ln L) ? = ? 0"), premise, between, both_ways=True)
+    with pytest.raises(Unproved, match="does not follow"):
+        proofs.follows(said(r"L^x(1 - x\ln L) ? = ? 0"), premise, between, both_ways=True)
