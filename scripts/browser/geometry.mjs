@@ -1,0 +1,181 @@
+// Whether every page of a built site can be read: node geometry.mjs SITE [--pages momentum,adam] [--browsers chromium,firefox]
+//
+// Each page is opened in Chromium and Firefox at three widths with every fold open. A fault is: text that is cut off at the left or the
+// right with no way to scroll there, a page wider than the screen, a control that lies on text, two boxes of text that overlap, a box that scrolls
+// and that the keyboard does not reach. Prints a line for each fault, then a count; exits with 1 if there are faults.
+
+import { createServer } from "node:http"
+import { existsSync, readFileSync, readdirSync, statSync } from "node:fs"
+import { extname, join, relative, resolve } from "node:path"
+import { parseArgs } from "node:util"
+import puppeteer from "puppeteer-core"
+
+const WIDTHS = [360, 768, 1280]
+const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/json",
+  ".woff2": "font/woff2", ".png": "image/png" }
+const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+const BROWSERS = {
+  chromium: { paths: ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"], options: { args: FLAGS } },
+  firefox: { paths: ["/usr/bin/firefox-esr", "/usr/bin/firefox"], options: { browser: "firefox" } },
+}
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { pages: { type: "string" }, browsers: { type: "string" } } })
+const site = resolve(positionals[0] ?? "site")
+if (!existsSync(join(site, "index.html"))) fail(`${site}: there is no index.html; is this a built site?`)
+
+function fail(why) {
+  console.error(why)
+  process.exit(2)
+}
+
+function pagesOf(folder) {
+  return readdirSync(folder).flatMap(name => {
+    const path = join(folder, name)
+    return statSync(path).isDirectory() ? pagesOf(path) : name.endsWith(".html") ? [relative(site, path)] : []
+  })
+}
+
+// Runs in the page.
+function faults() {
+  const found = []
+  const say = (kind, node, what) => {
+    const text = (what ?? node?.textContent ?? "").trim().replace(/\s+/g, " ").slice(0, 60)
+    found.push(`${kind}: ${text}`)
+  }
+  const width = document.documentElement.clientWidth
+  if (document.documentElement.scrollWidth > width + 1) {
+    const wide = [...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right + scrollX > width + 1 && !scroller(e.parentElement))
+    say(`the page is ${document.documentElement.scrollWidth} px wide`, wide[0])
+  }
+  // What a reader sees of an element: not what is hidden, folded, or there for screen readers alone.
+  function shown(element) {
+    for (let e = element; e && e !== document.body; e = e.parentElement) {
+      const style = getComputedStyle(e)
+      if (style.display === "none" || style.visibility === "hidden" || style.opacity === "0") return false
+      if (style.clip !== "auto" || style.clipPath === "inset(50%)") return false
+      if (e.matches(".katex-mathml, .md-skip, .headerlink, .md-tooltip, .md-annotation")) return false
+    }
+    return true
+  }
+  function scroller(element) {
+    for (let e = element; e && e !== document.documentElement; e = e.parentElement)
+      if (/auto|scroll/.test(getComputedStyle(e).overflowX) && e.scrollWidth > e.clientWidth) return e
+    return null
+  }
+  const boxes = [] // of text: { left, top, right, bottom, block, node }
+  const push = (rect, block, node) => {
+    if (rect.width > 1 && rect.height > 1) boxes.push({ left: rect.left, top: rect.top + scrollY, right: rect.right, bottom: rect.bottom + scrollY, block, node })
+  }
+  const formulas = new Set()
+  const walker = document.createTreeWalker(document.querySelector("main") ?? document.body, NodeFilter.SHOW_TEXT)
+  for (let text = walker.nextNode(); text; text = walker.nextNode()) {
+    const parent = text.parentElement
+    if (!text.textContent.trim() || parent.closest("script, style, template, noscript")) continue
+    const formula = parent.closest(".katex, math")
+    if (formula) {
+      if (!formulas.has(formula) && shown(formula)) push((formula.querySelector(".katex-html") ?? formula).getBoundingClientRect(), formula.closest("p, li, td, th, div, h1, h2, h3, h4, figcaption, dd, dt"), formula)
+      formulas.add(formula)
+      continue
+    }
+    if (!shown(parent)) continue
+    const block = parent.closest("text") ?? parent.closest("p, li, td, th, pre, h1, h2, h3, h4, figcaption, summary, dt, dd, button, label, output, div")
+    const range = document.createRange()
+    range.selectNodeContents(text)
+    for (const rect of range.getClientRects()) push(rect, block, parent)
+  }
+  for (const box of boxes) {
+    const scrolling = scroller(box.node)
+    const edge = scrolling ? scrolling.getBoundingClientRect().left + scrolling.clientLeft - scrolling.scrollLeft : 0
+    if (box.left < edge - 1.5) say("cut off at the left", box.node)
+    for (let e = box.node.parentElement; e && e !== document.body; e = e.parentElement) {
+      const style = getComputedStyle(e)
+      if (/hidden|clip/.test(style.overflowX) && style.position !== "static" || style.overflowX === "hidden") {
+        const bound = e.getBoundingClientRect()
+        if (box.right > bound.right + 1.5 && !scroller(box.node)) say("cut off at the right", box.node)
+      }
+      if (/auto|scroll/.test(style.overflowX)) break
+    }
+  }
+  for (const control of document.querySelectorAll("main :is(button, input, select, .md-code__nav)")) {
+    if (!shown(control) || getComputedStyle(control).pointerEvents === "none") continue
+    const c = control.getBoundingClientRect()
+    if (!c.width || !c.height) continue
+    for (const box of boxes) {
+      if (control.contains(box.node) || box.node.closest("button, label, output") || box.node.contains(control)) continue
+      const scrolling = scroller(box.node)
+      const right = scrolling ? Math.min(box.right, scrolling.getBoundingClientRect().right) : box.right
+      const dx = Math.min(c.right, right) - Math.max(c.left, box.left), dy = Math.min(c.bottom + scrollY, box.bottom) - Math.max(c.top + scrollY, box.top)
+      if (dx > 1 && dy > 3) {
+        say(`a control lies on text (${control.className || control.tagName.toLowerCase()})`, box.node)
+        break
+      }
+    }
+  }
+  boxes.sort((a, b) => a.top - b.top)
+  const overlapping = new Set()
+  for (let i = 0; i < boxes.length; i++)
+    for (let j = i + 1; j < boxes.length && boxes[j].top < boxes[i].bottom; j++) {
+      const [a, b] = [boxes[i], boxes[j]]
+      if (a.block === b.block || a.block?.contains(b.block) || b.block?.contains(a.block)) continue
+      const inset = 0.28 * Math.min(a.bottom - a.top, b.bottom - b.top) // a line's box is taller than its letters
+      const dx = Math.min(a.right, b.right) - Math.max(a.left, b.left), dy = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) - inset
+      if (dx < 2 || dy < 1) continue
+      const [one, other] = [scroller(a.node), scroller(b.node)] // what has been scrolled away lies on nothing
+      if ([[a, one], [b, other]].some(([box, s]) => s && box.left > s.getBoundingClientRect().right)) continue
+      const key = `${a.node.textContent.trim().slice(0, 30)} | ${b.node.textContent.trim().slice(0, 30)}`
+      if (!overlapping.has(key)) say("two texts overlap", null, key)
+      overlapping.add(key)
+    }
+  for (const box of document.querySelectorAll("main *"))
+    if (/auto|scroll/.test(getComputedStyle(box).overflowX) && box.scrollWidth > box.clientWidth + 1 && box.tabIndex < 0 && !box.querySelector("a, button, [tabindex]") && shown(box))
+      say("it scrolls and the keyboard does not reach it", box)
+  return found
+}
+
+const server = createServer((request, response) => {
+  const path = join(site, decodeURIComponent(new URL(request.url, "http://x").pathname))
+  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, "index.html") : path
+  if (!file.startsWith(site) || !existsSync(file)) return response.writeHead(404).end()
+  response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(readFileSync(file))
+})
+await new Promise(done => server.listen(0, "127.0.0.1", done))
+const wanted = values.pages?.split(",")
+const pages = pagesOf(site).filter(page => page.endsWith("index.html") || page === "404.html").filter(page => !wanted || wanted.some(name => page.includes(name))).sort()
+if (!pages.length) fail(`--pages is ${values.pages}: no page of ${site} has that name`)
+
+async function look(name) {
+  const { paths, options } = BROWSERS[name] ?? fail(`--browsers is ${values.browsers}: expected some of ${Object.keys(BROWSERS)}`)
+  const executablePath = process.env[name.toUpperCase()] ?? paths.find(existsSync) ?? fail(`${name} is not installed: none of ${paths.join(", ")} is there`)
+  const browser = await puppeteer.launch({ ...options, executablePath, headless: true })
+  let count = 0
+  try {
+    for (const page of pages) {
+      const tab = await browser.newPage()
+      await tab.setViewport({ width: WIDTHS[0], height: 900 })
+      await tab.goto(`http://127.0.0.1:${server.address().port}/${page.replace(/index\.html$/, "")}`, { waitUntil: "load", timeout: 60_000 })
+      for (const width of WIDTHS) {
+        await tab.setViewport({ width, height: 900 })
+        await tab.evaluate(async () => {
+          for (const fold of document.querySelectorAll("details")) fold.open = true
+          await document.fonts.ready
+          await new Promise(done => requestAnimationFrame(() => setTimeout(done, 150)))
+        })
+        for (const fault of await tab.evaluate(faults)) {
+          console.log(`${page} at ${width} px in ${name}: ${fault}`)
+          count++
+        }
+      }
+      await tab.close()
+      process.stderr.write(`${name}: ${page}\n`)
+    }
+  } finally {
+    await browser.close()
+  }
+  return count
+}
+
+const counts = await Promise.all((values.browsers?.split(",") ?? Object.keys(BROWSERS)).map(look))
+server.close()
+const total = counts.reduce((a, b) => a + b, 0)
+console.log(`${pages.length} pages, ${WIDTHS.length} widths, ${counts.length} browsers: ${total} faults`)
+process.exit(total ? 1 : 0)
