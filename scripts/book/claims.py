@@ -287,8 +287,8 @@ def _names(code: str) -> set[str]:
 def _depends(code: str, value: Any, namespace: Mapping[str, Any]) -> bool:
     """Whether a claim's value changes with the numbers that it names, as far as that can be tried."""
     tree = ast.parse(code.strip(), mode="eval").body
-    if not isinstance(tree, ast.BinOp):
-        return True
+    if not all(isinstance(n, (ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Name, ast.Constant, ast.expr_context)) for n in ast.walk(tree)):
+        return True  # a length, say, is none of an array's numbers
     numeric = {name: namespace[name] for name in _names(code) if isinstance(namespace.get(name), (int, float, np.number, np.ndarray))}
     if set(numeric) != _names(code):
         return True

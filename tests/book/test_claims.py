@@ -20,6 +20,7 @@ def faults(text: str, constants: str = "", edition: int = 2) -> list[str]:
     "needs fewer<!--= fewer: fast < slow --> steps",
     "needs *fewer\nsteps*<!--= fewer steps: fast < slow -->",
     "it never rises<!--= never rises: (np.diff(losses) <= 0).all() -->".replace("np.diff(losses)", "losses[1:] - losses[:-1]"),
+    "and 2<!--= len(losses) - 1 --> and 2<!--= losses.size - 1 --> more",
     "no more<!--= no more: fast <= slow -->",
     "one and two, first and once, half-life",
     "the proof $x^3 = 3x$<!--= holds --> is not a number's business",
