@@ -52,10 +52,12 @@ from reference_impl import (
     flatten,
     flip,
     freeze,
+    gauss_newton,
     gradient_check,
     himmelblau,
     initialize,
     lbfgs,
+    levenberg_marquardt,
     log_softmax,
     mean_squared_error,
     minimize,
@@ -85,8 +87,9 @@ from reference_impl.generalization.augmentation import average_views
 from reference_impl.generalization.dropout import dropout_ridge, monte_carlo
 from reference_impl.generalization.ensembles import average
 from reference_impl.generalization.weight_decay import clip_norm, shrinkage, soft_threshold
+from reference_impl.optimization.gauss_newton import fisher, kronecker_step
 from reference_impl.optimization.landscapes import logistic_regression
-from reference_impl.optimization.newton import conjugate_gradient, hessp_from
+from reference_impl.optimization.newton import conjugate_gradient, hessp_from, trust_region_step
 from reference_impl.practice.diagnostics import overfit_batch
 from reference_impl.practice.initialization import he, signal
 from reference_impl.practice.preprocessing import condition_number, curvatures
@@ -398,7 +401,15 @@ def singular(move):
                   lambda w: move(np.diag([2.0, 0.0])), method="line search")
 
 
+def squares(move, solver):
+    """Least squares whose residuals bend, on the side of w."""
+    a, b = move(normal(6, 2)), move(normal(6, seed=1))
+    return solver(lambda w: a @ w + 0.1 * (a @ w) ** 2 - b, move(np.array([1.0, -1.0])), lambda w: a * (1 + 0.2 * (a @ w))[:, None])
+
+
 MINIMISERS = {
+    "gauss_newton": lambda move: squares(move, gauss_newton),
+    "levenberg_marquardt": lambda move: squares(move, levenberg_marquardt),
     "bfgs": lambda move: bfgs(valley(move)[0], valley(move)[1], rosenbrock().grad),
     "lbfgs": lambda move: lbfgs(rosenbrock(20), move(np.zeros(20)), rosenbrock(20).grad, memory=4),
     "lbfgs, both at once": lambda move: lbfgs(both, valley(move)[1], True),
@@ -407,6 +418,7 @@ MINIMISERS = {
     "newton, pure": lambda move: newton(*valley(move), rosenbrock().grad, rosenbrock().hess, method="pure"),
     "newton, indefinite": lambda move: newton(himmelblau(), move(np.zeros(2)), himmelblau().grad, himmelblau().hess),
     "newton, singular": singular,
+    "newton, trust region": lambda move: newton(himmelblau(), move(np.zeros(2)), himmelblau().grad, himmelblau().hess, method="trust region"),
     "newton_cg": lambda move: newton_cg(*valley(move), rosenbrock().grad, hessp_from(rosenbrock().grad)),
 }
 
@@ -468,6 +480,9 @@ SINGLE = LOSSES | {
     "ambiguity, weighted": lambda move: tuple(ambiguity(move(normal(3, 5)), move(normal(5)), [1.0, 2.0, 3.0])),
     "average": lambda move: average([move(net(seed=i)) for i in range(2)], move(images())),
     "monte carlo": lambda move: tuple(monte_carlo(move(net()), move(images()), 3, rng0())),
+    "trust region step": lambda move: trust_region_step(move(np.array([1.0, 2.0])), move(np.diag([3.0, -1.0])), 0.5)[0],
+    "fisher": lambda move: fisher(move(normal(5, 3, 4)), move(np.full((5, 3), 1 / 3))),
+    "kronecker step": lambda move: kronecker_step(move(normal(2, 3)), move(np.diag([1.0, 2.0])), move(np.eye(3)), 0.1),
     "dropout ridge": lambda move: dropout_ridge(move(normal(9, 3)), move(normal(9)), keep=0.5),
     "soft threshold": lambda move: soft_threshold(move(normal(9, dtype="f4")), 0.5),
     "soft threshold, each": lambda move: soft_threshold(move(normal(9)), move(abs(normal(9, seed=1)))),

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..arrays import beside
 from .line_search import ROUNDING, Objective, Result
-from .second_order import Doubts, Point, Stop, by_slope, descend, searched
+from .second_order import Doubts, Point, Stop, by_slope, descend, real, searched
 
 Residuals = Callable[[np.ndarray], Any]
 
@@ -50,7 +50,7 @@ def gauss_newton(residuals: Residuals, x0: Any, jac: Residuals, *, method: str =
     - `"pure"`: the whole step, no questions asked.
 
     The result is that of [`newton`][reference_impl.optimization.newton.newton]; it counts the residuals as `nfev` and the
-    Jacobians as `ngev`. JᵀJ has no negative curvature, so it is the losses on either side, along each singular vector of J, that
+    Jacobians as `ngev`. JᵀJ has no negative curvature, so it is the losses on either side, along each eigenvector of JᵀJ, that
     must not be lower at the end. Raises ValueError when an argument has a wrong shape, `x0` is not finite, `gtol` ≤ 0 or
     `maxiter` < 0. Source: Nocedal & Wright 2006, section 10.3.
 
@@ -186,11 +186,11 @@ class _Squares:
     def doubts(self, mu: float) -> Doubts:
         """Along no direction can JᵀJ tell a minimum from a saddle, so each is looked at."""
         try:
-            _, values, vectors = np.linalg.svd(self.j)
+            values, vectors = np.linalg.eigh(self.j.T @ self.j)
         except np.linalg.LinAlgError:
             raise Stop("the Jacobian is not finite") from None
-        largest = float(values.max()) ** 2
-        return Doubts(0.0, largest, vectors, _step(self.r, self.j, max(mu, ROUNDING * largest)))
+        largest = float(values[-1])
+        return Doubts(0.0, largest, vectors.T, _step(self.r, self.j, max(mu, ROUNDING * largest)))
 
 
 def _step(r: np.ndarray, j: np.ndarray, mu: float = 0.0) -> np.ndarray:
@@ -202,9 +202,7 @@ def _step(r: np.ndarray, j: np.ndarray, mu: float = 0.0) -> np.ndarray:
 
 def _real(returned: Any, name: str, ndim: int, like: np.ndarray) -> np.ndarray:
     """What the user's function `name` returned, as a new array of floats on the side of `like`."""
-    if np.iscomplexobj(returned):
-        raise TypeError(f"{name} must return real numbers, got complex ones")
-    array: np.ndarray = np.array(returned, dtype=float, like=like)
+    array = real(returned, f"what {name} returns", like)
     if array.ndim != ndim or not array.size:
         raise ValueError(f"{name} must return an array of {ndim} dimension{'s'[:ndim - 1]}, got shape {array.shape}")
     return array

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import floats
+from ..arrays import on_device
 from .line_search import ROUNDING, Objective, Result, backtracking
 
 FURTHER = 32  # times the next step leads over the bottom of w², w⁴, …, w¹⁶ and up again, but on down the slope of w³
@@ -31,6 +31,22 @@ class Doubts(NamedTuple):
     ahead: np.ndarray
 
 
+def real(given: Any, name: str, like: Any) -> np.ndarray:
+    """`given`, which is called `name`, as a new array of floats on the side where `like` lies. Raises TypeError where it is not real.
+
+    >>> real([1, 2], "x0", None)
+    array([1., 2.])
+    """
+    array: np.ndarray
+    try:
+        if getattr(getattr(given, "dtype", None), "kind", "") != "c":  # NumPy would drop the imaginary part with a warning
+            array = np.array(given, dtype=float, like=like if on_device(like) else None)
+            return array
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be real numbers, got {given!r}")
+
+
 def descend(objective: Objective, x0: Any, advance: Callable[[np.ndarray, float, np.ndarray], Point],
             doubts: Callable[[np.ndarray, np.ndarray], Doubts], *, nhev: Callable[[], int] = lambda: 0, gtol: float = 1e-6,
             maxiter: int = 1000, callback: Callable[[np.ndarray], object] | None = None) -> Result:
@@ -47,9 +63,7 @@ def descend(objective: Objective, x0: Any, advance: Callable[[np.ndarray, float,
     >>> found.success, found.nit, found.fun == (0.5**7) ** 2 / 2
     (True, 7, True)
     """
-    if np.iscomplexobj(x0):
-        raise TypeError(f"x0 must be real, got {x0!r}")
-    x = floats(x0)
+    x = real(x0, "x0", x0)
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ValueError(f"x0 must be a non-empty vector of finite numbers, got {x0!r}")
     if not gtol > 0:

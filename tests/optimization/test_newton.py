@@ -6,8 +6,17 @@ from scipy import optimize
 
 from reference_impl import double_well, quadratic, rosenbrock, saddle, taco_shell
 from reference_impl.networks.data import digits
-from reference_impl.optimization.landscapes import beale, himmelblau
-from reference_impl.optimization.newton import conjugate_gradient, hessp_from, newton, newton_cg, newton_step, positive_shift
+from reference_impl.optimization.gauss_newton import fisher, gauss_newton, gauss_newton_step, kronecker_step, levenberg_marquardt
+from reference_impl.optimization.landscapes import beale, himmelblau, logistic_regression
+from reference_impl.optimization.newton import (
+    conjugate_gradient,
+    hessp_from,
+    newton,
+    newton_cg,
+    newton_step,
+    positive_shift,
+    trust_region_step,
+)
 
 METHODS = ("shifted", "line search", "pure")
 NO_MINIMUM = "the gradient vanishes at a point that is no minimum"
@@ -487,3 +496,404 @@ def test_noise_takes_the_whole_step_away_not_the_hessian():
     assert sums["part"].mean() == pytest.approx(0.01 / 1.99 * (1 + 1 / 100) / 2, rel=0.1)
     assert sums["descent"].mean() == pytest.approx((0.01 / 1.99 + 0.01 / 1) / 2, rel=0.1)
     assert (sums["part"] < sums["descent"]).all() and (sums["descent"] < sums["whole"]).all()
+
+
+# Where the shift begins, in numbers
+
+@pytest.mark.parametrize("angle", np.linspace(0.02, np.pi / 2 - 0.02, 40))
+def test_a_turned_valley_is_shifted_from_the_condition_number_that_the_chapter_derives(angle):
+    limit = 1 / (np.finfo(float).eps * np.sin(2 * angle) ** 2)
+    assert positive_shift(turned(limit / 4, angle)[0]) == 0
+    h, at = turned(limit * 10, angle)
+    assert positive_shift(h) >= 1e-3 * np.abs(h).max() * (1 - 1e-12)
+    stands = newton(lambda w: w @ h @ w / 2, at, lambda w: h @ w, lambda w: h, gtol=1e-300, maxiter=50)
+    along = np.array([np.cos(angle), np.sin(angle)])
+    assert not stands.success and along @ stands.x == pytest.approx(along @ at, abs=1.0)  # the floor is out of sight
+
+
+# The trust region
+
+def foretold(p, g, h):
+    return float(g @ p + p @ h @ p / 2)
+
+
+def hard_and_easy(seed):
+    """A gradient, a Hessian of any kind and a radius; now and then the hard case."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 7))
+    h = rng.normal(size=(n, n))
+    h = h @ h.T if seed % 3 == 0 else h + h.T
+    if seed % 5 == 0:  # equal curvatures, zeros among them
+        q = np.linalg.qr(h)[0]
+        h = q * rng.integers(-2, 3, n).astype(float) @ q.T
+        h = (h + h.T) / 2
+    g = rng.normal(size=n) * 10.0 ** rng.integers(-8, 8)
+    if seed % 7 == 0:
+        lowest = np.linalg.eigh(h)[1][:, 0]
+        g = g - lowest * (lowest @ g)
+    return (0 * g if seed % 50 == 0 else g), h, 10.0 ** rng.uniform(-6, 6)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_the_trust_regions_step_meets_its_conditions(block):
+    for seed in range(100 * block, 100 * block + 100):
+        g, h, radius = hard_and_easy(seed)
+        p, mu = trust_region_step(g, h, radius)
+        size, length = np.abs(np.linalg.eigvalsh(h)).max(), np.linalg.norm(p)
+        assert np.linalg.norm(h @ p + mu * p + g) <= 1e-9 * (np.linalg.norm(g) + (size + mu) * length)
+        assert length <= radius * (1 + 1e-9) and mu >= 0
+        assert np.linalg.eigvalsh(h)[0] + mu >= -1e-9 * size
+        assert mu == 0 or length == pytest.approx(radius, rel=1e-8)
+        others = np.random.default_rng(seed).normal(size=(30, len(g)))
+        others *= radius * np.random.default_rng(seed).uniform(size=(30, 1)) / np.linalg.norm(others, axis=1, keepdims=True)
+        assert all(foretold(p, g, h) <= foretold(q, g, h) + 1e-9 * (np.linalg.norm(g) * radius + size * radius**2) for q in others)
+
+
+def test_the_trust_regions_step_shrinks_as_mu_grows_and_is_newtons_where_there_is_room():
+    g, h = np.array([1.0, -2.0, 0.5]), rotated([1.0, 3.0, 20.0])
+    shifts = [trust_region_step(g, h, radius)[1] for radius in (1e-3, 1e-2, 1e-1, 1.0, 1e3)]
+    assert (np.diff(shifts) < 0).all() or shifts[-1] == 0
+    np.testing.assert_allclose(trust_region_step(g, h, 1e3)[0], newton_step(g, h), rtol=1e-10)
+    for radius in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="radius must be positive"):
+            trust_region_step(g, h, radius)
+
+
+def test_at_the_exact_top_the_trust_region_knows_a_way_down():
+    ridge = saddle()
+    h = ridge.hess(np.zeros(2))
+    p, mu = trust_region_step(np.zeros(2), h, 0.5)
+    assert np.linalg.norm(p) == pytest.approx(0.5) and p @ h @ p == pytest.approx(0.25 * np.linalg.eigvalsh(h)[0]) and mu > 0
+
+
+@pytest.mark.parametrize(("fun", "grad", "hess", "start"), problems())
+def test_the_trust_region_finds_scipys_minimum(fun, grad, hess, start):
+    theirs = optimize.minimize(fun, start, method="trust-exact", jac=grad, hess=hess, options={"gtol": 1e-9})
+    ours = newton(fun, start, grad, hess, method="trust region", gtol=1e-9)
+    assert ours.success and ours.fun <= theirs.fun + 1e-12 * (1 + abs(theirs.fun))
+    np.testing.assert_allclose(ours.x, theirs.x, rtol=0, atol=2e-6)
+
+
+def test_the_trust_region_finds_a_minimum_from_everywhere_and_never_climbs():
+    hills, side = himmelblau(), np.linspace(-6, 6, 8)
+    for start in np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2):
+        path = [start]
+        result = newton(hills, start, hills.grad, hills.hess, method="trust region", callback=path.append)
+        assert result.success and np.linalg.norm(hills.minima - result.x, axis=1).min() < 1e-5
+        assert (np.diff([float(hills(w)) for w in path]) <= 1e-12).all()
+    lying = newton(lambda x: -x[0], [0.0], lambda x: np.ones(1), lambda x: np.ones((1, 1)), method="trust region")
+    assert not lying.success and "no step within the trust region" in lying.message
+
+
+# Sums of squares
+
+def rosenbrock_squares(w):
+    return np.array([10 * (w[1] - w[0] ** 2), 1 - w[0]])
+
+
+def rosenbrock_jacobian(w):
+    return np.array([[-20 * w[0], 10.0], [-1.0, 0.0]])
+
+
+def powell(w):
+    return np.array([w[0] + 10 * w[1], 5**0.5 * (w[2] - w[3]), (w[1] - 2 * w[2]) ** 2, 10**0.5 * (w[0] - w[3]) ** 2])
+
+
+def powell_jacobian(w):
+    a, b = 2 * (w[1] - 2 * w[2]), 2 * 10**0.5 * (w[0] - w[3])
+    return np.array([[1, 10, 0, 0], [0, 0, 5**0.5, -(5**0.5)], [0, a, -2 * a, 0], [b, 0, 0, -b]])
+
+
+U, BARD = np.arange(1.0, 16.0), np.array([.14, .18, .22, .25, .29, .32, .35, .39, .37, .58, .73, .96, 1.34, 2.10, 4.39])
+
+
+def bard(w):
+    return BARD - w[0] - U / ((16 - U) * w[1] + np.minimum(U, 16 - U) * w[2])
+
+
+def bard_jacobian(w):
+    below = ((16 - U) * w[1] + np.minimum(U, 16 - U) * w[2]) ** 2
+    return np.stack([-np.ones(15), U * (16 - U) / below, U * np.minimum(U, 16 - U) / below], axis=1)
+
+
+S, SPEED = np.repeat([0.02, 0.06, 0.11, 0.22, 0.56, 1.10], 2), np.array([76, 47, 97, 107, 123, 139, 159, 152, 191, 201, 207, 200.0])
+
+
+def enzyme(w):
+    return w[0] * S / (np.exp(w[1]) + S) - SPEED
+
+
+def enzyme_jacobian(w):
+    k = np.exp(w[1])
+    return np.stack([S / (k + S), -w[0] * S * k / (k + S) ** 2], axis=1)
+
+
+SQUARES = [
+    pytest.param(rosenbrock_squares, rosenbrock_jacobian, [-1.2, 1.0], 5e-6, id="rosenbrock"),
+    pytest.param(powell, powell_jacobian, [3.0, -1.0, 0.0, 1.0], 5e-3, id="powell singular"),
+    pytest.param(bard, bard_jacobian, [1.0, 1.0, 1.0], 1e-4, id="bard"),
+    pytest.param(enzyme, enzyme_jacobian, [100.0, 0.0], 1e-4, id="enzyme"),
+]
+
+
+@pytest.mark.parametrize(("residuals", "jac", "start", "tolerance"), SQUARES)
+@pytest.mark.parametrize("solver", [gauss_newton, levenberg_marquardt], ids=["gauss_newton", "levenberg_marquardt"])
+def test_the_least_squares_are_scipys(solver, residuals, jac, start, tolerance):
+    theirs = optimize.least_squares(residuals, start, jac=jac, method="lm", xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    ours = solver(residuals, start, jac)
+    assert ours.success and ours.fun == pytest.approx(theirs.cost, abs=1e-7)
+    np.testing.assert_allclose(ours.x, theirs.x, rtol=0, atol=tolerance)
+    assert ours.nfev >= ours.nit + 1 == ours.ngev
+
+
+def test_the_jacobians_of_these_tests_are_right():
+    for residuals, jac, start, _ in (given.values for given in SQUARES):
+        w = np.array(start) + 0.1
+        by_difference = np.stack([(residuals(w + e) - residuals(w - e)) / 2e-6 for e in 1e-6 * np.eye(len(w))], axis=1)
+        np.testing.assert_allclose(jac(w), by_difference, rtol=1e-6, atol=1e-6)
+
+
+def test_linear_least_squares_take_one_step_and_a_singular_one_the_shortest():
+    rng = np.random.default_rng(0)
+    j, y = rng.normal(size=(9, 4)), rng.normal(size=9)
+    result = gauss_newton(lambda w: j @ w - y, np.ones(4), lambda w: j)
+    assert result.success and result.nit == 1
+    np.testing.assert_allclose(result.x, np.linalg.lstsq(j, y)[0], atol=1e-10)
+    twin = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+    np.testing.assert_allclose(gauss_newton_step(np.array([-2.0, -4.0, -6.0]), twin), [1.0, 1.0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("mu", [0.0, 1e-3, 10.0])
+def test_the_step_solves_the_shifted_normal_equations_and_survives_what_they_do_not(mu):
+    rng = np.random.default_rng(1)
+    j, r = rng.normal(size=(7, 3)), rng.normal(size=7)
+    np.testing.assert_allclose(gauss_newton_step(r, j, mu), np.linalg.solve(j.T @ j + mu * np.eye(3), -j.T @ r), rtol=1e-10)
+    thin = np.array([[1.0, 1.0], [1e-8, 0.0], [0.0, 1e-8]])
+    assert np.linalg.matrix_rank(thin.T @ thin) == 1
+    np.testing.assert_allclose(gauss_newton_step(-thin @ [1.0, 2.0], thin), [1.0, 2.0], rtol=1e-6)
+    with pytest.raises(ValueError, match="mu must be 0 or more, got -1"):
+        gauss_newton_step(r, j, -1)
+
+
+@pytest.mark.parametrize("a", [0.0, 0.1, 0.5, 0.9, -0.5, -1.5])
+def test_gauss_newton_keeps_of_the_error_what_it_leaves_out(a):
+    def residuals(w):
+        return np.array([w[0] + 1, a * w[0] ** 2 + w[0] - 1])
+
+    def jac(w):
+        return np.array([[1.0], [2 * a * w[0] + 1]])
+
+    w = np.array([1e-6])
+    assert (w + gauss_newton_step(residuals(w), jac(w)))[0] / w[0] == pytest.approx(a, abs=1e-4)
+    pure = gauss_newton(residuals, [0.1], jac, method="pure", maxiter=200)
+    assert (abs(pure.x[0]) < 1e-4) == (abs(a) < 1)
+    for result in (gauss_newton(residuals, [0.1], jac), levenberg_marquardt(residuals, [0.1], jac)):
+        assert result.success and abs(result.x[0]) < 1e-4
+
+
+def test_rosenbrocks_squares_take_two_pure_steps_over_a_hill():
+    path = []
+    result = gauss_newton(rosenbrock_squares, [-1.2, 1.0], rosenbrock_jacobian, method="pure", callback=path.append)
+    assert (result.success, result.nit) == (True, 2)
+    assert 90 < rosenbrock()(path[0]) / rosenbrock()(np.array([-1.2, 1.0])) < 105
+    assert gauss_newton(rosenbrock_squares, [-1.2, 1.0], rosenbrock_jacobian).nit > 2
+
+
+def test_without_second_derivatives_more_starts_reach_the_enzymes_curve():
+    def loss(w):
+        return float(enzyme(w) @ enzyme(w)) / 2
+
+    def grad(w):
+        return enzyme(w) @ enzyme_jacobian(w)
+
+    def hess(w):
+        return np.array([(grad(w + e) - grad(w - e)) / 2e-6 for e in 1e-6 * np.eye(2)])
+
+    def symmetric(w):
+        return (hess(w) + hess(w).T) / 2
+
+    best, reached = levenberg_marquardt(enzyme, [100.0, 0.0], enzyme_jacobian).x, dict.fromkeys(("newton", "squares", "pure newton", "pure squares"), 0)
+    for start in np.stack(np.meshgrid(np.linspace(20, 400, 6), np.linspace(-7, 3, 6)), axis=-1).reshape(-1, 2):
+        ends = {"newton": newton(loss, start, grad, symmetric, maxiter=200),
+                "squares": levenberg_marquardt(enzyme, start, enzyme_jacobian, maxiter=200),
+                "pure newton": newton(loss, start, grad, symmetric, method="pure", maxiter=200),
+                "pure squares": gauss_newton(enzyme, start, enzyme_jacobian, method="pure", maxiter=200)}
+        for name, end in ends.items():
+            reached[name] += bool(np.abs(end.x - best).max() < 1e-3)
+    assert reached["pure newton"] < reached["pure squares"] < reached["newton"] < reached["squares"]
+
+
+@pytest.mark.parametrize("solver", [gauss_newton, levenberg_marquardt], ids=["gauss_newton", "levenberg_marquardt"])
+def test_squares_that_end_at_no_minimum_say_so(solver):
+    top = solver(lambda w: w**2 - 1, [0.0], lambda w: np.diag(2 * w))
+    assert (top.success, top.message) == (False, NO_MINIMUM)
+    pass_ = solver(lambda w: np.array([w[0], w[1] ** 2 - 1]), [0.0, 0.0], lambda w: np.array([[1.0, 0.0], [0.0, 2 * w[1]]]))
+    assert (pass_.success, pass_.message) == (False, NO_MINIMUM)
+    nan = solver(lambda w: w * np.nan, [1.0], lambda w: np.eye(1))
+    assert not nan.success and "not finite" in nan.message
+    huge = solver(lambda w: np.array([1.0]), [1.0], lambda w: np.array([[1e200]]), maxiter=3)
+    assert not huge.success
+
+
+def test_a_jacobian_of_the_wrong_sign_ends_soon():
+    result = levenberg_marquardt(lambda w: w - 3, [0.0, 1.0], lambda w: -np.eye(2))
+    assert not result.success and result.message == "no μ makes a step that lowers the loss" and result.nfev < 100
+
+
+@pytest.mark.parametrize(("wrong", "error", "message"), [
+    ({"residuals": 3}, TypeError, "residuals must be a function of x, got 3"),
+    ({"jac": None}, TypeError, "jac must be a function of x, got None"),
+    ({"residuals": lambda w: 1.0}, ValueError, r"residuals must return an array of 1 dimension, got shape \(\)"),
+    ({"residuals": lambda w: w * 1j}, TypeError, "what residuals returns must be real numbers"),
+    ({"jac": lambda w: np.ones(2)}, ValueError, r"jac must return an array of 2 dimensions, got shape \(2,\)"),
+    ({"jac": lambda w: np.ones((2, 3))}, ValueError, r"jac must return shape \(2, 2\), got \(2, 3\)"),
+    ({"x0": [1j, 0]}, TypeError, "x0 must be real numbers"),
+    ({"gtol": 0}, ValueError, "gtol must be positive, got 0"),
+    ({"maxiter": 2.5}, ValueError, "maxiter must be a whole number, 0 or more, got 2.5"),
+])
+def test_what_least_squares_refuse(wrong, error, message):
+    given = {"residuals": lambda w: w - 1, "x0": [0.0, 0.0], "jac": lambda w: np.eye(2)} | wrong
+    for solver in (gauss_newton, levenberg_marquardt):
+        with pytest.raises(error, match=message):
+            solver(**given)
+    with pytest.raises(ValueError, match="method must be 'line search' or 'pure', got 'lm'"):
+        gauss_newton(lambda w: w, [1.0], lambda w: np.eye(1), method="lm")
+
+
+def test_complex_derivatives_are_refused():
+    with pytest.raises(TypeError, match="what hess returns must be real numbers"):
+        newton(**{**BOWL, "hess": lambda x: 2 * np.eye(2) + 0j})
+    with pytest.raises(TypeError, match="what hessp returns must be real numbers"):
+        newton_cg(BOWL["fun"], BOWL["x0"], BOWL["grad"], lambda x, v: v + 0j)
+    with pytest.raises(TypeError, match="x0 must be real numbers"):
+        newton(**{**BOWL, "x0": np.array([1.0 + 0j, 2.0])})
+
+
+# Fisher information
+
+def softmax_of(z):
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fisher_information_is_the_mean_square_of_the_slopes_for_the_models_own_labels(seed):
+    rng = np.random.default_rng(seed)
+    derivatives, chances = rng.normal(size=(6, 3, 4)), softmax_of(rng.normal(size=(6, 3)))
+    total = np.zeros((4, 4))
+    for j, p in zip(derivatives, chances):
+        for label in range(3):
+            slope = (p - np.eye(3)[label]) @ j
+            total += p[label] * np.outer(slope, slope) / 6
+    ours = fisher(derivatives, chances)
+    np.testing.assert_allclose(ours, total, rtol=1e-12, atol=1e-14)
+    middle = [np.diag(p) - np.outer(p, p) for p in chances]
+    np.testing.assert_allclose(ours, np.mean([j.T @ m @ j for j, m in zip(derivatives, middle)], axis=0), rtol=1e-12, atol=1e-14)
+    assert np.linalg.eigvalsh(ours)[0] > -1e-14
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fisher_information_is_the_hessian_of_softmax_regression_and_newton_the_natural_gradient(seed):
+    rng = np.random.default_rng(seed)
+    x, labels = rng.normal(size=(20, 3)), rng.integers(0, 4, 20)
+    labels[:4] = range(4)
+    classifier, w = logistic_regression(x, labels), rng.normal(size=12)
+    derivatives = np.einsum("ia,kl->ikal", x, np.eye(4)).reshape(20, 4, 12)
+    np.testing.assert_allclose(fisher(derivatives, softmax_of(x @ w.reshape(3, 4))), classifier.hess(w), rtol=1e-10, atol=1e-14)
+
+
+class Tiny:
+    """A network with one hidden layer of tanh, its derivatives by hand, on a few random examples."""
+
+    def __init__(self, seed, examples=40, inputs=4, hidden=3, classes=3):
+        rng = np.random.default_rng(seed)
+        self.x, self.shapes = rng.normal(size=(examples, inputs)), ((inputs, hidden), (hidden, classes))
+        self.y = np.eye(classes)[rng.integers(0, classes, examples)]
+        self.w = np.concatenate([rng.normal(size=shape).ravel() for shape in self.shapes])
+
+    def layers(self, w):
+        split = int(np.prod(self.shapes[0]))
+        return w[:split].reshape(self.shapes[0]), w[split:].reshape(self.shapes[1])
+
+    def scores(self, w):
+        first, second = self.layers(w)
+        return np.tanh(self.x @ first) @ second
+
+    def derivatives(self, w):
+        return np.stack([(self.scores(w + e) - self.scores(w - e)) / 2e-6 for e in 1e-6 * np.eye(len(w))], axis=-1)
+
+    def factors(self, w):
+        second = self.layers(w)[1]
+        hidden, p = np.tanh(self.x @ self.layers(w)[0]), softmax_of(self.scores(w))
+        outer = np.stack([np.diag(q) - np.outer(q, q) for q in p])
+        inner = (1 - hidden**2)[..., None] * second
+        return [(a.T @ a / len(a), s.mean(axis=0)) for a, s in ((self.x, inner @ outer @ inner.swapaxes(1, 2)), (hidden, outer))]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_fisher_information_is_the_hessian_of_the_divergence_from_a_network_to_its_neighbours(seed):
+    net = Tiny(seed)
+    p = softmax_of(net.scores(net.w))
+
+    def divergence(step):
+        return float((p * np.log(p / softmax_of(net.scores(net.w + step)))).sum()) / len(p)
+
+    information = fisher(net.derivatives(net.w), p)
+    step = 1e-3 * np.random.default_rng(seed).normal(size=len(net.w))
+    assert divergence(step) == pytest.approx(step @ information @ step / 2, rel=2e-2)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_factors_are_exact_for_one_example_and_the_better_the_less_the_slopes_hang_on_the_inputs(seed):
+    def off(net, w):
+        information, parts = fisher(net.derivatives(w), softmax_of(net.scores(w))), (slice(0, 12), slice(12, 21))
+        return [np.linalg.norm(np.kron(a, s) - information[part, part]) / np.linalg.norm(information[part, part])
+                for part, (a, s) in zip(parts, net.factors(w))]
+
+    one, many = Tiny(seed, examples=1), Tiny(seed, examples=300)
+    assert max(off(one, one.w)) < 1e-5
+    by_size = np.array([off(many, size * many.w) for size in (0.03, 0.3, 1.0)])
+    assert (np.diff(by_size[:, 0]) > 0).all() and by_size[0, 0] < 0.03  # with small weights every slope is the same
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_small_solves_are_the_large_one(seed):
+    rng = np.random.default_rng(seed)
+    root_a, root_s, g = rng.normal(size=(4, 4)), rng.normal(size=(3, 3)), rng.normal(size=(4, 3))
+    a, s = root_a @ root_a.T + np.eye(4), root_s @ root_s.T + np.eye(3)
+    np.testing.assert_allclose(kronecker_step(g, a, s).ravel(), np.linalg.solve(np.kron(a, s), -g.ravel()), rtol=1e-9)
+    damping = 0.01
+    pi = (np.trace(a) / 4 / (np.trace(s) / 3)) ** 0.5
+    both = np.kron(a + pi * 0.1 * np.eye(4), s + 0.1 / pi * np.eye(3))
+    np.testing.assert_allclose(kronecker_step(g, a, s, damping).ravel(), np.linalg.solve(both, -g.ravel()), rtol=1e-9)
+    assert kronecker_step(2 * g, a, s, damping) == pytest.approx(2 * kronecker_step(g, a, s, damping))
+    with pytest.raises(ValueError, match="damping must be 0 or more, got -1"):
+        kronecker_step(g, a, s, -1)
+
+
+# Conjugate directions, proved on the page and watched here
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_direction_is_conjugate_to_all_before_and_every_residual_at_right_angles(seed):
+    rng = np.random.default_rng(seed)
+    a, b, directions = rotated(np.linspace(1, 30, 7), seed), rng.normal(size=7), []
+    residuals = [b - a @ conjugate_gradient(lambda d: a @ d, b, maxiter=k, tol=1e-30).x for k in range(7)]
+    conjugate_gradient(lambda d: (directions.append(d), a @ d)[1], b, tol=1e-30)
+    for products in (np.array(directions) @ a @ np.transpose(directions), np.array(residuals) @ np.transpose(residuals)):
+        off = products / np.sqrt(np.outer(np.diagonal(products), np.diagonal(products))) - np.eye(7)
+        assert np.abs(off).max() < 1e-6
+    for k in range(1, 7):
+        assert np.abs(residuals[k] @ np.transpose(directions[:k])).max() < 1e-8 * (b @ b)
+
+
+@pytest.mark.parametrize("part", [0.03, 0.1, 0.3])
+def test_a_damped_newton_step_trembles_as_derived_and_no_more_than_descent_of_its_speed(part):
+    rng, curvatures = np.random.default_rng(0), np.array([1.0, 3.0])
+    w, other, seen = np.zeros((4000, 2)), np.zeros((4000, 2)), int(20 / part)
+    for _ in range(seen):
+        noise = rng.standard_normal(w.shape)
+        w = w - part * (w + noise / curvatures)
+        other = other - part * (curvatures * other + noise)
+    np.testing.assert_allclose(w.var(axis=0), part / (curvatures**2 * (2 - part)), rtol=0.1)
+    np.testing.assert_allclose(other.var(axis=0), part / (curvatures * (2 - part * curvatures)), rtol=0.1)
+    assert (part / (curvatures**2 * (2 - part)) <= part / (curvatures * (2 - part * curvatures))).all()
