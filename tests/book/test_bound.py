@@ -18,7 +18,7 @@ site_name: Small
 hooks: [scripts/book/notebooks.py]
 plugins:
   - mkdocs-jupyter: {include: ["*.md"]}
-markdown_extensions: [admonition, attr_list, md_in_html, pymdownx.superfences, toc]
+markdown_extensions: [admonition, attr_list, md_in_html, pymdownx.superfences, toc, pymdownx.highlight: {pygments_lang_class: true}]
 extra:
   install: {extras: [plots], needs: a minute}
 """
