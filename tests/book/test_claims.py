@@ -9,7 +9,7 @@ SPACE = {"n": 77, "rate": 0.98, "losses": np.array([3.0, 2.0, 1.0]), "fast": 40,
 
 
 def faults(text: str, constants: str = "", edition: int = 2) -> list[str]:
-    front = f"---\ntitle: Small\nedition: {edition}\njupyter:\n  kernelspec: {{name: python3, language: python}}\n"
+    front = f"---\ntitle: Small\n{'edition: 2' if edition == 2 else ''}\njupyter:\n  kernelspec: {{name: python3, language: python}}\n"
     return claims.faults(Page.parse(f"{front}{constants}---\n{text}\n"), SPACE)
 
 

@@ -19,7 +19,7 @@ SPACE = {"total": 1 + sp.Symbol("x"), "best": 0.5, "three": sum(sp.symbols("g_1:
 
 
 def faults(text: str, edition: int = 2, **names) -> list[str]:
-    front = FRONT.replace("edition: 2", f"edition: {edition}")
+    front = FRONT if edition == 2 else FRONT.replace("edition: 2\n", "")
     return formulas.faults(Page.parse(front + text), SPACE | names)
 
 
