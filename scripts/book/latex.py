@@ -234,7 +234,7 @@ class Reader:
                 continue
             exponent = self.argument()
             if isinstance(value, sp.MatrixBase) and exponent == -1:
-                value = value.inv()
+                value = value.adjugate("berkowitz") / value.det("berkowitz")  # `inv` asks of each pivot whether it is zero, for seconds
             elif isinstance(exponent, sp.MatrixBase):
                 raise self.refuse("a matrix as an exponent")
             else:
