@@ -30,7 +30,7 @@ SCRIPTS = str(Path(__file__).resolve().parents[1])
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import copies, downloads, indexes, install, kept, render, run  # noqa: E402
+from book import copies, downloads, indexes, install, kept, render, run, typeset  # noqa: E402
 from book.page import Page as Source  # noqa: E402
 from book.page import PageError  # noqa: E402
 
@@ -46,7 +46,7 @@ def on_config(config: MkDocsConfig) -> None:
     if SCRIPTS not in sys.path:  # MkDocs puts sys.path back after it has loaded a hook
         sys.path.insert(0, SCRIPTS)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "315532800")  # 1980, as in a zip file without dates
-    config.markdown_extensions.append("book.mathml")
+    config.markdown_extensions.append("book.typeset")
     if "mkdocs-jupyter" in config.plugins:  # it keeps its word on which pages are notebooks; their making is ours
         config.plugins.events["pre_page"].remove(config.plugins["mkdocs-jupyter"].on_pre_page)
     if "mkdocstrings" in config.plugins:
@@ -162,7 +162,7 @@ def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
 def _show_tex(context: Any, *, page: Page, config: MkDocsConfig, nav: Any) -> None:
     """While the page is being indexed, formulas are their TeX: readers search for "theta"."""
     contents[page.file.src_uri] = page.content or ""
-    page.content = re.sub(r'<math [^>]*?alttext="([^"]*)".*?</math>', r"\1", page.content or "", flags=re.S)
+    page.content = typeset.source(page.content or "")
 
 
 @event_priority(-100)

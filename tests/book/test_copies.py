@@ -204,7 +204,7 @@ def html(text):
     """Markdown as the site's configuration renders its code."""
 
     config = load_config(str(ROOT / "mkdocs.yml"))
-    wanted = [name for name in config.markdown_extensions if name != "book.mathml"]
+    wanted = [name for name in config.markdown_extensions if name != "book.typeset"]
     return markdown.markdown(text.removeprefix(FRONT), extensions=wanted, extension_configs=config.mdx_configs)
 
 

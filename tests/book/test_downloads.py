@@ -163,7 +163,7 @@ def test_the_wheel_holds_the_package_with_its_data_and_no_more(tmp_path):
 def test_the_wheel_is_the_same_bytes_from_any_folder_and_leaves_nothing_behind(tmp_path):
     made = []
     for folder in (tmp_path / "a", tmp_path / "longer"):
-        for name in ("pyproject.toml", "README.md", "LICENSE", "docs/assets/fonts/OFL.txt"):
+        for name in ("pyproject.toml", "README.md", "LICENSE", "docs/assets/katex/LICENSE.txt"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
         shutil.copytree(ROOT / "reference_impl/practice", folder / "reference_impl/practice")
