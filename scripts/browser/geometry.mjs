@@ -37,6 +37,7 @@ function pagesOf(folder) {
 
 // Runs in the page.
 function faults() {
+  const ROOT = ".md-content"
   const found = []
   const say = (kind, node, what) => {
     const text = (what ?? node?.textContent ?? "").trim().replace(/\s+/g, " ").slice(0, 60)
@@ -44,30 +45,37 @@ function faults() {
   }
   const width = document.documentElement.clientWidth
   if (document.documentElement.scrollWidth > width + 1) {
-    const wide = [...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right + scrollX > width + 1 && !scroller(e.parentElement))
+    const wide = [...document.querySelectorAll(`${ROOT} *`)].filter(e => e.getBoundingClientRect().right + scrollX > width + 1 && !scroller(e.parentElement))
     say(`the page is ${document.documentElement.scrollWidth} px wide`, wide[0])
   }
   // What a reader sees of an element: not what is hidden, folded, or there for screen readers alone.
+  const [visible, scrollers] = [new Map(), new Map()]
   function shown(element) {
-    for (let e = element; e && e !== document.body; e = e.parentElement) {
-      const style = getComputedStyle(e)
-      if (style.display === "none" || style.visibility === "hidden" || style.opacity === "0") return false
-      if (style.clip !== "auto" || style.clipPath === "inset(50%)") return false
-      if (e.matches(".katex-mathml, .md-skip, .headerlink, .md-tooltip, .md-annotation")) return false
+    if (!element || element === document.body) return true
+    if (!visible.has(element)) {
+      const style = getComputedStyle(element)
+      const hidden = style.display === "none" || style.visibility === "hidden" || style.opacity === "0" || style.clip !== "auto" || style.clipPath === "inset(50%)"
+      visible.set(element, !hidden && !element.matches(".katex-mathml, .headerlink, .md-tooltip") && shown(element.parentElement))
     }
-    return true
+    return visible.get(element)
   }
   function scroller(element) {
-    for (let e = element; e && e !== document.documentElement; e = e.parentElement)
-      if (/auto|scroll/.test(getComputedStyle(e).overflowX) && e.scrollWidth > e.clientWidth) return e
-    return null
+    if (!element || element === document.documentElement) return null
+    if (!scrollers.has(element)) {
+      const scrolls = element.scrollWidth > element.clientWidth && /auto|scroll/.test(getComputedStyle(element).overflowX)
+      scrollers.set(element, scrolls ? element : scroller(element.parentElement))
+    }
+    return scrollers.get(element)
   }
   const boxes = [] // of text: { left, top, right, bottom, block, node }
   const push = (rect, block, node) => {
-    if (rect.width > 1 && rect.height > 1) boxes.push({ left: rect.left, top: rect.top + scrollY, right: rect.right, bottom: rect.bottom + scrollY, block, node })
+    if (rect.width < 1 || rect.height < 1) return
+    const seen = scroller(node)?.getBoundingClientRect() // what has been scrolled away lies on nothing
+    const right = Math.min(rect.right, seen?.right ?? Infinity)
+    if (rect.left < right) boxes.push({ left: rect.left, top: rect.top + scrollY, right, bottom: rect.bottom + scrollY, block, node })
   }
   const formulas = new Set()
-  const walker = document.createTreeWalker(document.querySelector("main") ?? document.body, NodeFilter.SHOW_TEXT)
+  const walker = document.createTreeWalker(document.querySelector(ROOT), NodeFilter.SHOW_TEXT)
   for (let text = walker.nextNode(); text; text = walker.nextNode()) {
     const parent = text.parentElement
     if (!text.textContent.trim() || parent.closest("script, style, template, noscript")) continue
@@ -96,15 +104,13 @@ function faults() {
       if (/auto|scroll/.test(style.overflowX)) break
     }
   }
-  for (const control of document.querySelectorAll("main :is(button, input, select, .md-code__nav)")) {
+  for (const control of document.querySelectorAll(`${ROOT} :is(button, input, select, .md-code__nav)`)) {
     if (!shown(control) || getComputedStyle(control).pointerEvents === "none") continue
     const c = control.getBoundingClientRect()
     if (!c.width || !c.height) continue
     for (const box of boxes) {
       if (control.contains(box.node) || box.node.closest("button, label, output") || box.node.contains(control)) continue
-      const scrolling = scroller(box.node)
-      const right = scrolling ? Math.min(box.right, scrolling.getBoundingClientRect().right) : box.right
-      const dx = Math.min(c.right, right) - Math.max(c.left, box.left), dy = Math.min(c.bottom + scrollY, box.bottom) - Math.max(c.top + scrollY, box.top)
+      const dx = Math.min(c.right, box.right) - Math.max(c.left, box.left), dy = Math.min(c.bottom + scrollY, box.bottom) - Math.max(c.top + scrollY, box.top)
       if (dx > 1 && dy > 3) {
         say(`a control lies on text (${control.className || control.tagName.toLowerCase()})`, box.node)
         break
@@ -120,13 +126,11 @@ function faults() {
       const inset = 0.28 * Math.min(a.bottom - a.top, b.bottom - b.top) // a line's box is taller than its letters
       const dx = Math.min(a.right, b.right) - Math.max(a.left, b.left), dy = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) - inset
       if (dx < 2 || dy < 1) continue
-      const [one, other] = [scroller(a.node), scroller(b.node)] // what has been scrolled away lies on nothing
-      if ([[a, one], [b, other]].some(([box, s]) => s && box.left > s.getBoundingClientRect().right)) continue
       const key = `${a.node.textContent.trim().slice(0, 30)} | ${b.node.textContent.trim().slice(0, 30)}`
       if (!overlapping.has(key)) say("two texts overlap", null, key)
       overlapping.add(key)
     }
-  for (const box of document.querySelectorAll("main *"))
+  for (const box of document.querySelectorAll(`${ROOT} *`))
     if (/auto|scroll/.test(getComputedStyle(box).overflowX) && box.scrollWidth > box.clientWidth + 1 && box.tabIndex < 0 && !box.querySelector("a, button, [tabindex]") && shown(box))
       say("it scrolls and the keyboard does not reach it", box)
   return found
