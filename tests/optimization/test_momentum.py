@@ -315,3 +315,53 @@ def test_the_worst_valley_refuses_what_is_none():
     bumped = [(valley(w + 1e-6 * e) - valley(w - 1e-6 * e)) / 2e-6 for e in np.eye(6)]
     np.testing.assert_allclose(valley.grad(w), bumped, atol=1e-8)
     np.testing.assert_allclose(valley.grad(valley.minima[0]), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("h", [0.2, 0.05])
+def test_half_the_time_step_leaves_half_the_gap_to_the_real_ball(h):
+    def gap(h, mass=1.0, friction=0.5):
+        lr, rho = from_physics(mass, friction, h)
+        path, _ = minimize(bowl(1), [1.0], Momentum(lr=lr, rho=rho), round(20 / h))
+        time, fade = h * np.arange(len(path)), friction / (2 * mass)
+        swing = np.sqrt(1 / mass - fade**2)
+        return np.abs(path[:, 0] - np.exp(-fade * time) * (np.cos(swing * time) + fade / swing * np.sin(swing * time))).max()
+
+    assert gap(h / 2) == pytest.approx(gap(h) / 2, rel=0.03)
+
+
+@pytest.mark.parametrize("kappa", [10.0, 50.0, 1000.0])
+def test_the_stricter_the_final_loss_the_less_momentum_gains(kappa):
+    rhos = np.linspace(0, 0.995, 100)[:, None]
+    lrs = np.geomspace(1e-4, 0.999, 300) * (2 + 2 * rhos) / kappa
+    speeds = -np.log(convergence_rate(lrs, rhos, [1, kappa]))
+    final = sum(c / 2 * stationary_variance(lrs, rhos, c, 1.0) for c in (1.0, kappa))
+    gains = [speeds[final <= level].max() / speeds[:1][final[:1] <= level].max() for level in (1.0, 0.1, 0.01, 0.001)]
+    assert (np.diff(gains) < 0).all() and gains[0] > 2 and gains[-1] < 2.5
+
+
+@pytest.mark.parametrize("condition", [30, 100, 1000])
+def test_what_becomes_of_plans_that_change_rho_in_a_noisy_valley(condition):
+    length, alphas, bends = 300, np.geomspace(5e-4, 4, 40), np.geomspace(1 / condition, 1, 31)
+    time = np.linspace(0, 1, length)
+    up, nine = 0.5 + 0.49 * time, np.full(length, 0.9)
+
+    def final(rho, rate, noise):
+        with np.errstate(all="ignore"):
+            parts = expected_loss(rate[:, None] * alphas, rho[:, None], bends, np.ones(31), noise)
+        return np.nanmin(parts.from_start[-1] + parts.from_noise[-1])
+
+    for noise in (0.01, 0.1):
+        constant = final(nine, np.ones(length), noise)
+        assert final(up, np.ones(length), noise) > 1.3 * constant
+        assert 0.8 * constant < final(up, (1 - up) / 0.1, noise) < constant
+        down, rate_down = final(0.99 * (1 - time), np.ones(length), noise), final(nine, 1 - time, noise)
+        assert down < constant and rate_down < constant and 0.7 < rate_down / down < 1.3
+        assert 0.85 < rate_down / final(0 * nine, 1 - time, noise) < 1.15
+
+
+@pytest.mark.parametrize("kappa", [10.0, 50.0, 1000.0])
+def test_the_best_pair_stands_beside_a_cliff(kappa):
+    lr, rho = best_tuning([1, kappa])
+    q = rho**0.5
+    assert convergence_rate(1.001 * (1 + q**2) * 2 / (1 + q) ** 2 * lr, rho, [1, kappa]) > 1
+    assert (1 + q**2) * 2 / (1 + q) ** 2 < 1.11
