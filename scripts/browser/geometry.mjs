@@ -49,7 +49,7 @@ function faults() {
     say(`the page is ${document.documentElement.scrollWidth} px wide`, wide[0])
   }
   // What a reader sees of an element: not what is hidden, folded, or there for screen readers alone.
-  const [visible, scrollers] = [new Map(), new Map()]
+  const [visible, scrollers, clippers] = [new Map(), new Map(), new Map()]
   function shown(element) {
     if (!element || element === document.body) return true
     if (!visible.has(element)) {
@@ -66,6 +66,15 @@ function faults() {
       scrollers.set(element, scrolls ? element : scroller(element.parentElement))
     }
     return scrollers.get(element)
+  }
+  // The right edge at which what an element holds is cut off for good; null where it can be scrolled to.
+  function clipper(element) {
+    if (!element || element === document.body) return null
+    if (!clippers.has(element)) {
+      const overflow = getComputedStyle(element).overflowX
+      clippers.set(element, overflow === "hidden" ? element.getBoundingClientRect().right : /auto|scroll/.test(overflow) ? null : clipper(element.parentElement))
+    }
+    return clippers.get(element)
   }
   const boxes = [] // of text: { left, top, right, bottom, block, node }
   const push = (rect, block, node) => {
@@ -95,23 +104,16 @@ function faults() {
     const scrolling = scroller(box.node)
     const edge = scrolling ? scrolling.getBoundingClientRect().left + scrolling.clientLeft - scrolling.scrollLeft : 0
     if (box.left < edge - 1.5) say("cut off at the left", box.node)
-    for (let e = box.node.parentElement; e && e !== document.body; e = e.parentElement) {
-      const style = getComputedStyle(e)
-      if (/hidden|clip/.test(style.overflowX) && style.position !== "static" || style.overflowX === "hidden") {
-        const bound = e.getBoundingClientRect()
-        if (box.right > bound.right + 1.5 && !scroller(box.node)) say("cut off at the right", box.node)
-      }
-      if (/auto|scroll/.test(style.overflowX)) break
-    }
+    const bound = clipper(box.node.parentElement)
+    if (bound !== null && box.right > bound + 1.5) say("cut off at the right", box.node)
   }
   for (const control of document.querySelectorAll(`${ROOT} :is(button, input, select, .md-code__nav)`)) {
     if (!shown(control) || getComputedStyle(control).pointerEvents === "none") continue
     const c = control.getBoundingClientRect()
     if (!c.width || !c.height) continue
     for (const box of boxes) {
-      if (control.contains(box.node) || box.node.closest("button, label, output") || box.node.contains(control)) continue
       const dx = Math.min(c.right, box.right) - Math.max(c.left, box.left), dy = Math.min(c.bottom + scrollY, box.bottom) - Math.max(c.top + scrollY, box.top)
-      if (dx > 1 && dy > 3) {
+      if (dx > 1 && dy > 3 && !control.contains(box.node) && !box.node.closest("button, label, output") && !box.node.contains(control)) {
         say(`a control lies on text (${control.className || control.tagName.toLowerCase()})`, box.node)
         break
       }
@@ -130,8 +132,8 @@ function faults() {
       if (!overlapping.has(key)) say("two texts overlap", null, key)
       overlapping.add(key)
     }
-  for (const box of document.querySelectorAll(`${ROOT} *`))
-    if (/auto|scroll/.test(getComputedStyle(box).overflowX) && box.scrollWidth > box.clientWidth + 1 && box.tabIndex < 0 && !box.querySelector("a, button, [tabindex]") && shown(box))
+  for (const box of document.querySelectorAll(`${ROOT} :is(pre, code, div, table, figure, details, p, span.math, ul, ol)`))
+    if (box.scrollWidth > box.clientWidth + 1 && !box.closest(".katex") && /auto|scroll/.test(getComputedStyle(box).overflowX) && box.tabIndex < 0 && !box.querySelector("a, button, [tabindex]") && shown(box))
       say("it scrolls and the keyboard does not reach it", box)
   return found
 }
