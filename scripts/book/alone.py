@@ -145,8 +145,8 @@ class Trial:
                 self.say(program, program.fault(given.get(program.index, {})))
             else:
                 groups.setdefault(tuple(program.pieces[order[depth]].items()), []).append((program, order))
-        for piece, group in groups.items():
-            with _fork() if len(groups) > 1 else contextlib.nullcontext(True) as forked:
+        for left, (piece, group) in zip(reversed(range(len(groups))), groups.items()):
+            with _fork() if left else contextlib.nullcontext(True) as forked:
                 if forked:
                     try:
                         result = self.piece(**dict(piece))

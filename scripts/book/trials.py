@@ -73,10 +73,14 @@ def _program(index: int, copy: Copy, page: Page, every: Sequence[Statement], out
         imports.take(nodes, Reads(nodes).binds)
     early = [at for at in own if every[at].imports and not every[at].binds & bound and imports.take(every[at].nodes, every[at].binds)]
     order = [at for at in (*copy.rest, *own) if at not in early]
-    pieces = {at: {"text": text, "mode": "exec", "raises": False} for at, text in zip(copy.rest, copy.statements)}
-    for at in own:
-        mode = "single" if block.kind == "examples" else "show" if at == own[-1] else "exec"
-        pieces[at] = {"text": every[at].text, "mode": mode, "raises": every[at].raises}
+    ends = {at for at, statement in enumerate(every) if statement is every[-1] or statement.block != every[at + 1].block}
+
+    def piece(at: int, text: str, raises: bool) -> dict[str, Any]:
+        kind = page.blocks[every[at].block].kind
+        return {"text": text, "mode": "single" if kind == "examples" else "show" if at in ends else "exec", "raises": raises}
+
+    pieces = {at: piece(at, text, False) for at, text in zip(copy.rest, copy.statements)}
+    pieces |= {at: piece(at, every[at].text, every[at].raises) for at in own}
     return {
         "index": index,
         "imports": imports.lines(),
