@@ -118,8 +118,15 @@ def _chain(match: re.Match[str]) -> str:
 
 def _derivation(rows: list[list[str]]) -> str:
     """A derivation as Markdown: a grid, so that on a phone the reasons can stand below the expressions."""
-    cells = [f'<div markdown="span">{cell}</div>' for left, sign, expression, why in rows
-             for cell in (f"$\\displaystyle {left}$" if left else "", f"$\\displaystyle {{}}{sign} {expression}$", why)]
+    cells = []
+    for left, sign, expression, why in rows:
+        kind = ' class="equation"' if sign in formulas.STEPS else ""  # it is in line with no sign above: it takes the whole width
+        left = f"$\\displaystyle {left}$" if left else ""
+        cells += [
+            f'<div markdown="span">{left}</div>',
+            f'<div{kind} markdown="span">$\\displaystyle {{}}{sign} {expression}$</div>',
+            f'<div markdown="span">{why}</div>',
+        ]
     opening = '<div class="derivation" tabindex="0" role="group" aria-label="derivation" markdown="block">'
     return "\n".join([opening, *cells, "</div>"])
 

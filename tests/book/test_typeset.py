@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import markdown
 import pytest
-from book import typeset
+from book import render, typeset
 from book.typeset import convert, plain, source
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +181,15 @@ def test_math_inside_other_blocks(text):
     page = html(text, *extensions)
     assert re.findall("<annotation[^>]*>([^<]*)<", page) in (["x", "y"], ["x", r"\lVert y \rVert"])
     assert "$" not in page and "\x02" not in page
+
+
+def test_a_derivation_is_a_grid_of_three_columns():
+    rows = [["f(w)", "=", "2w + 1", "the slope $f$"], ["", r"\iff", "w = x", "solved"], ["", "=", "y", "named"]]
+    grid = ElementTree.fromstring(html(render._derivation(rows), "md_in_html"))
+    assert (grid.get("class"), grid.get("tabindex"), grid.get("role")) == ("derivation", "0", "group")
+    assert [len(cell.findall(".//math")) for cell in grid] == [1, 1, 1, 0, 1, 0, 0, 1, 0]
+    assert [cell.get("class") for cell in grid] == [None] * 4 + ["equation"] + [None] * 4
+    assert [(cell.text, len(cell)) for cell in grid][3::3] == [(None, 0), (None, 0)]  # the style sheet asks for `:empty`
 
 
 def test_headings_read_well_in_the_table_of_contents():
