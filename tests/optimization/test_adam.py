@@ -6,16 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from peers import problem, recorded, torch_path
+from scipy.special import log_softmax
 
-from reference_impl import SGD, AdaGrad, Adam, AdamW, AMSGrad, digits, minimize, softmax_regression, taco_shell, train
+from reference_impl import SGD, AdaGrad, Adam, AdamW, AMSGrad, Momentum, digits, minimize, softmax_regression, taco_shell, train
 from reference_impl.optimization.adam import (
     adam,
     amsgrad,
     amsgrad_corrected_max,
     correction_ratio,
     drift_bound,
+    follow,
     longest_step_gradients,
     step_bound,
+    yogi,
 )
 
 CONFORMANCE = json.loads((Path(__file__).parents[1] / "conformance" / "cs231n_optim.json").read_text())
@@ -74,6 +77,15 @@ def test_one_step_is_cs231ns():
     for got, expected in ((w, case["next_w"]), (optimizer.state["m"]["w"], case["next_m"]), (optimizer.state["v"]["w"], case["next_v"])):
         expected = np.array(expected)
         assert (np.abs(got - expected) / np.maximum(1e-8, np.abs(got) + np.abs(expected))).max() < case["tol"]
+
+
+def test_following_gradients_is_the_optimizers_path():
+    g = np.random.default_rng(0).normal(size=(60, 3))
+    steps, m, v = follow(g, 0.8, 0.95, eps=0.01)
+    optimizer = Adam(lr=0.3, beta1=0.8, beta2=0.95, eps=0.01)
+    np.testing.assert_allclose(np.diff(run(optimizer, g), axis=0), -0.3 * steps, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(m[-1], optimizer.state["m"]["w"])
+    np.testing.assert_array_equal(v[-1], optimizer.state["v"]["w"])
 
 
 # The correction
@@ -188,6 +200,34 @@ def test_in_noise_a_step_is_short():
     assert np.sqrt((step**2).mean()) == pytest.approx((0.1 / 1.9) ** 0.5, rel=0.06)
 
 
+@pytest.mark.parametrize("ratio", [0.01, 0.1, 1.0, 10.0])
+def test_the_mean_step_is_the_signal_to_noise_ratio_and_its_root_mean_square_has_a_floor(ratio):
+    step = follow(ratio + np.random.default_rng(0).standard_normal((1500, 4000)))[0][-1]
+    quiet = 0.1 / 1.9
+    assert step.mean() == pytest.approx(ratio / (1 + ratio**2) ** 0.5, abs=0.012)
+    assert (step**2).mean() ** 0.5 == pytest.approx(((ratio**2 + quiet) / (1 + ratio**2)) ** 0.5, rel=0.04)
+
+
+def trembling(lr, sigma, seeds=10, walkers=50):
+    """The mean of w² in the long run on ½w² with noise, for each of ten runs."""
+    rng, seen, m, v = np.random.default_rng(0), [], 0.0, 0.0
+    w = np.zeros((seeds, walkers))
+    for t in range(1, 3001):
+        w, m, v = adam(w, w + sigma * rng.standard_normal(w.shape), m, v, lr=lr, beta1=0.9, beta2=0.999, eps=0.0, t=t)
+        if t > 1500:
+            seen.append((w**2).mean(axis=1))
+    return np.mean(seen, axis=0)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 10.0])
+@pytest.mark.parametrize("lr", [0.02, 0.05])
+def test_with_a_constant_rate_the_weights_tremble_with_a_variance_of_half_the_rate_times_the_noise(lr, sigma):
+    lr = lr * sigma  # how far it trembles beside the noise depends on their quotient
+    variance = trembling(lr, sigma)
+    assert variance.mean() == pytest.approx(lr * sigma / 2, rel=0.06)
+    assert (abs(variance / (lr * sigma / 2) - 1) < 0.3).all()
+
+
 @pytest.mark.parametrize("make", [Adam, AMSGrad])
 @pytest.mark.parametrize("power", [-3, 1, 6])
 def test_gradients_and_eps_times_a_power_of_four_give_the_same_path_bit_for_bit(make, power):
@@ -272,6 +312,16 @@ def test_the_papers_bound_is_passed():
     assert step_bound(np.inf, 0.9, 0.99) > 2.3 > 1 == pytest.approx(0.1 / 0.01**0.5)  # the paper's other case
 
 
+def test_a_smaller_beta2_bounds_the_steps_and_forgets_sooner_and_needs_hardly_a_correction():
+    assert step_bound(np.inf, 0.9, 0.95) == pytest.approx(1.165, abs=1e-3)
+    assert correction_ratio(np.arange(1, 1000), 0.9, 0.95).max() < 1.1
+    after = {}
+    for beta2 in (0.95, 0.999):
+        v = follow(np.r_[np.ones(8000), np.full(8000, 0.1)], beta2=beta2)[2][7999:] ** 0.5
+        after[beta2] = int((v < 0.11).argmax())
+    assert after == {0.95: 121, 0.999: 6153}
+
+
 def longest_step(slope, w, rate, count):
     """The longest of Adam's steps down a slope of one variable, in units of the rate."""
     m = v = longest = 0.0
@@ -331,10 +381,36 @@ def test_reddis_problem(start, lr, make, goes_to):
     assert x["x"].item() == pytest.approx(goes_to, abs=0.1)
 
 
+@pytest.mark.parametrize("big", [2.5, 3.0, 10.0, 100.0])
+def test_reddis_cycle_goes_up_for_every_c(big):
+    beta2 = 1 / (1 + big**2)
+    v = follow(np.resize([big, -1.0, -1.0], 3000), beta1=0, beta2=beta2)[2][-3:]
+    k = 1 + beta2 + beta2**2
+    np.testing.assert_allclose(v, np.array([big**2 + beta2 + beta2**2, 2 - beta2 * (1 - beta2), 2 - (1 - beta2) ** 2]) / k, rtol=1e-12)
+    pushes = np.array([-big, 1, 1]) / v**0.5
+    assert pushes.sum() > (2**0.5 - 1) * k**0.5 > 0
+    assert (2 - big) / v.max() ** 0.5 < 0  # AMSGrad divides all by the root of the largest
+
+
+@pytest.mark.parametrize("start", [-1.0, 0.0, 1.0])
+def test_yogi_goes_to_the_best_point_of_reddis_problem(start):
+    w, m, v = np.array([start]), np.zeros(1), np.zeros(1)
+    for t in range(1, 1001):
+        w, m, v = yogi(w, np.array([3.0 if t % 3 == 1 else -1.0]), m, v, lr=0.5 / t**0.5, beta1=0, beta2=0.1, eps=0.0, t=t)
+        w = np.clip(w, -1, 1)
+    assert w.item() == pytest.approx(-1, abs=0.1)
+
+
+def test_yogi_moves_v_by_a_part_of_the_square_however_far_it_is():
+    for g, before, moves in ((1.0, 100.0, -1), (1.0, 2.0, -1), (2.0, 1.0, 4), (1.0, 1.0, 0)):
+        v = yogi(0.0, g, 0.0, before, lr=1.0, beta1=0.0, beta2=0.75, eps=1.0, t=1)[2]
+        assert v == before + 0.25 * moves
+
+
 @pytest.mark.parametrize("make", [AdaGrad, Adam])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(10))
 def test_wilsons_weights_are_a_multiple_of_a_sign(make, seed):
-    y = np.where(np.random.default_rng(seed).random(30) < 0.65, 1.0, -1.0)
+    y = np.where(np.random.default_rng(seed).random(30) < 0.75, 1.0, -1.0)
     assert y.sum() > 0  # without it the second and third weight would have the other sign
     X = np.zeros((30, 3 + 150))
     X[:, 0], X[:, 1:3] = y, 1
@@ -423,6 +499,71 @@ def test_a_penalty_decays_quiet_weights_more_than_adamw_and_noisy_ones_less():
     assert left["penalty"][0] < 0.02
     assert left["penalty"][1] == pytest.approx(0.999**1000, abs=0.05)
     assert left["penalty"][2] > 0.85
+
+
+@pytest.mark.parametrize(("lr", "decay"), [(0.1, 0.5), (0.05, 0.2)])
+def test_adamws_weights_are_an_average_of_its_updates_and_end_at_one_over_the_decay(lr, decay):
+    g = np.random.default_rng(0).normal(size=(80, 4))
+    u, beta = follow(g, eps=1e-8)[0], 1 - lr * decay
+    path, average = run(AdamW(lr=lr, weight_decay=decay), g), np.zeros(4)
+    for w, u_t in zip(path[1:], u):
+        average = beta * average + (1 - beta) * (-u_t / decay)
+        np.testing.assert_allclose(w, average, rtol=0, atol=1e-12)
+    steady = run(AdamW(lr=lr, weight_decay=decay), np.tile([0.01, 1.0, -100.0], (3000, 1)))
+    np.testing.assert_allclose(steady[-1], np.array([-1, -1, 1]) / decay, rtol=1e-4)
+
+
+# Rare words
+
+
+def language(seeds, words, before, after):
+    """How often each word comes, and what follows it how often, in several languages."""
+    noise = np.stack([np.random.default_rng(seed).standard_normal((words, words)) for seed in seeds])
+    rank = np.arange(1.0, words + 1)
+    often, follows = rank[:, None] ** -before, rank**-after * np.exp(noise)
+    return often / often.sum(), follows / follows.sum(axis=-1, keepdims=True)
+
+
+def learn(often, follows, optimizer, rates):
+    """What is left to learn of each word, before each step; the optimizer's own rate is one."""
+    logits = np.zeros(np.broadcast_shapes(np.shape(rates), follows.shape))
+    while True:
+        fit = log_softmax(logits, axis=-1)
+        yield often[:, 0] * (follows * (np.log(follows) - fit)).sum(axis=-1)
+        step = {"w": np.zeros_like(logits)}
+        optimizer.update(step, {"w": often * (np.exp(fit) - follows)})
+        logits += rates * step["w"]
+
+
+def fewest_steps(often, follows, optimizer, rates, most=800):
+    """Steps until one hundredth of the loss is left, at the best of the rates, for each language."""
+    needed, goal = np.full((len(rates), len(follows)), np.inf), 0.0
+    for step, left in enumerate(learn(often, follows, optimizer, np.reshape(rates, (-1, 1, 1, 1)))):
+        left = left.sum(axis=-1)
+        goal = 0.01 * left if step == 0 else goal
+        needed[(left < goal) & np.isinf(needed)] = step
+        if np.isfinite(needed.min(axis=0)).all() or step == most:
+            return needed.min(axis=0)
+
+
+def test_gradient_descent_learns_a_heavy_tailed_language_slowly_and_adam_does_not_and_without_the_tails_they_are_alike():
+    grids = {SGD: 2.0 ** np.arange(3, 11), Momentum: 2.0 ** np.arange(2, 10), Adam: 2.0 ** np.arange(-4, 2)}
+    needed = {(kind, make): fewest_steps(*language(range(100, 110), 40, kind, kind), make(lr=1.0), grid)
+              for kind in (0, 1) for make, grid in grids.items()}
+    assert (needed[1, SGD] > 2.5 * needed[1, Adam]).all()
+    assert (needed[1, Momentum] > needed[1, Adam]).all()
+    assert (needed[1, Adam] <= needed[0, Adam] + 3).all()
+    assert (needed[0, SGD] <= 1.5 * needed[0, Adam]).all()
+    assert (needed[1, SGD] > 3 * needed[0, SGD]).all()
+
+
+def test_adams_table_does_not_depend_on_how_often_a_word_comes():
+    left = []
+    for before in (0, 1):
+        often, follows = language([3], 20, before, 1)
+        *_, last = (x for x, _ in zip(learn(often, follows, Adam(lr=1.0, eps=0.0), 0.25), range(30)))
+        left.append(last / often[:, 0])
+    np.testing.assert_allclose(*left, rtol=1e-9)
 
 
 # What depends on the learning rate
