@@ -118,13 +118,14 @@ def _chain(match: re.Match[str]) -> str:
 
 def _derivation(rows: list[list[str]]) -> str:
     """A derivation as Markdown: a grid, so that on a phone the reasons can stand below the expressions."""
+    equations = any(sign in formulas.STEPS for _, sign, _, _ in rows)  # they are in line at no sign: each takes the whole width
     cells = []
     for left, sign, expression, why in rows:
-        kind = ' class="equation"' if sign in formulas.STEPS else ""  # it is in line with no sign above: it takes the whole width
-        left = f"$\\displaystyle {left}$" if left else ""
+        whole = equations and (left or sign in formulas.STEPS)
         cells += [
-            f'<div markdown="span">{left}</div>',
-            f'<div{kind} markdown="span">$\\displaystyle {{}}{sign} {expression}$</div>',
+            "<div></div>" if whole or not left else f'<div markdown="span">$\\displaystyle {left}$</div>',
+            f'<div class="equation" markdown="span">$\\displaystyle {" ".join(filter(None, (left, sign, expression)))}$</div>' if whole
+            else f'<div markdown="span">$\\displaystyle {{}}{sign} {expression}$</div>',
             f'<div markdown="span">{why}</div>',
         ]
     opening = '<div class="derivation" tabindex="0" role="group" aria-label="derivation" markdown="block">'

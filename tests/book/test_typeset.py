@@ -184,12 +184,21 @@ def test_math_inside_other_blocks(text):
 
 
 def test_a_derivation_is_a_grid_of_three_columns():
-    rows = [["f(w)", "=", "2w + 1", "the slope $f$"], ["", r"\iff", "w = x", "solved"], ["", "=", "y", "named"]]
+    rows = [["f(w)", r"\le", "2w + 1", "the slope $f$"], ["", "=", "y", "named"]]
     grid = ElementTree.fromstring(html(render._derivation(rows), "md_in_html"))
     assert (grid.get("class"), grid.get("tabindex"), grid.get("role")) == ("derivation", "0", "group")
-    assert [len(cell.findall(".//math")) for cell in grid] == [1, 1, 1, 0, 1, 0, 0, 1, 0]
-    assert [cell.get("class") for cell in grid] == [None] * 4 + ["equation"] + [None] * 4
-    assert [(cell.text, len(cell)) for cell in grid][3::3] == [(None, 0), (None, 0)]  # the style sheet asks for `:empty`
+    assert [len(cell.findall(".//math")) for cell in grid] == [1, 1, 1, 0, 1, 0]
+    assert [cell.get("class") for cell in grid] == [None] * 6
+    assert (grid[3].text, len(grid[3])) == (None, 0)  # the style sheet asks for `:empty`
+
+
+def test_equations_in_a_derivation_take_its_whole_width():
+    rows = [["f(w)", "=", "0", "given"], ["", r"\iff", "w = x + x", "solved"], ["", "=", "2x", "added"]]
+    grid = ElementTree.fromstring(html(render._derivation(rows), "md_in_html"))
+    assert [cell.get("class") for cell in grid] == [None, "equation", None] * 2 + [None] * 3
+    assert [source(ElementTree.tostring(cell[0], encoding="unicode")) for cell in grid if len(cell)] == [
+        r"\displaystyle f(w) = 0", r"\displaystyle \iff w = x + x", r"\displaystyle {}= 2x",
+    ]  # fmt: skip
 
 
 def test_headings_read_well_in_the_table_of_contents():
