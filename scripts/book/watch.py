@@ -14,7 +14,7 @@ import sys
 import time
 import types
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -180,6 +180,7 @@ class Recorder:
         self._namespace = namespace
         self._values: dict[str, Any] = {}  # the page's names
         self._reach: dict[str, set[int]] = {}  # the objects behind each name, by their ids
+        self._names: Counter[int] = Counter()  # how many names each is behind
         self._seen: dict[int, tuple[Any, Any, list[Any]]] = {}  # an object, what it holds, its parts
         self._settings = _settings()
 
@@ -187,7 +188,7 @@ class Recorder:
         """These statements are about to run."""
         self._nodes = nodes
         self._reads = self._with_functions(Reads(nodes).reads)
-        self._touched = set().union(*(self._reach[name] for name in self._reads))
+        self._touched = set().union(*(self._reach.get(name, ()) for name in self._reads))
         self._started = time.process_time()
 
     def after(self) -> None:
@@ -198,10 +199,10 @@ class Recorder:
         binds = {name for name, value in values.items() if name not in self._values or value is not self._values[name]}
         changes = {name for name, reach in self._reach.items() if not changed.isdisjoint(reach)}
         self._values = values
-        self._reach = {name: self._walk(value) if name in binds | changes else self._reach[name] for name, value in values.items()}
-        if binds or changes:
-            kept: set[int] = set().union(*self._reach.values())
-            self._seen = {at: seen for at, seen in self._seen.items() if at in kept}
+        for name in binds | (changes & set(values)):
+            self._behind(name, self._walk(values[name]))
+        for name in set(self._reach) - set(values):
+            self._behind(name, set())
         settings = _settings()
         differs = any(settings[name] != value for name, value in self._settings.items())
         styles = any(name in STYLING for node in self._nodes for part in ast.walk(node) for name in (getattr(part, "attr", ""), getattr(part, "id", "")))
@@ -209,12 +210,23 @@ class Recorder:
         self.notes.append({"reads": sorted(self._reads), "binds": sorted(binds), "changes": sorted(changes), "settings": differs or styles,
                            "seconds": round(seconds, 2)})
 
+    def _behind(self, name: str, things: set[int]) -> None:
+        """Note which objects are behind a name, and forget those that are no more behind any."""
+        self._names.update(things)
+        gone = self._reach.pop(name, set())
+        self._names.subtract(gone)
+        for at in gone:
+            if not self._names[at]:
+                del self._names[at], self._seen[at]
+        if things:
+            self._reach[name] = things
+
     def _with_functions(self, names: set[str]) -> set[str]:
         """Those of the names that the page has bound, those that its functions behind them read, and so on."""
         found, left = set(), names & set(self._values)
         while left:
             found |= left
-            functions = [thing for name in left for at in self._reach[name] if self._is_page_function(thing := self._seen[at][0])]
+            functions = [thing for name in left for at in self._reach.get(name, ()) if self._is_page_function(thing := self._seen[at][0])]
             left = {name for function in functions for name in _globals(function.__code__) if name in self._values} - found
         return found
 
