@@ -176,11 +176,12 @@ on_page_context = CombinedEvent(_show_tex, _show_math)
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     """Put the figures and the copies in, so late that no plugin takes them for the page's text, and write the downloads."""
     output = re.sub(r'<span id="__span-[\d-]+">', "<span>", output)  # lines' ids; mkdocstrings gives some of them twice
-    if (made := runs.get(page.file.src_uri)) and made.notes and not made.faults:
+    if (made := runs.get(page.file.src_uri)) and made.notes:
         try:
             output = copies.attached(output, Source.parse(page.file.content_string, _name(page.file, _root(config))), made.notes)
-        except PageError as error:
-            raise PluginError(str(error)) from None
+        except (PageError, ValueError) as error:
+            if not made.faults:  # else it is no wonder
+                raise PluginError(str(error)) from None
     if (result := built.get(page.file.src_uri)) is None:
         return output
     folder = Path(page.file.abs_dest_path).parent
