@@ -19,6 +19,7 @@ Grad = Callable[[np.ndarray], Any]
 Product = Callable[[np.ndarray, np.ndarray], Any]
 
 SHRINK, GROW = 0.25, 0.75  # a trust region whose parabola foretold the fall of the loss worse, or better, than this
+LEAST = 1e-4  # of the foretold fall: a step that brings no more is not taken
 
 
 def newton_step(g: Any, h: Any) -> np.ndarray:
@@ -38,7 +39,7 @@ def newton_step(g: Any, h: Any) -> np.ndarray:
 def positive_shift(h: np.ndarray) -> float:
     """A μ ≥ 0 for which H + μI is positive definite beyond rounding: 0 if H is, else found by trying Cholesky factorisations.
 
-    `h` (n, n) is symmetric and finite. The first μ is just above what the diagonal demands; it doubles until the
+    `h` (n, n) is symmetric and finite. The first μ is a thousandth of the largest |element| more than the diagonal demands; it doubles until the
     factorisation succeeds with no pivot that is rounding alone. A pivot is what is left of a diagonal element, so it is held
     against that element: whether μ is 0 does not depend on the units of the weights. For two weights with condition number κ,
     turned by the angle θ from the axes, μ is 0 up to about κ = 1 / (2.2e-16 sin² 2θ); along an axis for any κ. A μ that is
@@ -72,7 +73,7 @@ def trust_region_step(g: Any, h: Any, radius: float) -> tuple[np.ndarray, float]
     `g` (n,) is the gradient, `h` (n, n) a symmetric Hessian of any sign. Either μ is 0 and p is Newton's step, or ‖p‖ is the
     radius. The eigenvalues of H are computed, so that the hard case is met too: where the slope has no part along the most
     negative curvature, p goes that way all the same. Raises ValueError unless `radius` > 0.
-    Source: Moré & Sorensen 1983, lemmas 2.1 and 2.3, algorithm 3.2; Nocedal & Wright 2006, theorem 4.1 and section 4.3.
+    Source: Moré & Sorensen 1983, lemmas 2.1 and 2.3, section 3; Nocedal & Wright 2006, theorem 4.1 and section 4.3.
 
     >>> p, mu = trust_region_step(np.array([2.0, 0.0]), np.diag([2.0, -1.0]), 2.0)
     >>> print(abs(p).round(6), mu)
@@ -249,10 +250,10 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
             after = objective.fun(x + p)
             gain = (loss - after) / promise if promise > 0 else 0.0
             if not gain >= SHRINK:
-                radius = float(np.linalg.norm(p)) / 4
+                radius = SHRINK * float(np.linalg.norm(p))
             elif gain > GROW and mu:
                 radius *= 2
-            if gain > 1e-4:
+            if gain > LEAST:
                 return x + p, after, objective.grad(x + p)
             if (near := by_slope(objective, x, p, loss, g, promise)) is not None:
                 return near
