@@ -213,7 +213,7 @@ def expected_loss(lr: Any, rho: Any, curvatures: Any, start: Any, noise: float) 
 
 
 def worst_valley(condition: float, n: int) -> Landscape:
-    """Nesterov's quadratic on which no method that adds up gradients is fast: a chain of `n` coordinates, from w = 0.
+    """Nesterov's chain of `n` coordinates: from w = 0 no sum of multiples of gradients is fast in fewer than `n` steps.
 
     (κ - 1)/8 · (w₁² + Σ(wᵢ - wᵢ₊₁)² - 2w₁) + ½‖w‖² with κ = `condition` > 1; its curvatures lie between 1 and κ. In the
     limit of large `n` its minimum is at wᵢ = qⁱ with q = (√κ - 1)/(√κ + 1). Source: Nesterov 2004, section 2.1.4.
