@@ -61,7 +61,7 @@ CORRECTIONS = {
 
 # The chapters that obey the rules of the first edition only: numbers are claimed, formulas and comparisons may be loose.
 FIRST_EDITION = [
-    "optimization/sgd", "optimization/nesterov", "optimization/adagrad", "optimization/rmsprop", "optimization/adam",
+    "optimization/sgd", "optimization/nesterov", "optimization/adagrad", "optimization/rmsprop",
     "optimization/schedules", "optimization/quasi_newton", "optimization/comparison",
     "generalization/weight_decay", "generalization/dropout", "generalization/batch_norm", "generalization/augmentation", "generalization/ensembles",
     "practice/preprocessing", "practice/initialization", "practice/diagnostics", "practice/search", "practice/transfer",
