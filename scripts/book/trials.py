@@ -35,7 +35,7 @@ def faults(path: Path, root: Path) -> list[str]:
     """What is wrong with the copies of the page at `path` below `root`, each with file and line; kept as long as the page's run is."""
     made = run.run(path, root)
     if made.faults:
-        return made.faults
+        return [f"{path}:1: the page does not keep its own word; its copies are tried when it does"]
     text = (root / path).read_text(encoding="utf-8")
     key = f"{kept.key(path, text, root)}-copies"
     if (found := kept.read(key, root)) is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dis
 import functools
+import marshal
 import re
 import sys
 import time
@@ -32,7 +33,7 @@ STYLING = {"rcParams", "rcdefaults"}
 _FIXED_FROM = {"sympy", "mpmath", "numba", "llvmlite", "fractions", "decimal", "datetime", "pathlib", "enum", "typing", "weakref",
                "_thread", "threading", "_abc"}
 _CLOSED_FROM = {"matplotlib", "mpl_toolkits", "io", "_io"}
-_VALUES = (bool, int, float, complex, str, bytes, type(None))
+_VALUES = {bool, int, float, complex, str, bytes, type(None)}
 _FIXED = (
     types.ModuleType, types.CodeType, range, slice, re.Pattern, type(...), type(NotImplemented), types.GenericAlias, types.UnionType,
     types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType, types.GetSetDescriptorType,
@@ -284,6 +285,8 @@ class Recorder:
     def _held(self, thing: Any, parts: list[Any]) -> Any:
         """What an object holds, for comparison; None if it cannot be seen."""
         kind = type(thing)
+        if kind is list and _VALUES.issuperset(map(type, thing)):  # most objects of a page that reads large data
+            return marshal.dumps(thing, 2)
         top = kind.__module__.partition(".")[0]
         if top in _CLOSED_FROM:
             drawing = _drawing(thing)
