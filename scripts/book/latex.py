@@ -147,7 +147,10 @@ class Reader:
 
     def whole(self) -> Any:
         """The expression that the whole text is."""
-        value = self.sum()
+        try:
+            value = self.sum()
+        except (TypeError, AttributeError, IndexError, ZeroDivisionError) as error:  # a function without its argument, say
+            raise self.refuse(f"it cannot be computed: {error}") from None
         self.end()
         return value
 

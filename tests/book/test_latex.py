@@ -51,8 +51,15 @@ def test_names_differ_by_accent_index_and_mark(one, other):
     "a/bc", "x +", r"\frac{1}", r"\foo x", "(x", "x)", r"\sum_i x", "1 + \\begin{pmatrix} 1 \\end{pmatrix}", "", r"x \approx y", "|x", r"\sqrt", "x_",
 ])  # fmt: skip
 def test_what_has_no_certain_meaning_is_refused(tex):
-    with pytest.raises((Unreadable, IndexError)):
+    with pytest.raises(Unreadable):
         read(tex)
+
+
+def test_a_function_without_its_argument_is_refused():
+    names = NAMES.child()
+    names.say("q", lambda x: x**2)
+    with pytest.raises(Unreadable, match="cannot be computed"):
+        read("q + 1", names)
 
 
 def test_brackets_are_a_product_unless_the_name_is_a_function():
