@@ -63,7 +63,7 @@ CORRECTIONS = {
 FIRST_EDITION = [
     "optimization/sgd", "optimization/nesterov", "optimization/adagrad", "optimization/rmsprop",
     "optimization/schedules", "optimization/quasi_newton", "optimization/comparison",
-    "generalization/weight_decay", "generalization/dropout", "generalization/batch_norm", "generalization/augmentation", "generalization/ensembles",
+    "generalization/weight_decay", "generalization/batch_norm", "generalization/augmentation", "generalization/ensembles",
     "practice/preprocessing", "practice/initialization", "practice/diagnostics", "practice/search", "practice/transfer",
 ]  # fmt: skip
 
