@@ -38,6 +38,7 @@ function pagesOf(folder) {
 // Runs in the page.
 function faults() {
   const ROOT = ".md-content"
+  const [visible, scrollers, clippers] = [new Map(), new Map(), new Map()]
   const found = []
   const say = (kind, node, what) => {
     const text = (what ?? node?.textContent ?? "").trim().replace(/\s+/g, " ").slice(0, 60)
@@ -45,11 +46,10 @@ function faults() {
   }
   const width = document.documentElement.clientWidth
   if (document.documentElement.scrollWidth > width + 1) {
-    const wide = [...document.querySelectorAll(`${ROOT} *`)].filter(e => e.getBoundingClientRect().right + scrollX > width + 1 && !scroller(e.parentElement))
+    const wide = [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right + scrollX > width + 1 && !scroller(e.parentElement))
     say(`the page is ${document.documentElement.scrollWidth} px wide`, wide[0])
   }
   // What a reader sees of an element: not what is hidden, folded, or there for screen readers alone.
-  const [visible, scrollers, clippers] = [new Map(), new Map(), new Map()]
   function shown(element) {
     if (!element || element === document.body) return true
     if (!visible.has(element)) {
