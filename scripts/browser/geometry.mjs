@@ -4,29 +4,16 @@
 // right with no way to scroll there, a page wider than the screen, a control that lies on text, two boxes of text that overlap, a box that scrolls
 // and that the keyboard does not reach. Prints a line for each fault, then a count; exits with 1 if there are faults.
 
-import { createServer } from "node:http"
-import { existsSync, readFileSync, readdirSync, statSync } from "node:fs"
-import { extname, join, relative, resolve } from "node:path"
+import { readdirSync, statSync } from "node:fs"
+import { join, relative, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import puppeteer from "puppeteer-core"
+import { BROWSERS, fail, launching, serve } from "./site.mjs"
 
 const WIDTHS = [360, 768, 1280]
-const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/json",
-  ".woff2": "font/woff2", ".png": "image/png" }
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-const BROWSERS = {
-  chromium: { paths: ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"], options: { args: FLAGS } },
-  firefox: { paths: ["/usr/bin/firefox-esr", "/usr/bin/firefox"], options: { browser: "firefox" } },
-}
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { pages: { type: "string" }, browsers: { type: "string" } } })
 const site = resolve(positionals[0] ?? "site")
-if (!existsSync(join(site, "index.html"))) fail(`${site}: there is no index.html; is this a built site?`)
-
-function fail(why) {
-  console.error(why)
-  process.exit(2)
-}
 
 function pagesOf(folder) {
   return readdirSync(folder).flatMap(name => {
@@ -138,27 +125,19 @@ function faults() {
   return found
 }
 
-const server = createServer((request, response) => {
-  const path = join(site, decodeURIComponent(new URL(request.url, "http://x").pathname))
-  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, "index.html") : path
-  if (!file.startsWith(site) || !existsSync(file)) return response.writeHead(404).end()
-  response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(readFileSync(file))
-})
-await new Promise(done => server.listen(0, "127.0.0.1", done))
+const { server, address } = await serve(site)
 const wanted = values.pages?.split(",")
 const pages = pagesOf(site).filter(page => page.endsWith("index.html") || page === "404.html").filter(page => !wanted || wanted.some(name => page.includes(name))).sort()
 if (!pages.length) fail(`--pages is ${values.pages}: no page of ${site} has that name`)
 
 async function look(name) {
-  const { paths, options } = BROWSERS[name] ?? fail(`--browsers is ${values.browsers}: expected some of ${Object.keys(BROWSERS)}`)
-  const executablePath = process.env[name.toUpperCase()] ?? paths.find(existsSync) ?? fail(`${name} is not installed: none of ${paths.join(", ")} is there`)
-  const browser = await puppeteer.launch({ ...options, executablePath, headless: true })
+  const browser = await puppeteer.launch(launching(name))
   let count = 0
   try {
     for (const page of pages) {
       const tab = await browser.newPage()
       await tab.setViewport({ width: WIDTHS[0], height: 900 })
-      await tab.goto(`http://127.0.0.1:${server.address().port}/${page.replace(/index\.html$/, "")}`, { waitUntil: "load", timeout: 60_000 })
+      await tab.goto(address(page), { waitUntil: "load", timeout: 60_000 })
       for (const width of WIDTHS) {
         await tab.setViewport({ width, height: 900 })
         await tab.evaluate(async () => {
