@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from .device import to_device, to_host
+    from .arrays.device import to_device, to_host
+    from .arrays.flat import Flat, flatten
     from .engines import set_engine
     from .engines.threads import set_threads
-    from .flat import Flat, flatten
     from .generalization.augmentation import (
         ColorPCA,
         compose,
@@ -86,10 +86,10 @@ if TYPE_CHECKING:
     from .practice.transfer import freeze, with_new_head
 
 _HOME = {
-    "device": "to_device to_host",
+    "arrays.device": "to_device to_host",
     "engines": "set_engine",
     "engines.threads": "set_threads",
-    "flat": "Flat flatten",
+    "arrays.flat": "Flat flatten",
     "generalization.augmentation": "ColorPCA compose flip random_brightness random_contrast random_crop random_flip random_scale_crop ten_crop",
     "generalization.batch_norm": "BatchNorm",
     "generalization.dropout": "Dropout",

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import arrays
-from ..progress import bar
 from .checkpoint import Checkpoint, Diverged, layer_of, not_finite
 from .layers import check_count
 from .losses import accuracy, softmax_cross_entropy
 from .model import Sequential
+from .progress import bar
 
 if TYPE_CHECKING:
     from ..optimization.optimizer import Optimizer

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
+from ..arrays.flat import Flat
 from ..engines.tape import Rule
-from ..flat import Flat
 
 # Up to so many elements it costs less to copy an array twice than to call the rule's ufuncs for it alone.
 SMALL = 2**14
 
 State = dict[str, Any]
-"""For each state array of a rule, a dict or a [`Flat`][reference_impl.flat.Flat] with the keys of the parameters."""
+"""For each state array of a rule, a dict or a [`Flat`][reference_impl.arrays.flat.Flat] with the keys of the parameters."""
 
 
 class Walk:

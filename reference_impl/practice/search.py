@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..networks.layers import check_count
-from ..progress import bar
+from ..networks.progress import bar
 from .trials import Log, Lost, Objective, Setting, Trial, outcomes
 
 

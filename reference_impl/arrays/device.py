@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from . import arrays
+from .. import arrays
 
 Moved = TypeVar("Moved")
 

@@ -8,7 +8,7 @@ import pytest
 from rules import OPTIMIZERS
 
 from reference_impl import SGD, Adam, Momentum, flatten
-from reference_impl.flat import Flat
+from reference_impl.arrays.flat import Flat
 from reference_impl.optimization import walk
 
 SHAPES = {"W": (3, 4), "b": (4,), "scale": (), "none": (0, 2)}

@@ -3,7 +3,7 @@
 import pytest
 
 from reference_impl.optimization.momentum import momentum
-from reference_impl.play import Play
+from reference_impl.plots.play import Play
 
 
 def play(**changes):

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from . import arrays
+from .. import arrays
 
 
 @final

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .engines import javascript
-from .engines.tape import Rule, trace
+from ..engines import javascript
+from ..engines.tape import Rule, trace
 
 GREEK = {"lr": "α", "rho": "ρ", "beta1": "β₁", "beta2": "β₂", "eps": "ε"}
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from reference_impl.progress import Silent, bar
+from reference_impl.networks.progress import Silent, bar
 
 
 @pytest.mark.parametrize("stream", [None, io.StringIO()], ids=["no standard error", "no terminal"])

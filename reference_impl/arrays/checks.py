@@ -1,0 +1,282 @@
+"""Arguments checked where they enter: what may be given is declared, and what is refused is told in one style.
+
+A function says in one place, by [`checked`][reference_impl.arrays.checks.checked], what each of its arguments may be. The message names the
+argument, what was expected and what came; a TypeError is for another kind of thing, a ValueError for one out of range.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Kind(Protocol):
+    """What an argument may be: `str(kind)` says it in words that follow "must be"."""
+
+    def fault(self, value: object) -> type[Exception] | None:
+        """None for a value that will do, else which error it is."""
+
+
+@dataclass(frozen=True)
+class Real:
+    """A number, no bool, from `low` to `high`; `open_low` and `open_high` leave an end out, and infinity is left out unless `infinite`.
+
+    >>> print(Real(0, 1, open_high=True)), print(Real(0, open_low=True))
+    a number in [0, 1)
+    a number in (0, inf)
+    (None, None)
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    infinite: bool = False
+
+    def fault(self, value: object) -> type[Exception] | None:
+        if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+            return TypeError
+        try:
+            number = float(value)
+        except OverflowError:  # an int of hundreds of digits
+            return ValueError
+        inside = self.low <= number <= self.high and (self.infinite or math.isfinite(number))
+        return None if inside and not (self.open_low and number == self.low) and not (self.open_high and number == self.high) else ValueError
+
+    def __str__(self) -> str:
+        left = "(" if self.open_low or (self.low == -math.inf and not self.infinite) else "["
+        right = ")" if self.open_high or (self.high == math.inf and not self.infinite) else "]"
+        return f"a number in {left}{self.low:g}, {self.high:g}{right}"
+
+
+@dataclass(frozen=True)
+class Count:
+    """A whole number, no bool, from `low` up, or to `high`.
+
+    >>> print(Count()), print(Count(0, 3))
+    a whole number from 1 up
+    a whole number from 0 to 3
+    (None, None)
+    """
+
+    low: int = 1
+    high: int | None = None
+
+    def fault(self, value: object) -> type[Exception] | None:
+        if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+            return ValueError if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_) else TypeError
+        return None if self.low <= value and (self.high is None or value <= self.high) else ValueError
+
+    def __str__(self) -> str:
+        return f"a whole number from {self.low} {'up' if self.high is None else f'to {self.high}'}"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False, and nothing that merely counts as one of them.
+
+    >>> print(Flag())
+    True or False
+    """
+
+    def fault(self, value: object) -> type[Exception] | None:
+        return None if isinstance(value, bool | np.bool_) else TypeError
+
+    def __str__(self) -> str:
+        return "True or False"
+
+
+class OneOf:
+    """One of some words, or None if it is among them.
+
+    >>> print(OneOf("line search", "pure", None))
+    'line search', 'pure' or None
+    """
+
+    def __init__(self, *choices: str | None) -> None:
+        self.choices = choices
+
+    def fault(self, value: object) -> type[Exception] | None:
+        return None if (value is None and None in self.choices) or (isinstance(value, str) and value in self.choices) else ValueError
+
+    def __str__(self) -> str:
+        *first, last = map(repr, self.choices)
+        return f"{', '.join(first)} or {last}" if first else last
+
+
+@dataclass(frozen=True)
+class Function:
+    """Something that can be called; `of` says with what. A class is none: who gives one forgot to make an object of it.
+
+    >>> print(Function("x"))
+    a function of x
+    """
+
+    of: str
+
+    def fault(self, value: object) -> type[Exception] | None:
+        return None if callable(value) and not isinstance(value, type) else TypeError
+
+    def __str__(self) -> str:
+        return f"a function of {self.of}"
+
+
+class Instance:
+    """An object of one of some classes, in the `words` of the message.
+
+    >>> print(Instance(np.random.Generator, words="a numpy.random.Generator"))
+    a numpy.random.Generator
+    """
+
+    def __init__(self, *classes: type, words: str) -> None:
+        self.classes, self.words = classes, words
+
+    def fault(self, value: object) -> type[Exception] | None:
+        return None if isinstance(value, self.classes) else TypeError
+
+    def __str__(self) -> str:
+        return self.words
+
+
+GENERATOR = Instance(np.random.Generator, words="a numpy.random.Generator")
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Real numbers that NumPy takes for an array: of `ndim` axes, None for any; finite unless `finite=False`; empty only if `empty`.
+
+    >>> print(Numbers(1)), print(Numbers(2, finite=False)), print(Numbers())
+    a non-empty vector of finite numbers
+    a non-empty matrix of numbers
+    finite numbers
+    (None, None, None)
+    """
+
+    ndim: int | None = None
+    finite: bool = True
+    empty: bool = False
+
+    def fault(self, value: object) -> type[Exception] | None:
+        kind = getattr(getattr(value, "dtype", None), "kind", None)
+        if kind is None:
+            if not isinstance(value, numbers.Real | Sequence) or isinstance(value, str | bytes | bool):
+                return TypeError
+            try:
+                value = np.asarray(value)
+            except (ValueError, TypeError):
+                return TypeError
+            kind = value.dtype.kind if value.size else "f"
+        if kind not in "iuf":
+            return TypeError
+        array: np.ndarray = value  # type: ignore[assignment]
+        if (self.ndim is not None and array.ndim != self.ndim) or not (array.size or self.empty):
+            return ValueError
+        return ValueError if self.finite and not bool(np.isfinite(array).all()) else None
+
+    def __str__(self) -> str:
+        what = f"{'finite ' if self.finite else ''}numbers"
+        if self.ndim is None:
+            return what
+        shape = {0: "number", 1: "vector", 2: "matrix"}.get(self.ndim, f"array of {self.ndim} axes")
+        return f"a {'' if self.empty else 'non-empty '}{shape} of {what}"
+
+
+class Optional:
+    """None, or what another kind takes.
+
+    >>> print(Optional(Count()))
+    a whole number from 1 up or None
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    def fault(self, value: object) -> type[Exception] | None:
+        return None if value is None else self.kind.fault(value)
+
+    def __str__(self) -> str:
+        return f"{self.kind} or None"
+
+
+class Either:
+    """What one of some kinds takes.
+
+    >>> print(Either(Real(), Function("the step")))
+    a number in (-inf, inf) or a function of the step
+    """
+
+    def __init__(self, *kinds: Kind) -> None:
+        self.kinds = kinds
+
+    def fault(self, value: object) -> type[Exception] | None:
+        faults = [kind.fault(value) for kind in self.kinds]
+        return None if None in faults else ValueError if ValueError in faults else TypeError
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.kinds))
+
+
+def check(name: str, value: object, kind: Kind) -> None:
+    """Refuse a value that is not of its kind.
+
+    >>> check("steps", -1, Count(0))
+    Traceback (most recent call last):
+        ...
+    ValueError: steps must be a whole number from 0 up, got -1
+    """
+    if (fault := kind.fault(value)) is not None:
+        raise fault(f"{name} must be {kind}, got {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: cut where it is long.
+
+    >>> shown("x" * 500)[-12:], shown(0.5)
+    ("xxxxxxxx'...", '0.5')
+    """
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:199]}{text[-1]}..."
+
+
+def checked(**kinds: Kind) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Declare what the arguments of a function may be; they are checked at every call, before its body runs.
+
+    The declaration stays readable as `function.kinds`. Raises TypeError where it names no argument of the function.
+
+    >>> @checked(steps=Count(), lr=Real(0, open_low=True))
+    ... def run(steps, lr=0.1):
+    ...     return steps * lr
+    >>> run(10)
+    1.0
+    >>> run(10, lr="fast")
+    Traceback (most recent call last):
+        ...
+    TypeError: lr must be a number in (0, inf), got 'fast'
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        names = list(inspect.signature(function).parameters)
+        if unknown := kinds.keys() - set(names):
+            raise TypeError(f"kinds must name arguments of {function.__name__} {names}, got {sorted(unknown)}")
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name, value in (*zip(names, args), *kwargs.items()):
+                if (kind := kinds.get(name)) is not None:
+                    check(name, value, kind)
+            return function(*args, **kwargs)
+
+        wrapper.kinds = kinds  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
