@@ -10,11 +10,14 @@ import functools
 import inspect
 import math
 import numbers
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
+
+from . import is_plain, not_finite
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,6 +60,10 @@ class Real:
         left = "(" if self.open_low or (self.low == -math.inf and not self.infinite) else "["
         right = ")" if self.open_high or (self.high == math.inf and not self.infinite) else "]"
         return f"a number in {left}{self.low:g}, {self.high:g}{right}"
+
+
+POSITIVE, SIZE = Real(0, open_low=True), Real(0)
+"""A number above 0, and one from 0 up."""
 
 
 @dataclass(frozen=True)
@@ -155,16 +162,23 @@ GENERATOR = Instance(np.random.Generator, words="a numpy.random.Generator")
 class Numbers:
     """Real numbers that NumPy takes for an array: of `ndim` axes, None for any; finite unless `finite=False`; empty only if `empty`.
 
-    >>> print(Numbers(1)), print(Numbers(2, finite=False)), print(Numbers())
+    All lie from `low` to `high`; `open_low` and `open_high` leave an end out. Masked arrays and matrices, which mean something else by
+    the same operations, are none.
+
+    >>> print(Numbers(1)), print(Numbers(2, finite=False)), print(Numbers(low=0, open_low=True))
     a non-empty vector of finite numbers
     a non-empty matrix of numbers
-    finite numbers
+    finite numbers in (0, inf)
     (None, None, None)
     """
 
     ndim: int | None = None
     finite: bool = True
     empty: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
 
     def fault(self, value: object) -> type[Exception] | None:
         kind = getattr(getattr(value, "dtype", None), "kind", None)
@@ -176,19 +190,87 @@ class Numbers:
             except (ValueError, TypeError):
                 return TypeError
             kind = value.dtype.kind if value.size else "f"
-        if kind not in "iuf":
+        if kind not in "iuf" or not (is_plain(value) or isinstance(value, np.generic)):
             return TypeError
         array: np.ndarray = value  # type: ignore[assignment]
         if (self.ndim is not None and array.ndim != self.ndim) or not (array.size or self.empty):
             return ValueError
-        return ValueError if self.finite and not bool(np.isfinite(array).all()) else None
+        if self.finite and not bool(np.isfinite(array).all()):
+            return ValueError
+        if self.low == -math.inf and self.high == math.inf:
+            return None
+        above = array > self.low if self.open_low else array >= self.low
+        below = array < self.high if self.open_high else array <= self.high
+        return None if bool((above & below).all()) else ValueError
 
     def __str__(self) -> str:
         what = f"{'finite ' if self.finite else ''}numbers"
+        if self.low != -math.inf or self.high != math.inf:
+            what += str(Real(self.low, self.high, self.open_low, self.open_high)).removeprefix("a number")
         if self.ndim is None:
             return what
         shape = {0: "number", 1: "vector", 2: "matrix"}.get(self.ndim, f"array of {self.ndim} axes")
         return f"a {'' if self.empty else 'non-empty '}{shape} of {what}"
+
+
+_NAMES = {"f": "floating-point numbers", "iu": "whole numbers", "iuf": "numbers", "biuf": "numbers"}
+
+
+@dataclass(frozen=True)
+class ArrayOf:
+    """An array of NumPy or CuPy, no list, with these `axes`, "" for any; `dtypes` are the kinds of numbers that will do.
+
+    Its elements are not looked at: a batch that holds NaN goes through.
+
+    >>> print(ArrayOf("batch, height, width, channels", "biuf")), print(ArrayOf())
+    an array (batch, height, width, channels) of numbers
+    an array of floating-point numbers
+    (None, None)
+    """
+
+    axes: str = ""
+    dtypes: str = "f"
+
+    def fault(self, value: object) -> type[Exception] | None:
+        if not is_plain(value) or getattr(value.dtype, "kind", "") not in tuple(self.dtypes):  # type: ignore[attr-defined]
+            return TypeError
+        return ValueError if self.axes and value.ndim != self.axes.count(",") + 1 else None  # type: ignore[attr-defined]
+
+    def __str__(self) -> str:
+        return f"an array {f'({self.axes}) ' if self.axes else ''}of {_NAMES[self.dtypes]}"
+
+
+class _Symbol:
+    """An expression of SymPy, which must have been imported to have made one."""
+
+    def fault(self, value: object) -> type[Exception] | None:
+        sympy = sys.modules.get("sympy")
+        return None if sympy is not None and isinstance(value, sympy.Expr) else TypeError
+
+    def __str__(self) -> str:
+        return "a SymPy expression"
+
+
+SYMBOL = _Symbol()
+
+
+class _Floating:
+    """A dtype of the rules and layers, or what NumPy takes for its name."""
+
+    def fault(self, value: object) -> type[Exception] | None:
+        if value is None:
+            return TypeError
+        try:
+            dtype = np.dtype(value)  # type: ignore[call-overload]
+        except (TypeError, ValueError, SyntaxError):
+            return TypeError
+        return None if dtype in (np.float16, np.float32, np.float64) else ValueError
+
+    def __str__(self) -> str:
+        return "float16, float32 or float64"
+
+
+FLOATING = _Floating()
 
 
 class Optional:
@@ -239,19 +321,26 @@ def check(name: str, value: object, kind: Kind) -> None:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: cut where it is long.
+    """A value as a message shows it: cut where it is long; of a large array its shape, and what in it is not finite.
 
     >>> shown("x" * 500)[-12:], shown(0.5)
     ("xxxxxxxx'...", '0.5')
+    >>> shown(np.where(np.arange(100) == 7, np.nan, 0.0))
+    'an array of float64 of the shape (100,) with nan at index (7,)'
     """
     text = repr(value)
-    return text if len(text) <= 200 else f"{text[:199]}{text[-1]}..."
+    if len(text) <= 200:
+        return text
+    if not isinstance(value, np.ndarray):
+        return f"{text[:199]}{text[-1]}..."
+    bad = value.dtype.kind == "f" and not np.isfinite(value).all()
+    return f"an array of {value.dtype} of the shape {value.shape}" + (f" with {not_finite(value)}" if bad else "")
 
 
 def checked(**kinds: Kind) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare what the arguments of a function may be; they are checked at every call, before its body runs.
 
-    The declaration stays readable as `function.kinds`. Raises TypeError where it names no argument of the function.
+    The declaration stays readable as `function.kinds`; each of the `*args` is of the kind of `args`. Raises TypeError where it names no argument of the function.
 
     >>> @checked(steps=Count(), lr=Real(0, open_low=True))
     ... def run(steps, lr=0.1):
@@ -265,13 +354,16 @@ def checked(**kinds: Kind) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        names = list(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters
+        names = list(parameters)
+        rest = next((name for name, parameter in parameters.items() if parameter.kind is parameter.VAR_POSITIONAL), None)
+        first = names if rest is None else names[:names.index(rest)]
         if unknown := kinds.keys() - set(names):
             raise TypeError(f"kinds must name arguments of {function.__name__} {names}, got {sorted(unknown)}")
 
         @functools.wraps(function)
         def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-            for name, value in (*zip(names, args), *kwargs.items()):
+            for name, value in (*zip(first, args), *((rest, value) for value in args[len(first):] if rest), *kwargs.items()):
                 if (kind := kinds.get(name)) is not None:
                     check(name, value, kind)
             return function(*args, **kwargs)
