@@ -62,8 +62,8 @@ class Real:
         return f"a number in {left}{self.low:g}, {self.high:g}{right}"
 
 
-POSITIVE, SIZE = Real(0, open_low=True), Real(0)
-"""A number above 0, and one from 0 up."""
+POSITIVE, SIZE, SHARE = Real(0, open_low=True), Real(0), Real(0, 1, open_high=True)
+"""A number above 0, one from 0 up, and one in [0, 1)."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,17 @@ class Function:
 
 
 class Instance:
-    """An object of one of some classes, in the `words` of the message.
+    """An object of one of some classes, in the `words` of the message: by default, the names of the classes.
 
-    >>> print(Instance(np.random.Generator, words="a numpy.random.Generator"))
+    >>> print(Instance(np.random.Generator, words="a numpy.random.Generator")), print(Instance(list, tuple))
     a numpy.random.Generator
+    a list or a tuple
+    (None, None)
     """
 
-    def __init__(self, *classes: type, words: str) -> None:
-        self.classes, self.words = classes, words
+    def __init__(self, *classes: type, words: str = "") -> None:
+        names = (f"{'an' if kind.__name__[0] in 'AEIOUaeiou' else 'a'} {kind.__name__}" for kind in classes)
+        self.classes, self.words = classes, words or " or ".join(names)
 
     def fault(self, value: object) -> type[Exception] | None:
         return None if isinstance(value, self.classes) else TypeError
@@ -162,7 +165,7 @@ GENERATOR = Instance(np.random.Generator, words="a numpy.random.Generator")
 class Numbers:
     """Real numbers that NumPy takes for an array: of `ndim` axes, None for any; finite unless `finite=False`; empty only if `empty`.
 
-    All lie from `low` to `high`; `open_low` and `open_high` leave an end out. Masked arrays and matrices, which mean something else by
+    All lie from `low` to `high`; `open_low` and `open_high` leave an end out; `whole` ones have no fraction. Masked arrays and matrices, which mean something else by
     the same operations, are none.
 
     >>> print(Numbers(1)), print(Numbers(2, finite=False)), print(Numbers(low=0, open_low=True))
@@ -170,6 +173,8 @@ class Numbers:
     a non-empty matrix of numbers
     finite numbers in (0, inf)
     (None, None, None)
+    >>> print(Numbers(low=1, whole=True))
+    whole numbers in [1, inf)
     """
 
     ndim: int | None = None
@@ -179,6 +184,7 @@ class Numbers:
     high: float = math.inf
     open_low: bool = False
     open_high: bool = False
+    whole: bool = False
 
     def fault(self, value: object) -> type[Exception] | None:
         kind = getattr(getattr(value, "dtype", None), "kind", None)
@@ -197,6 +203,8 @@ class Numbers:
             return ValueError
         if self.finite and not bool(np.isfinite(array).all()):
             return ValueError
+        if self.whole and not bool((array == np.floor(array)).all()):
+            return ValueError
         if self.low == -math.inf and self.high == math.inf:
             return None
         above = array > self.low if self.open_low else array >= self.low
@@ -204,7 +212,7 @@ class Numbers:
         return None if bool((above & below).all()) else ValueError
 
     def __str__(self) -> str:
-        what = f"{'finite ' if self.finite else ''}numbers"
+        what = f"{'whole ' if self.whole else 'finite ' if self.finite else ''}numbers"
         if self.low != -math.inf or self.high != math.inf:
             what += str(Real(self.low, self.high, self.open_low, self.open_high)).removeprefix("a number")
         if self.ndim is None:
