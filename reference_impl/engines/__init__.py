@@ -14,7 +14,7 @@ import numpy as np
 
 from ..arrays import namespace
 from . import blocked, compiled, fused, whole
-from .tape import Rule
+from .tape import Rule, is_elementwise
 
 # Unless Numba is asked for: below this many elements a step is too short to repay a second of compilation.
 COMPILED_FROM = 2**18
@@ -55,8 +55,11 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
     """Apply `rule` in place to `arrays` = (w, g, *state) by `engine`, or by the one set for the process.
 
     The arrays' own library decides first: CuPy's go to `fused`, NumPy's to `blocked` or `compiled`, others to `whole`.
+    A rule over whole arrays runs as it is written.
     """
-    if isinstance(arrays[0], np.ndarray):
+    if not is_elementwise(rule):
+        whole.step_as_written(rule, arrays, hyper)
+    elif isinstance(arrays[0], np.ndarray):
         if _compiles(arrays[0], engine) and (views := blocked.flat(arrays)) is not None:
             compiled.step(rule, views, hyper)
         else:

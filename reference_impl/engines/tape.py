@@ -12,12 +12,64 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 Rule = Callable[..., Any]
+R = TypeVar("R", bound=Rule)
+
+
+class Signature(NamedTuple):
+    """The names that a rule gives to its state arrays and to its hyperparameters."""
+
+    state: tuple[str, ...]
+    hyper: tuple[str, ...]
+
+
+@cache
+def signature(rule: Rule) -> Signature:
+    """What a rule asks for, elementwise or not.
+
+    Raises TypeError when it does not take `(w, g, *state, *, hyperparameters)`.
+
+    >>> def momentum(w, g, v, *, lr, rho):
+    ...     v = rho * v + g
+    ...     return w - lr * v, v
+    >>> signature(momentum)
+    Signature(state=('v',), hyper=('lr', 'rho'))
+    """
+    parameters = inspect.signature(rule).parameters.values()
+    names = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+    hyper = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+    if names[:2] != ("w", "g") or len(names) + len(hyper) != len(parameters):
+        raise TypeError(f"rule {rule.__name__} must take (w, g, *state arrays, *, hyperparameters), got {inspect.signature(rule)}")
+    return Signature(names[2:], hyper)
+
+
+def whole_arrays(rule: R) -> R:
+    """Say of a rule that it is not elementwise: it runs as written, on one array after the other, by the arrays' own library.
+
+    Such a rule may use products of matrices, norms, means. No reading prints it.
+
+    >>> @whole_arrays
+    ... def normalised(w, g, *, lr):
+    ...     return w - lr * g / np.linalg.norm(g)
+    >>> is_elementwise(normalised)
+    False
+    >>> trace(normalised)
+    Traceback (most recent call last):
+        ...
+    TypeError: rule normalised must be elementwise to be traced, got one over whole arrays, which runs as written
+    """
+    rule.over_whole_arrays = True  # type: ignore[attr-defined]
+    return rule
+
+
+def is_elementwise(rule: Rule) -> bool:
+    """Whether a rule does the same with each element, and so can be traced."""
+    return not getattr(rule, "over_whole_arrays", False)
 
 # What Python itself does with two floats; NumPy's scalar ufuncs may differ in the last bit.
 OPERATORS: dict[np.ufunc, Callable[..., Any]] = {
@@ -152,12 +204,10 @@ def trace(rule: Rule) -> Tape:
     >>> [node.ufunc.__name__ for node in tape.nodes]
     ['multiply', 'add', 'multiply', 'subtract']
     """
-    parameters = inspect.signature(rule).parameters.values()
-    names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    hyper = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    if names[:2] != ["w", "g"] or len(names) + len(hyper) != len(parameters):
-        raise TypeError(f"rule {rule.__name__} must take (w, g, *state arrays, *, hyperparameters), "
-                        f"got {inspect.signature(rule)}")
+    if not is_elementwise(rule):
+        raise TypeError(f"rule {rule.__name__} must be elementwise to be traced, got one over whole arrays, which runs as written")
+    state, hyper = signature(rule)
+    names = ("w", "g", *state)
     nodes: list[Node] = []
     arrays = tuple(Symbol(nodes, name) for name in names)
     scalars = tuple(Symbol(nodes, name, scalar=True) for name in hyper)
@@ -167,3 +217,36 @@ def trace(rule: Rule) -> Tape:
         raise TypeError(f"rule {rule.__name__} must return the new w and its {len(arrays) - 2} state "
                         f"arrays, got {len(results)} values")
     return Tape(arrays, scalars, tuple(nodes), results)
+
+
+@cache
+def squares(rule: Rule) -> bool:
+    """Whether an elementwise rule squares, or raises to a higher power, what it computes from the gradient and numbers alone.
+
+    Then a gradient must lie where its square is a number of the dtype.
+
+    >>> from reference_impl.optimization.adam import adam
+    >>> from reference_impl.optimization.sgd import sgd
+    >>> squares(adam), squares(sgd)
+    (True, False)
+    """
+    tape = trace(rule)
+    power: dict[Any, float] = {tape.arrays[1]: 1.0}
+    for node in tape.work:
+        args = [power.get(a) if isinstance(a, Symbol) and not a.scalar else 0.0 for a in node.args]
+        first, *rest = args
+        if first is None or None in rest:
+            continue
+        if node.ufunc is np.square:
+            power[node] = 2 * first
+        elif node.ufunc is np.multiply:
+            power[node] = first + rest[0]
+        elif node.ufunc is np.divide:
+            power[node] = first - rest[0]
+        elif node.ufunc is np.power and isinstance(node.args[1], int | float):
+            power[node] = first * node.args[1]
+        elif node.ufunc is np.sqrt:
+            power[node] = first / 2
+        else:
+            power[node] = max(args)
+    return any(p >= 2 for p in power.values())
