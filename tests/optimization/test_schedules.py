@@ -133,25 +133,32 @@ def test_warmups_nest():
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: step_decay(0.1, every=0), "every must be 1 or more, got 0"),
-    (lambda: inverse_time(0.1, half_after=0.5), "half_after must be 1 or more, got 0.5"),
-    (lambda: inverse_time(0.1, half_after=math.nan), "half_after must be 1 or more, got nan"),
-    (lambda: linear(0.1, steps=0), "steps must be 1 or more, got 0"),
-    (lambda: cosine(0.1, steps=0), "steps must be 1 or more, got 0"),
-    (lambda: cyclic(0.1, steps=-3), "steps must be 1 or more, got -3"),
-    (lambda: warmup(0, then=0.1), "steps must be 1 or more, got 0"),
-    (lambda: one_cycle(0.1, steps=1), "steps must be 2 or more, got 1"),
-    (lambda: one_cycle(0.1, steps=10, warm=1.0), r"warm must lie in \[0, 1\), got 1.0"),
-    (lambda: one_cycle(0.1, steps=10, warm=-0.1), r"warm must lie in \[0, 1\), got -0.1"),
-    (lambda: ema([1.0], decay=1.0), r"decay must lie in \[0, 1\), got 1.0"),
-    (lambda: ema([1.0], decay=-0.1), r"decay must lie in \[0, 1\), got -0.1"),
-    (lambda: mean_square(0.1, start=1.0), "rates must have one entry for each step, got array"),
+    (lambda: inverse_time(0.1, half_after=0.5), r"half_after must be a number in \[1, inf\), got 0.5"),
+    (lambda: one_cycle(0.1, steps=1), "steps must be a whole number from 2 up, got 1"),
+    (lambda: ema(1.0, decay=0.5), "path must have an axis that counts its points, got 1.0"),
+    (lambda: polyak_average(np.float32(1.0)), "path must have an axis that counts its points, got"),
+    (lambda: mean_square(0.1, start=1.0), "rates must have one entry for each step, got 0.1"),
+    (lambda: mean_square(np.ones((3, 2)), start=np.ones(3)), r"must broadcast in each step, got the shapes \(2,\), \(3,\), \(\) and \(\)"),
     (lambda: averaged_mean_square(2.0, 10, start=1.0), r"lr \* curvature must lie in \(0, 2\), got 2"),
-    (lambda: averaged_mean_square(0.0, 10, start=1.0), r"lr \* curvature must lie in \(0, 2\), got 0"),
+    (lambda: averaged_mean_square(0.5, 10, start=1.0, curvature=5.0), r"lr \* curvature must lie in \(0, 2\), got 2.5"),
 ])
 def test_bad_input_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [
+    lambda: constant(-1), lambda: constant(np.nan), lambda: constant("0.1"), lambda: constant(np.array(0.1)), lambda: constant(True),
+    lambda: step_decay(0.1, 3, -1), lambda: step_decay(0.1, 2.5), lambda: exponential(0.1, 0.0), lambda: linear(0.1, 10, floor=-1e-9),
+    lambda: one_cycle(0.1, 10, start=-1), lambda: one_cycle(0.1, 10, end=-1), lambda: warmup(3, then=-0.1), lambda: warmup(3, then=SGD),
+])
+def test_what_could_never_be_a_rate_is_refused_when_the_schedule_is_made(make):
+    with pytest.raises((TypeError, ValueError), match=" must be a "):
+        make()
+
+
+def test_zero_may_be_an_end_of_a_schedule():
+    assert constant(0)(5) == cosine(0.1, steps=3, floor=0.0)(3) == one_cycle(0.1, 10, start=0)(0) == 0
 
 
 def test_an_optimizer_refuses_the_zero_at_the_end_of_a_cosine_and_changes_nothing():
