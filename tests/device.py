@@ -19,7 +19,7 @@ import tempfile
 from contextlib import contextmanager
 from functools import cache, reduce
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -285,6 +285,7 @@ class ElementwiseKernel:
         split = [[parameter.split() for parameter in text.split(",")] for text in (in_params, out_params)]
         self.reads, self.operation, self.name = len(split[0]), operation, name
         self.parameters = [(words[-2], words[-1], words[0] == "raw") for group in split for words in group]
+        self.in_params, self.out_params = (tuple(SimpleNamespace(name=words[-1]) for words in group) for group in split)
         if any(name == "i" for _, name, _ in self.parameters):
             raise ValueError("Can not use 'i' as a parameter name")
         if not name.isidentifier() or not all(type(option) is str for option in options):
@@ -346,5 +347,11 @@ cupy.ndarray, cupy.ElementwiseKernel = ndarray, ElementwiseKernel
 for _name, _names in CREATION.items():
     setattr(cupy, _name, _creation(_name, _names))
 cupy.asnumpy = lambda a, stream=None, order="C", out=None, *, blocking=True: a.get(order=order) if isinstance(a, ndarray) else np.asarray(a, order=order)
+cupy.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=lambda: None)
+_PROPERTIES = {"name": b"a stand-in", "totalGlobalMem": 0}
+cupy.cuda = SimpleNamespace(
+    is_available=lambda: True, Device=lambda: SimpleNamespace(synchronize=lambda: None),
+    runtime=SimpleNamespace(getDeviceProperties=lambda number: _PROPERTIES, driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 13000))
+cupy.__version__ = "14.2.0"
 cupyx = ModuleType("cupyx")
 cupyx.errstate = errstate
