@@ -5,11 +5,14 @@ Derived in the chapter on [AdaGrad][adagrad].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..arrays.checks import POSITIVE, Numbers, Optional, checked
+from ..arrays.protocol import Array
 from ..engines.tape import Rule
 from .optimizer import Optimizer, Schedule, hyper
 
@@ -67,7 +70,8 @@ class AdaGrad(Optimizer):
         return self.initial_accumulator
 
 
-def best_fixed_rates(gradients: Any, distance: Any) -> np.ndarray:
+@checked(gradients=Numbers(2), distance=Numbers(low=0, open_low=True))
+def best_fixed_rates(gradients: Array | Sequence[object], distance: Array | Sequence[float] | float) -> np.ndarray:
     """Each coordinate's best constant learning rate in hindsight, D/√Σg²: what AdaGrad imitates without it.
 
     `gradients` (steps, n) are those that came; `distance` D > 0, one for all or (n,), is how far from the
@@ -77,13 +81,16 @@ def best_fixed_rates(gradients: Any, distance: Any) -> np.ndarray:
     >>> print(best_fixed_rates([[3.0, 0.0], [4.0, 0.5]], distance=1.0))
     [0.2 2. ]
     """
-    norms = _norms(gradients, distance)
+    norms, far = _norms(gradients), np.asarray(distance, dtype=float)
+    if far.shape not in ((), norms.shape):
+        raise ValueError(f"distance must be one number, or one for each of {len(norms)} coordinates, got the shape {far.shape}")
     with np.errstate(divide="ignore"):
-        result: np.ndarray = np.asarray(distance, dtype=float) / norms
+        result: np.ndarray = far / norms
     return result
 
 
-def regret_bound(gradients: Any, distance: Any, lr: float | None = None) -> float:
+@checked(gradients=Numbers(2), distance=POSITIVE, lr=Optional(POSITIVE))
+def regret_bound(gradients: Array | Sequence[object], distance: float, lr: float | None = None) -> float:
     """What AdaGrad's regret on convex losses never exceeds: (D²/(2α) + α)·Σᵢ‖g₁:T,ᵢ‖.
 
     `gradients` (steps, n) are those that it met, `distance` D > 0 is how far any of its weights ever was from
@@ -94,14 +101,13 @@ def regret_bound(gradients: Any, distance: Any, lr: float | None = None) -> floa
     >>> round(regret_bound([[3.0, 0.0], [4.0, 0.5]], distance=1.0), 6)
     7.778175
     """
-    total = float(_norms(gradients, distance).sum())
+    total = float(_norms(gradients).sum())
     alpha = float(distance) / 2**0.5 if lr is None else lr
-    if not alpha > 0:
-        raise ValueError(f"lr must be positive, got {lr!r}")
     return (float(distance) ** 2 / (2 * alpha) + alpha) * total
 
 
-def slope_distance(steps: Any, lr: Any) -> Any:
+@checked(steps=Numbers(low=0, whole=True), lr=POSITIVE)
+def slope_distance(steps: Array | Sequence[int] | int, lr: float) -> Any:
     """How far AdaGrad has gone after `steps` steps on a slope that does not change: α·Σ 1/√k, whatever the slope.
 
     Between 2α(√(t+1) - 1) and α(2√t - 1), so it grows without end. `steps` ≥ 0, a number or an array.
@@ -109,15 +115,11 @@ def slope_distance(steps: Any, lr: Any) -> Any:
     >>> round(float(slope_distance(4, lr=1.0)), 6)
     2.784457
     """
-    reached = np.concatenate([[0.0], np.cumsum(1 / np.sqrt(np.arange(1, np.max(steps) + 1)))])
-    return lr * reached[steps]
+    counts = np.asarray(steps, dtype=int)
+    reached = np.concatenate([[0.0], np.cumsum(1 / np.sqrt(np.arange(1, counts.max() + 1)))])
+    return lr * reached[counts]
 
 
-def _norms(gradients: Any, distance: Any) -> np.ndarray:
-    g = np.asarray(gradients, dtype=float)
-    if g.ndim != 2:
-        raise ValueError(f"gradients must have shape (steps, n), got {g.shape}")
-    if not np.all(np.asarray(distance) > 0):
-        raise ValueError(f"distance must be positive, got {distance!r}")
-    result: np.ndarray = np.sqrt((g**2).sum(axis=0))
-    return result
+def _norms(gradients: Array | Sequence[object]) -> np.ndarray:
+    norms: np.ndarray = np.sqrt((np.asarray(gradients, dtype=float) ** 2).sum(axis=0))
+    return norms

@@ -5,11 +5,14 @@ Derived in the chapter on [Adam][adam].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..arrays.checks import SHARE, SIZE, SYMBOL, Count, Either, Flag, Numbers, Real, checked
+from ..arrays.protocol import Array
 from ..engines.tape import Rule
 from .optimizer import Optimizer, Schedule, hyper
 
@@ -190,7 +193,8 @@ class AMSGrad(Moments):
         return amsgrad_corrected_max if self.corrected_max else amsgrad
 
 
-def follow(gradients: Any, beta1: Any = 0.9, beta2: Any = 0.999, eps: Any = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@checked(gradients=Numbers(), beta1=SHARE, beta2=SHARE, eps=SIZE)
+def follow(gradients: Array | Sequence[object], beta1: float = 0.9, beta2: float = 0.999, eps: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What Adam makes of given gradients: its steps, in units of the learning rate, and its two averages after each.
 
     `gradients` has a row for each step, and the three results have its shape. A step is `lr`·m̂/(√v̂ + ε),
@@ -200,15 +204,19 @@ def follow(gradients: Any, beta1: Any = 0.9, beta2: Any = 0.999, eps: Any = 0.0)
     >>> print(steps.round(3), m.round(3), v.round(3))
     [1.    1.    0.262] [0.5   0.95  0.355] [0.025 0.05  0.075]
     """
-    gradients = np.asarray(gradients, dtype=float)
-    steps, m, v = (np.zeros_like(gradients) for _ in range(3))
-    first = second = np.zeros(gradients.shape[1:])
-    for at, g in enumerate(gradients):
+    given = np.asarray(gradients, dtype=float)
+    if not given.ndim:
+        raise ValueError(f"gradients must have a row for each step, got {gradients!r}")
+    steps, m, v = (np.zeros_like(given) for _ in range(3))
+    first = second = np.zeros(given.shape[1:])
+    for at, g in enumerate(given):
         moved, first, second = adam(0.0, g, first, second, lr=1.0, beta1=beta1, beta2=beta2, eps=eps, t=at + 1)
         steps[at], m[at], v[at] = -moved, first, second
     return steps, m, v
 
 
+@checked(t=Either(Numbers(low=1, finite=False), SYMBOL), beta1=Either(Numbers(low=0, high=1, open_high=True), SYMBOL),
+         beta2=Either(Numbers(low=0, high=1, open_high=True), SYMBOL))
 def correction_ratio(t: Any, beta1: Any, beta2: Any) -> Any:
     """How many times longer step `t` = 1, 2, … would be without the two corrections (for ε = 0): (1 - β₁ᵗ)/√(1 - β₂ᵗ).
 
@@ -220,6 +228,7 @@ def correction_ratio(t: Any, beta1: Any, beta2: Any) -> Any:
     return (1 - beta1**t) / (1 - beta2**t) ** 0.5
 
 
+@checked(t=Numbers(low=1), beta=SHARE, drift=SIZE)
 def drift_bound(t: Any, beta: float, drift: float) -> Any:
     """The most that an average of `t` values can be off when their mean moves by at most `drift` ≥ 0 a step.
 
@@ -232,6 +241,7 @@ def drift_bound(t: Any, beta: float, drift: float) -> Any:
     return drift * (beta * (1 - beta**t) / (1 - beta) - t * beta**t)
 
 
+@checked(t=Real(1, infinite=True), beta1=SHARE, beta2=Real(0, 1, open_low=True, open_high=True), corrected=Flag())
 def step_bound(t: float, beta1: float, beta2: float, *, corrected: bool = True) -> float:
     """The longest that step `t` = 1, 2, … or inf can be, in units of `lr`, whatever the gradients were (ε = 0).
 
@@ -242,14 +252,13 @@ def step_bound(t: float, beta1: float, beta2: float, *, corrected: bool = True) 
     >>> round(step_bound(1, 0.9, 0.999), 6), round(step_bound(float("inf"), 0.9, 0.999), 6)
     (1.0, 7.270292)
     """
-    if not (0 <= beta1 < 1 and 0 < beta2 < 1):
-        raise ValueError(f"beta1 must lie in [0, 1) and beta2 in (0, 1), got {beta1} and {beta2}")
     q = beta1**2 / beta2
     total = t if q == 1 else (1 - q**t) / (1 - q)
     ratio = correction_ratio(t, beta1, beta2) if corrected else 1.0
     return float((1 - beta1) / (1 - beta2) ** 0.5 * total**0.5 / ratio)
 
 
+@checked(t=Count(), beta1=SHARE, beta2=Real(0, 1, open_low=True, open_high=True))
 def longest_step_gradients(t: int, beta1: float, beta2: float) -> np.ndarray:
     """The `t` gradients whose last step is as long as `step_bound` allows: gᵢ = (β₁/β₂)^(t - i), shape (t,).
 

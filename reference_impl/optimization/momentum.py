@@ -5,11 +5,14 @@ Derived in the chapter on [momentum][momentum].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays.checks import POSITIVE, SHARE, SIZE, SYMBOL, Count, Either, Function, Numbers, Real, checked
+from ..arrays.protocol import Array
 from ..engines.tape import Rule
 from .landscapes import Landscape
 from .optimizer import Optimizer, Schedule, hyper
@@ -75,7 +78,14 @@ class Tuning(NamedTuple):
     rho: float
 
 
-def iteration_matrix(curvature: Any, lr: Any, rho: Any, rule: Rule = momentum) -> list[list[Any]]:
+Quantity = Any
+"""A number, an array or an expression of SymPy; a result is of the same kind."""
+
+NUMBER = Either(Numbers(), SYMBOL)
+
+
+@checked(curvature=NUMBER, lr=NUMBER, rho=NUMBER, rule=Function("(w, g, v, *, lr, rho)"))
+def iteration_matrix(curvature: Quantity, lr: Quantity, rho: Quantity, rule: Rule = momentum) -> list[list[Quantity]]:
     """The matrix that takes (w, v) to the next (w, v) on the quadratic ½λw², entry by entry.
 
     The rule is linear in (w, v) there, so its columns are the rule applied to (1, 0) and to (0, 1).
@@ -88,7 +98,8 @@ def iteration_matrix(curvature: Any, lr: Any, rho: Any, rule: Rule = momentum) -
     return [[column[row] for column in columns] for row in (0, 1)]
 
 
-def from_physics(mass: Any, friction: Any, time_step: Any) -> Tuning:
+@checked(mass=Either(POSITIVE, SYMBOL), friction=Either(SIZE, SYMBOL), time_step=Either(POSITIVE, SYMBOL))
+def from_physics(mass: Quantity, friction: Quantity, time_step: Quantity) -> Tuning:
     """The `lr` and `rho` of a ball of `mass` m with `friction` c, followed in time steps h: α = h²/m, ρ = 1 - ch/m.
 
     Source: Qian 1999. Numbers or SymPy symbols.
@@ -99,7 +110,8 @@ def from_physics(mass: Any, friction: Any, time_step: Any) -> Tuning:
     return Tuning(time_step**2 / mass, 1 - friction * time_step / mass)
 
 
-def critical_rho(lr: Any, curvature: Any) -> Any:
+@checked(lr=Either(Numbers(low=0), SYMBOL), curvature=Either(Numbers(low=0), SYMBOL))
+def critical_rho(lr: Quantity, curvature: Quantity) -> Quantity:
     """The ρ between real and complex roots on ½λw², (1 - √(αλ))²: the best rate for this α and λ, where αλ < 4.
 
     >>> round(critical_rho(0.01, 1.0), 6)
@@ -108,7 +120,8 @@ def critical_rho(lr: Any, curvature: Any) -> Any:
     return (1 - (lr * curvature) ** 0.5) ** 2
 
 
-def convergence_rate(lr: Any, rho: Any, curvatures: Any) -> Any:
+@checked(lr=Numbers(), rho=Numbers(), curvatures=Numbers())
+def convergence_rate(lr: Array | float, rho: Array | float, curvatures: Array | Sequence[float]) -> Any:
     """The factor per step at which the slowest direction shrinks in the long run: the largest spectral radius of the iteration matrices.
 
     `lr` and `rho` are numbers, or arrays that broadcast against each other; the rate has their shape. `curvatures` (n,) are
@@ -121,14 +134,17 @@ def convergence_rate(lr: Any, rho: Any, curvatures: Any) -> Any:
     >>> convergence_rate(0.25, np.array([0.0, 0.25]), [1.0, 9.0]).round(6).tolist()
     [1.25, 0.5]
     """
-    lr, rho = (np.asarray(x, dtype=float)[..., None] for x in (lr, rho))
-    middle = (1 + rho - lr * np.atleast_1d(np.asarray(curvatures, dtype=float))) / 2
-    apart = middle**2 - rho
-    radius = np.where(apart < 0, np.sqrt(np.maximum(rho, 0)), np.abs(middle) + np.sqrt(np.maximum(apart, 0))).max(axis=-1)
+    alpha, kept = (np.asarray(given, dtype=float) for given in (lr, rho))
+    _check_broadcast("lr and rho", alpha, kept)
+    alpha, kept = alpha[..., None], kept[..., None]
+    middle = (1 + kept - alpha * np.ravel(np.asarray(curvatures, dtype=float))) / 2
+    apart = middle**2 - kept
+    radius = np.where(apart < 0, np.sqrt(np.maximum(kept, 0)), np.abs(middle) + np.sqrt(np.maximum(apart, 0))).max(axis=-1)
     return radius if radius.ndim else float(radius)
 
 
-def best_tuning(curvatures: Any) -> Tuning:
+@checked(curvatures=Numbers(low=0, open_low=True))
+def best_tuning(curvatures: Array | Sequence[float]) -> Tuning:
     """The `lr` and `rho` that make [`convergence_rate`][reference_impl.optimization.momentum.convergence_rate] smallest.
 
     With m and L the smallest and the largest curvature: α = (2/(√L + √m))², ρ = ((√L - √m)/(√L + √m))²,
@@ -142,6 +158,7 @@ def best_tuning(curvatures: Any) -> Tuning:
     return Tuning((2 / (high + low)) ** 2, ((high - low) / (high + low)) ** 2)
 
 
+@checked(losses=Numbers(1), path=Numbers(2), lr=POSITIVE, rho=SHARE)
 def energy(losses: np.ndarray, path: np.ndarray, lr: float, rho: float) -> np.ndarray:
     """Height plus motion at each point of a path: f(wₜ) + ρ/(2α)·‖wₜ - wₜ₋₁‖², shape (steps + 1,).
 
@@ -152,12 +169,16 @@ def energy(losses: np.ndarray, path: np.ndarray, lr: float, rho: float) -> np.nd
     >>> print(energy(np.array([2.0, 0.5]), np.array([[2.0], [1.0]]), lr=0.5, rho=0.5))
     [2. 1.]
     """
+    losses, path = np.asarray(losses), np.asarray(path)
+    if len(losses) != len(path):
+        raise ValueError(f"losses must be one for each point of the path, got {len(losses)} for {len(path)}")
     moved = np.diff(path, axis=0, prepend=path[:1])
     total: np.ndarray = losses + rho / (2 * lr) * (moved**2).sum(axis=1)
     return total
 
 
-def stationary_variance(lr: Any, rho: Any, curvature: Any, noise: float) -> Any:
+@checked(lr=Numbers(), rho=Numbers(), curvature=Numbers(), noise=SIZE)
+def stationary_variance(lr: Quantity, rho: Quantity, curvature: Quantity, noise: float) -> Quantity:
     """The variance of `w` in the long run on ½λw², with independent noise of standard deviation `noise` in each gradient.
 
     s²α(1 + ρ)/(λ(1 - ρ)(2(1 + ρ) - αλ)) with s = `noise`, derived in the chapter. The others may be arrays that broadcast.
@@ -166,6 +187,7 @@ def stationary_variance(lr: Any, rho: Any, curvature: Any, noise: float) -> Any:
     >>> round(stationary_variance(0.1, 0.0, 1.0, 1.0), 6)
     0.052632
     """
+    _check_broadcast("lr, rho and curvature", *map(np.asarray, (lr, rho, curvature)))
     for product, r in zip(*(np.ravel(x) for x in np.broadcast_arrays(np.multiply(lr, curvature), rho))):
         if not 0 <= r < 1:
             raise ValueError(f"rho must lie in [0, 1), got {r:g}")
@@ -181,7 +203,9 @@ class ExpectedLoss(NamedTuple):
     from_noise: np.ndarray
 
 
-def expected_loss(lr: Any, rho: Any, curvatures: Any, start: Any, noise: float) -> ExpectedLoss:
+@checked(lr=Numbers(empty=True), rho=Numbers(empty=True), curvatures=Numbers(1), start=Numbers(1), noise=SIZE)
+def expected_loss(lr: Array | Sequence[object], rho: Array | Sequence[object], curvatures: Array | Sequence[float],
+                  start: Array | Sequence[float], noise: float) -> ExpectedLoss:
     """The mean loss of momentum on ½ Σ λᵢwᵢ² with noise in each gradient, computed without a simulation.
 
     `lr` and `rho` (steps, …) hold the settings of each step, for several runs side by side if they have more axes; they broadcast.
@@ -193,11 +217,14 @@ def expected_loss(lr: Any, rho: Any, curvatures: Any, start: Any, noise: float) 
     >>> print(parts.from_start, parts.from_noise)
     [2.    0.5   0.125] [0.      0.125   0.15625]
     """
-    rates, rhos = np.broadcast_arrays(np.asarray(lr, dtype=float), np.asarray(rho, dtype=float))
+    alpha, kept, lam, first = (np.asarray(given, dtype=float) for given in (lr, rho, curvatures, start))
+    _check_broadcast("lr and rho", alpha, kept)
+    if first.shape != lam.shape:
+        raise ValueError(f"start must have the shape {lam.shape} of curvatures, got {first.shape}")
+    rates, rhos = np.broadcast_arrays(alpha, kept)
     if not rates.ndim:
         raise ValueError(f"lr and rho must hold a value for each step, got {lr!r} and {rho!r}")
-    lam = np.asarray(curvatures, dtype=float)
-    w = np.zeros((*rates.shape[1:], lam.size)) + np.asarray(start, dtype=float)
+    w = np.zeros((*rates.shape[1:], lam.size)) + first
     v, var_w, cov, var_v = np.zeros((4, *w.shape))
     parts = ExpectedLoss(*np.empty((2, rates.shape[0] + 1, *rates.shape[1:])))
     for step in range(rates.shape[0] + 1):
@@ -212,6 +239,7 @@ def expected_loss(lr: Any, rho: Any, curvatures: Any, start: Any, noise: float) 
     return parts
 
 
+@checked(condition=Real(1, open_low=True), n=Count())
 def worst_valley(condition: float, n: int) -> Landscape:
     """Nesterov's chain of `n` coordinates: from w = 0 no sum of multiples of gradients is fast in fewer than `n` steps.
 
@@ -223,12 +251,16 @@ def worst_valley(condition: float, n: int) -> Landscape:
     >>> worst_valley(4.0, 30).minima[0, :3].round(6).tolist()
     [0.333333, 0.111111, 0.037037]
     """
-    if not condition > 1:
-        raise ValueError(f"condition must be above 1, got {condition!r}")
-    if n < 1:
-        raise ValueError(f"n must be 1 or more, got {n}")
     stiffness = (condition - 1) / 4
     hessian = (2 * stiffness + 1) * np.eye(n) - stiffness * (np.eye(n, k=1) + np.eye(n, k=-1))
     pull = stiffness * np.eye(n)[0]
     return Landscape("worst valley", n, lambda w: (w * (w @ hessian / 2 - pull)).sum(-1), lambda w: w @ hessian - pull,
                      lambda w: np.broadcast_to(hessian, (*w.shape, n)), np.linalg.solve(hessian, pull)[None])
+
+
+def _check_broadcast(names: str, *given: np.ndarray) -> None:
+    shapes = [array.shape for array in given]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(f"{names} must broadcast against each other, got the shapes {', '.join(map(str, shapes))}") from None

@@ -5,16 +5,18 @@ Derived in the chapter on [Nesterov's gradient][nesterovs-gradient].
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..arrays.checks import POSITIVE, SYMBOL, Count, Either, Function, Numbers, Real, checked
+from ..arrays.protocol import Array
 from ..engines.tape import Rule
 from . import momentum as heavy_ball
 from .landscapes import Landscape
-from .momentum import Tuning
+from .momentum import NUMBER, Quantity, Tuning
 from .optimizer import Optimizer, Schedule, hyper
 
 
@@ -69,7 +71,8 @@ class Nesterov(Optimizer):
         return nesterov_lr_inside if self.lr_inside else nesterov
 
 
-def ahead(w: Any, v: Any, *, lr: Any, rho: Any) -> Any:
+@checked(w=NUMBER, v=NUMBER, lr=NUMBER, rho=NUMBER)
+def ahead(w: Quantity, v: Quantity, *, lr: Quantity, rho: Quantity) -> Quantity:
     """The point ahead of `w`: where the velocity `v`, after friction, will carry it; w - αρv.
 
     The look-ahead form of Nesterov's method is momentum with the gradient taken there.
@@ -81,7 +84,8 @@ def ahead(w: Any, v: Any, *, lr: Any, rho: Any) -> Any:
     return w - lr * rho * v
 
 
-def effective_rho(lr: Any, rho: Any, curvature: Any) -> Any:
+@checked(lr=NUMBER, rho=NUMBER, curvature=NUMBER)
+def effective_rho(lr: Quantity, rho: Quantity, curvature: Quantity) -> Quantity:
     """The momentum with which the heavy ball moves on ½λw² as Nesterov's method does: ρ(1 - αλ).
 
     Source: Sutskever et al. 2013. Numbers or SymPy symbols.
@@ -92,7 +96,8 @@ def effective_rho(lr: Any, rho: Any, curvature: Any) -> Any:
     return rho * (1 - lr * curvature)
 
 
-def stable_edge(rho: Any) -> Any:
+@checked(rho=Either(Numbers(low=0, high=1), SYMBOL))
+def stable_edge(rho: Quantity) -> Quantity:
     """The αλ at which Nesterov's method stops converging on ½λw², for ρ in [0, 1): 2(1 + ρ)/(1 + 2ρ).
 
     Derived in the chapter; the heavy ball's is 2(1 + ρ), gradient descent's 2.
@@ -103,7 +108,8 @@ def stable_edge(rho: Any) -> Any:
     return 2 * (1 + rho) / (1 + 2 * rho)
 
 
-def critical_rho(lr: Any, curvature: Any) -> Any:
+@checked(lr=Either(Numbers(low=0), SYMBOL), curvature=Either(Numbers(low=0), SYMBOL))
+def critical_rho(lr: Quantity, curvature: Quantity) -> Quantity:
     """The ρ between creeping and swinging on ½λw², (1 - √(αλ))/(1 + √(αλ)): the best rate for this α while αλ ≤ 1.
 
     >>> round(critical_rho(0.01, 1.0), 6)
@@ -113,7 +119,8 @@ def critical_rho(lr: Any, curvature: Any) -> Any:
     return (1 - root) / (1 + root)
 
 
-def convergence_rate(lr: float, rho: float, curvatures: Any) -> float:
+@checked(lr=Real(), rho=Real(), curvatures=Numbers())
+def convergence_rate(lr: float, rho: float, curvatures: Array | Sequence[float]) -> float:
     """The factor per step at which the slowest direction shrinks in the long run: the spectral radius.
 
     `curvatures` are the eigenvalues λ > 0 of the Hessian. At or above 1 the steps do not converge.
@@ -121,11 +128,12 @@ def convergence_rate(lr: float, rho: float, curvatures: Any) -> float:
     >>> round(convergence_rate(0.75, 0.4, [1.0]), 6)  # swinging: the root of ρ(1 - αλ)
     0.316228
     """
-    curvatures = np.atleast_1d(np.asarray(curvatures, dtype=float))
-    return max(float(heavy_ball.convergence_rate(lr, effective_rho(lr, rho, c), c)) for c in curvatures)
+    known = np.ravel(np.asarray(curvatures, dtype=float))
+    return max(float(heavy_ball.convergence_rate(lr, effective_rho(lr, rho, c), c)) for c in known)
 
 
-def best_tuning(curvatures: Any) -> Tuning:
+@checked(curvatures=Numbers(low=0, open_low=True))
+def best_tuning(curvatures: Array | Sequence[float]) -> Tuning:
     """The `lr` and `rho` that make [`convergence_rate`][reference_impl.optimization.nesterov.convergence_rate] smallest.
 
     With m and L the smallest and the largest curvature: α = 4/(3L + m), ρ is critical for m, and the
@@ -134,12 +142,13 @@ def best_tuning(curvatures: Any) -> Tuning:
     >>> best_tuning([1.0, 5.0])
     Tuning(lr=0.25, rho=0.3333333333333333)
     """
-    curvatures = np.asarray(curvatures, dtype=float)
-    low, high = float(curvatures.min()), float(curvatures.max())
+    known = np.asarray(curvatures, dtype=float)
+    low, high = float(known.min()), float(known.max())
     lr = 4 / (3 * high + low)
     return Tuning(lr, critical_rho(lr, low))
 
 
+@checked(steps=Count())
 def momenta(steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Nesterov's sequences for convex functions: t₁, t₂, … (steps,) and the ρ of each step (steps,).
 
@@ -150,19 +159,20 @@ def momenta(steps: int) -> tuple[np.ndarray, np.ndarray]:
     >>> print(t.round(4), rho.round(4))
     [1.     1.618  2.1935] [0.     0.     0.2818]
     """
-    if steps < 1:
-        raise ValueError(f"steps must be 1 or more, got {steps}")
     t = np.ones(steps)
     for k in range(1, steps):
         t[k] = (1 + np.sqrt(1 + 4 * t[k - 1] ** 2)) / 2
     return t, np.append(0.0, (t[:-1] - 1) / t[1:])
 
 
-def accelerated(grad: Callable[[np.ndarray], np.ndarray], w0: Any, lr: float, rhos: Any) -> np.ndarray:
+@checked(grad=Function("w"), w0=Numbers(1), lr=POSITIVE, rhos=Numbers(1, empty=True))
+def accelerated(grad: Callable[[np.ndarray], np.ndarray], w0: Array | Sequence[float], lr: float,
+                rhos: Array | Sequence[float]) -> np.ndarray:
     """The look-ahead form with a momentum for each step: the path (steps + 1, n) of the points behind, from rest at `w0` (n,).
 
     With [`momenta`][reference_impl.optimization.nesterov.momenta] and `lr` = 1/L, f(wₖ) - f* is at most
-    2L‖w₀ - w*‖²/(k + 1)² on every convex f whose curvature nowhere exceeds L.
+    2L‖w₀ - w*‖²/(k + 1)² on every convex f whose curvature nowhere exceeds L. Raises ValueError for a gradient of another shape,
+    and where the path leaves the finite numbers.
     Source: Beck & Teboulle 2009; Nesterov 1983.
 
     >>> accelerated(lambda w: w, [1.0], 0.5, [0.0, 0.5]).ravel().tolist()
@@ -171,11 +181,15 @@ def accelerated(grad: Callable[[np.ndarray], np.ndarray], w0: Any, lr: float, rh
     w = np.array(w0, dtype=float)
     v, path = np.zeros_like(w), [w]
     for rho in rhos:
-        w, v = heavy_ball.momentum(w, grad(ahead(w, v, lr=lr, rho=rho)), v, lr=lr, rho=rho)
+        g = np.asarray(grad(ahead(w, v, lr=lr, rho=rho)), dtype=float)
+        if g.shape != w.shape:
+            raise ValueError(f"grad must return the shape {w.shape} of w, got {g.shape}")
+        w, v = heavy_ball.momentum(w, g, v, lr=lr, rho=rho)
         path.append(w)
     return np.array(path)
 
 
+@checked(k=Count(), smoothness=POSITIVE)
 def worst_case(k: int, smoothness: float = 1.0) -> Landscape:
     """A convex quadratic of n = 2k + 1 weights on which no method of gradients is fast for k steps, from 0.
 
@@ -187,8 +201,6 @@ def worst_case(k: int, smoothness: float = 1.0) -> Landscape:
     >>> f.minima.tolist(), float(f(f.minima[0]))
     ([[0.75, 0.5, 0.25]], -0.375)
     """
-    if k < 1 or not smoothness > 0:
-        raise ValueError(f"k must be 1 or more and smoothness above 0, got {k!r} and {smoothness!r}")
     n = 2 * k + 1
     chain = smoothness / 4 * (2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1))
     pull = smoothness / 4 * np.eye(n)[0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays.checks import POSITIVE, SHARE, SIZE, Flag, Numbers, Real, checked
 from ..engines.tape import Rule
 from .optimizer import Optimizer, Schedule, hyper
 
@@ -67,6 +68,7 @@ class RMSProp(Optimizer):
         return rmsprop_eps_inside if self.eps_inside_root else rmsprop
 
 
+@checked(decay=Real(0, 1, open_low=True, open_high=True))
 def half_life(decay: float) -> float:
     """The steps after which a squared gradient counts half in the average: ln 2 / -ln β, for β in (0, 1).
 
@@ -75,12 +77,11 @@ def half_life(decay: float) -> float:
     >>> round(half_life(0.9), 2), round(half_life(0.99), 2)
     (6.58, 68.97)
     """
-    if not 0 < decay < 1:
-        raise ValueError(f"decay must lie in (0, 1), got {decay!r}")
     return math.log(2) / -math.log(decay)
 
 
-def constant_slope_step(step: Any, lr: float, decay: float) -> Any:
+@checked(step=Numbers(low=1, whole=True), lr=POSITIVE, decay=SHARE)
+def constant_slope_step(step: float | np.ndarray, lr: float, decay: float) -> float | np.ndarray:
     """The length of step number `step` = 1, 2, … on a slope that does not change, with ε = 0: α/√(1 - βᵗ).
 
     The first is α/√(1 - β), longer than α; in the end they are α, whatever the slope.
@@ -91,7 +92,8 @@ def constant_slope_step(step: Any, lr: float, decay: float) -> Any:
     return lr / (1 - decay**step) ** 0.5
 
 
-def changed_slope_step(step: Any, ratio: float, lr: float, decay: float) -> Any:
+@checked(step=Numbers(low=1, whole=True), ratio=POSITIVE, lr=POSITIVE, decay=SHARE)
+def changed_slope_step(step: float | np.ndarray, ratio: float, lr: float, decay: float) -> float | np.ndarray:
     """The length of step number `step` = 1, 2, … after a long slope became `ratio` times as flat: α/√(1 + βᵗ(r² - 1)).
 
     It starts near α/(r√β), for a large r, and is back at α/√2 after about 2 ln r / -ln β steps.
@@ -102,6 +104,7 @@ def changed_slope_step(step: Any, ratio: float, lr: float, decay: float) -> Any:
     return lr / (1 + decay**step * (ratio**2 - 1)) ** 0.5
 
 
+@checked(lr=POSITIVE, curvature=POSITIVE, eps=SIZE, eps_inside_root=Flag())
 def cycle_amplitude(lr: float, curvature: float = 1.0, eps: float = 0.0, *, eps_inside_root: bool = False) -> float:
     """How far from the minimum of ½λw² RMSProp swings for ever, from +a to -a: a = α/2 - ε/λ, or 0 where that is negative.
 
@@ -111,8 +114,6 @@ def cycle_amplitude(lr: float, curvature: float = 1.0, eps: float = 0.0, *, eps_
     >>> cycle_amplitude(0.1), cycle_amplitude(0.1, curvature=0.01, eps=0.001)
     (0.05, 0.0)
     """
-    if not (lr > 0 and curvature > 0 and eps >= 0):
-        raise ValueError(f"lr and curvature must be positive and eps at least 0, got {lr!r}, {curvature!r} and {eps!r}")
     if eps_inside_root:
         return math.sqrt(max(lr**2 / 4 - eps / curvature**2, 0.0))
     return max(lr / 2 - eps / curvature, 0.0)

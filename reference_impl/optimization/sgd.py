@@ -6,12 +6,14 @@ Derived in the chapter on [gradient descent][gradient-descent-and-what-goes-wron
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..arrays.checks import GENERATOR, POSITIVE, SIZE, ArrayOf, Count, Function, Instance, Numbers, Real, checked
+from ..arrays.protocol import Array
 from .optimizer import Optimizer, Schedule, hyper
 
 
@@ -43,7 +45,8 @@ class SGD(Optimizer):
     lr: float | Schedule = hyper(0.01, 0, open_low=True)
 
 
-def convergence_rate(lr: float, curvatures: Any) -> float:
+@checked(lr=POSITIVE, curvatures=Numbers())
+def convergence_rate(lr: float, curvatures: Array | Sequence[float]) -> float:
     """The factor by which the slowest direction of a quadratic shrinks in one step, max |1 - αλ|.
 
     `curvatures` are the eigenvalues λ > 0 of the Hessian. At or above 1 the steps do not converge.
@@ -55,18 +58,22 @@ def convergence_rate(lr: float, curvatures: Any) -> float:
     return float(np.max(np.abs(1 - lr * np.asarray(curvatures, dtype=float))))
 
 
-def best_learning_rate(curvatures: Any) -> float:
+@checked(curvatures=Numbers(low=0))
+def best_learning_rate(curvatures: Array | Sequence[float]) -> float:
     """The α that makes [`convergence_rate`][reference_impl.optimization.sgd.convergence_rate] smallest: 2/(λ₁ + λₙ).
 
-    Source: Polyak 1987, section 1.4, theorem 3.
+    They are 0 or more, and not all 0; else ValueError. Source: Polyak 1987, section 1.4, theorem 3.
 
     >>> best_learning_rate([1.0, 3.0])
     0.5
     """
-    curvatures = np.asarray(curvatures, dtype=float)
-    return float(2 / (curvatures.min() + curvatures.max()))
+    known = np.asarray(curvatures, dtype=float)
+    if not known.any():
+        raise ValueError(f"curvatures must not all be 0, got {curvatures!r}")
+    return float(2 / (known.min() + known.max()))
 
 
+@checked(factor=POSITIVE, rate=SIZE)
 def steps_to(factor: float, rate: float) -> int:
     """The steps after which something multiplied by `rate` in each has reached `factor`: the least k with rate^k beyond it.
 
@@ -81,6 +88,7 @@ def steps_to(factor: float, rate: float) -> int:
     return 1 if rate == 0 else math.ceil(math.log(factor) / math.log(rate))
 
 
+@checked(variance=SIZE, size=Count(), batch_size=Count())
 def minibatch_variance(variance: float, size: int, batch_size: int) -> float:
     """The variance of the mean of `batch_size` examples drawn without replacement from `size`: σ²/B · (N - B)/(N - 1).
 
@@ -90,11 +98,11 @@ def minibatch_variance(variance: float, size: int, batch_size: int) -> float:
     >>> minibatch_variance(1.0, 5, 1), minibatch_variance(1.0, 5, 2), minibatch_variance(1.0, 5, 5)
     (1.0, 0.375, 0.0)
     """
-    if not 1 <= batch_size <= size:
-        raise ValueError(f"batch_size must lie in [1, {size}], got {batch_size}")
+    _check_batch(batch_size, size)
     return variance / batch_size * (size - batch_size) / max(size - 1, 1)
 
 
+@checked(n=Count(), rng=GENERATOR, samples=Count())
 def goe(n: int, rng: np.random.Generator, samples: int = 1) -> np.ndarray:
     """Random symmetric matrices (samples, n, n), no direction favoured, entries independent: the Gaussian orthogonal ensemble.
 
@@ -105,12 +113,11 @@ def goe(n: int, rng: np.random.Generator, samples: int = 1) -> np.ndarray:
     >>> h.shape, bool((h == h.transpose(0, 2, 1)).all())
     ((2, 3, 3), True)
     """
-    if n < 1:
-        raise ValueError(f"n must be 1 or more, got {n}")
     a = rng.standard_normal((samples, n, n))
     return (a + a.transpose(0, 2, 1)) / 2
 
 
+@checked(n=Count(1, 10))
 def positive_definite_probability(n: int) -> float:
     """The probability that all `n` eigenvalues of a [`goe`][reference_impl.optimization.sgd.goe] matrix are positive.
 
@@ -121,8 +128,6 @@ def positive_definite_probability(n: int) -> float:
     >>> [round(positive_definite_probability(n), 5) for n in (1, 2, 3)]
     [0.5, 0.14645, 0.02492]
     """
-    if not 1 <= n <= 10:
-        raise ValueError(f"n must lie in [1, 10], got {n}")
     powers = np.arange(n)
     radial = np.array([[2 ** (s / 2) * math.gamma(s / 2 + 1) for s in powers + j] for j in powers])
     moment = np.array([2 ** ((j - 1) / 2) * math.gamma((j + 1) / 2) for j in powers])
@@ -139,6 +144,7 @@ def positive_definite_probability(n: int) -> float:
     return math.exp((log_det[0] - log_det[1]) / 2)
 
 
+@checked(shift=Real())
 def semicircle_index(shift: float) -> float:
     """The fraction of a semicircle of eigenvalues, of radius 1 and centre `shift`, that is negative.
 
@@ -151,6 +157,7 @@ def semicircle_index(shift: float) -> float:
     return (math.acos(s) - s * math.sqrt(1 - s**2)) / math.pi
 
 
+@checked(rng=GENERATOR, size=Count(), batch_size=Count())
 def minibatches(rng: np.random.Generator, size: int, batch_size: int) -> Iterator[np.ndarray]:
     """The indexes 0, …, size - 1 in random order, `batch_size` at a time; the last batch may be smaller.
 
@@ -159,20 +166,21 @@ def minibatches(rng: np.random.Generator, size: int, batch_size: int) -> Iterato
     >>> [batch.tolist() for batch in minibatches(np.random.default_rng(0), 5, 2)]
     [[2, 4], [3, 0], [1]]
     """
-    if not 1 <= batch_size <= size:
-        raise ValueError(f"batch_size must lie in [1, {size}], got {batch_size}")
-    order = rng.permutation(size)
-    for start in range(0, size, batch_size):
-        yield order[start:start + batch_size]
+    _check_batch(batch_size, size)
+    return _batches(rng, size, batch_size)
 
 
+@checked(loss=Function("(params, inputs, targets)"), params=Instance(Mapping, words="a dict of arrays"), inputs=ArrayOf(dtypes="biuf"),
+         targets=ArrayOf(dtypes="biuf"), optimizer=Instance(Optimizer), epochs=Count(0), batch_size=Count(), rng=GENERATOR)
 def train(loss: Callable[..., tuple[float, dict[str, np.ndarray]]], params: dict[str, np.ndarray],
           inputs: np.ndarray, targets: np.ndarray, optimizer: Optimizer, *,
           epochs: int, batch_size: int, rng: np.random.Generator) -> list[float]:
     """The minibatch loop: batch, loss and gradient, `optimizer.update`; the loss of every step.
 
     `loss(params, inputs, targets)` returns the batch's mean loss and its gradients, a dict with
-    the keys of `params`. `params` and the optimizer's state change in place.
+    the keys of `params`. `params` and the optimizer's state change in place. `inputs` and `targets` are arrays whose first axis counts
+    examples. Raises TypeError or ValueError for arguments that do not fit, before the first step; for gradients that do not, or a loss
+    that is not finite, before their step.
 
     >>> def loss(params, x, y):
     ...     error = x @ params["w"] - y
@@ -184,10 +192,26 @@ def train(loss: Callable[..., tuple[float, dict[str, np.ndarray]]], params: dict
     >>> print(len(losses), params["w"].round(6))
     40 [5.]
     """
-    losses = []
+    if not inputs.ndim or not targets.ndim or len(inputs) != len(targets):
+        raise ValueError(f"targets must be as many as the inputs, got the shapes {targets.shape} for {inputs.shape}")
+    _check_batch(batch_size, len(inputs))
+    losses: list[float] = []
     for _ in range(epochs):
         for batch in minibatches(rng, len(inputs), batch_size):
             value, grads = loss(params, inputs[batch], targets[batch])
+            if not math.isfinite(value):
+                raise ValueError(f"loss must return a finite number, got {value!r} in step {len(losses)}")
             optimizer.update(params, grads)
             losses.append(value)
     return losses
+
+
+def _batches(rng: np.random.Generator, size: int, batch_size: int) -> Iterator[np.ndarray]:
+    order = rng.permutation(size)
+    for start in range(0, size, batch_size):
+        yield order[start:start + batch_size]
+
+
+def _check_batch(batch_size: int, size: int) -> None:
+    if batch_size > size:
+        raise ValueError(f"batch_size must lie in [1, {size}], got {batch_size}")

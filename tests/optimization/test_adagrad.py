@@ -255,10 +255,11 @@ def test_without_noise_the_largest_rate_on_the_sliders_ends_nearest_and_none_exp
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: regret_bound([1.0, 2.0], 1.0), r"gradients must have shape \(steps, n\), got \(2,\)"),
-    (lambda: regret_bound([[1.0]], 0.0), "distance must be positive, got 0.0"),
-    (lambda: regret_bound([[1.0]], 1.0, lr=0.0), "lr must be positive, got 0.0"),
-    (lambda: best_fixed_rates([[1.0]], -1.0), "distance must be positive, got -1.0"),
+    (lambda: regret_bound([1.0, 2.0], 1.0), r"gradients must be a non-empty matrix of finite numbers, got \[1.0, 2.0\]"),
+    (lambda: regret_bound([[1.0]], 0.0), r"distance must be a number in \(0, inf\), got 0.0"),
+    (lambda: regret_bound([[1.0]], 1.0, lr=0.0), r"lr must be a number in \(0, inf\) or None, got 0.0"),
+    (lambda: best_fixed_rates([[1.0]], -1.0), r"distance must be finite numbers in \(0, inf\), got -1.0"),
+    (lambda: best_fixed_rates([[1.0, 2.0]], [1.0, 2.0, 3.0]), r"distance must be one number, or one for each of 2 coordinates, got the shape \(3,\)"),
     (lambda: AdaGrad(initial_accumulator=-0.1), r"initial_accumulator must lie in \[0, inf\), got -0.1"),
 ])
 def test_what_is_refused(call, message):

@@ -362,8 +362,13 @@ def test_where_q_is_one_or_more_there_is_no_bound():
 
 @pytest.mark.parametrize("betas", [(1.0, 0.9), (-0.1, 0.9), (0.9, 0.0), (0.9, 1.0)])
 def test_the_step_bound_refuses_betas_out_of_range(betas):
-    with pytest.raises(ValueError, match=r"beta1 must lie in \[0, 1\) and beta2 in \(0, 1\), got"):
+    with pytest.raises(ValueError, match=r"beta(1 must be a number in \[|2 must be a number in \()0, 1\), got"):
         step_bound(3, *betas)
+
+
+def test_gradients_without_a_row_for_each_step_are_refused():
+    with pytest.raises(ValueError, match=r"gradients must have a row for each step, got 5\.0"):
+        follow(5.0)
 
 
 # Problems on which it goes wrong

@@ -306,9 +306,9 @@ def test_on_the_worst_valley_momentum_is_on_the_floor_at_every_step_and_no_metho
 
 
 def test_the_worst_valley_refuses_what_is_none():
-    with pytest.raises(ValueError, match="condition must be above 1, got 1"):
+    with pytest.raises(ValueError, match=r"condition must be a number in \(1, inf\), got 1"):
         worst_valley(1, 5)
-    with pytest.raises(ValueError, match="n must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="n must be a whole number from 1 up, got 0"):
         worst_valley(4.0, 0)
     valley = worst_valley(4.0, 6)
     w = np.linspace(-1, 1, 6)
@@ -365,3 +365,15 @@ def test_the_best_pair_stands_beside_a_cliff(kappa):
     q = rho**0.5
     assert convergence_rate(1.001 * (1 + q**2) * 2 / (1 + q) ** 2 * lr, rho, [1, kappa]) > 1
     assert (1 + q**2) * 2 / (1 + q) ** 2 < 1.11
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: convergence_rate(np.ones(2), np.ones(3), [1.0]), r"lr and rho must broadcast against each other, got the shapes \(2,\), \(3,\)"),
+    (lambda: stationary_variance(np.ones(2), 0.5, np.ones(3), 1.0), r"lr, rho and curvature must broadcast against each other"),
+    (lambda: expected_loss(np.ones(2), np.ones(3), [1.0], [1.0], 0.1), "lr and rho must broadcast against each other"),
+    (lambda: expected_loss([0.5], [0.0], [1.0, 2.0], [1.0], 0.1), r"start must have the shape \(2,\) of curvatures, got \(1,\)"),
+    (lambda: energy([1.0], [[1.0], [2.0]], 0.1, 0.5), "losses must be one for each point of the path, got 1 for 2"),
+])
+def test_what_does_not_fit_together_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -144,7 +144,7 @@ def test_steps_to_is_the_first_step_beyond(factor, rate):
 @pytest.mark.parametrize(("factor", "rate"), [(1e-6, 1.0), (1e-6, 1.1), (1e6, 0.9), (1e6, 1.0), (0.0, 0.5), (1.0, 0.5), (0.5, -0.5),
                                               (math.inf, 2.0), (math.nan, 0.5), (0.5, math.nan)])
 def test_steps_to_refuses_what_is_never_reached(factor, rate):
-    with pytest.raises(ValueError, match=r"same side of 1.*got"):
+    with pytest.raises(ValueError, match=r"(same side of 1|(factor|rate) must be a number in ).*got"):
         steps_to(factor, rate)
 
 
@@ -227,7 +227,7 @@ def test_goe_is_symmetric_with_the_variances_it_states():
     variance = (h**2).mean(axis=0)
     assert np.abs(np.diag(variance) - 1).max() < 4 * se
     assert np.abs(variance[~np.eye(4, dtype=bool)] - 0.5).max() < 4 * se / 2
-    with pytest.raises(ValueError, match="n must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="n must be a whole number from 1 up, got 0"):
         goe(0, np.random.default_rng(0))
 
 
@@ -265,7 +265,7 @@ def test_positive_definite_probability_keeps_its_digits(n, precise):
 
 @pytest.mark.parametrize("n", [0, 11])
 def test_positive_definite_probability_refuses_other_sizes(n):
-    with pytest.raises(ValueError, match=rf"n must lie in \[1, 10\], got {n}"):
+    with pytest.raises(ValueError, match=rf"n must be a whole number from 1 to 10, got {n}"):
         positive_definite_probability(n)
 
 
@@ -294,12 +294,42 @@ def test_minibatch_variance_is_the_enumerated_one(size):
         assert minibatch_variance(values.var(), size, batch_size) == pytest.approx(np.var(means))
 
 
-@pytest.mark.parametrize("batch_size", [0, 7])
-def test_batch_sizes_out_of_range_are_refused(batch_size):
-    with pytest.raises(ValueError, match=rf"batch_size must lie in \[1, 6\], got {batch_size}"):
+@pytest.mark.parametrize(("batch_size", "expected"), [(0, "be a whole number from 1 up"), (7, r"lie in \[1, 6\]")])
+def test_batch_sizes_out_of_range_are_refused_when_they_are_given(batch_size, expected):
+    rng, message = np.random.default_rng(0), f"batch_size must {expected}, got {batch_size}"
+    with pytest.raises(ValueError, match=message):
         minibatch_variance(1.0, 6, batch_size)
-    with pytest.raises(ValueError, match=rf"batch_size must lie in \[1, 6\], got {batch_size}"):
-        next(minibatches(np.random.default_rng(0), 6, batch_size))
+    with pytest.raises(ValueError, match=message):
+        minibatches(rng, 6, batch_size)
+    with pytest.raises(ValueError, match=message):
+        train(squares, {"w": np.zeros(1)}, np.ones((6, 1)), np.ones(6), SGD(), epochs=0, batch_size=batch_size, rng=rng)
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
+def squares(params, x, y):
+    error = x @ params["w"] - y
+    return float(np.mean(error**2)), {"w": 2 * x.T @ error / len(x)}
+
+
+@pytest.mark.parametrize(("inputs", "targets"), [((33, 1), (66,)), ((33, 1), (32,)), ((), (1,)), ((1,), ())])
+def test_training_wants_a_target_for_each_input(inputs, targets):
+    params, optimizer, rng = {"w": np.zeros(1)}, Momentum(), np.random.default_rng(0)
+    with pytest.raises(ValueError, match="targets must be as many as the inputs, got the shapes"):
+        train(squares, params, np.ones(inputs), np.ones(targets), optimizer, epochs=1, batch_size=1, rng=rng)
+    assert params["w"] == 0 and optimizer.steps == 0 and rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
+
+def test_training_stops_at_a_loss_that_is_no_number_before_its_step():
+    params, rng = {"w": np.ones(1)}, np.random.default_rng(0)
+    with pytest.raises(ValueError, match="loss must return a finite number, got nan in step 0"):
+        train(lambda params, x, y: (np.nan, {"w": np.ones(1)}), params, np.ones((4, 1)), np.ones(4), SGD(), epochs=1, batch_size=2, rng=rng)
+    assert params["w"] == 1
+
+
+def test_curvatures_that_are_all_zero_have_no_best_rate():
+    assert best_learning_rate([0.0, 2.0]) == 1
+    with pytest.raises(ValueError, match=r"curvatures must not all be 0, got \[0.0, 0.0\]"):
+        best_learning_rate([0.0, 0.0])
 
 
 @pytest.mark.parametrize(("size", "batch_size", "sizes"), [(6, 2, [2, 2, 2]), (7, 3, [3, 3, 1]), (5, 5, [5]), (3, 1, [1, 1, 1])])
