@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arrays.checks import POSITIVE, SHARE, SIZE, Instance, Numbers, Optional, Real, check, checked
+from ..arrays.protocol import Array
 from .adagrad import AdaGrad
 from .adam import Adam, AdamW, AMSGrad
 from .momentum import Momentum
@@ -20,7 +22,10 @@ from .optimizer import Optimizer, Schedule
 from .rmsprop import RMSProp
 from .sgd import SGD
 
+PATH = Numbers(2)
 
+
+@checked(path=PATH, grads=PATH)
 def curvature_along(path: np.ndarray, grads: np.ndarray) -> np.ndarray:
     """The curvature of the loss along each step of a path, by the secant: d·(change of g)/‖d‖², shape (steps,).
 
@@ -53,6 +58,7 @@ class Reading(NamedTuple):
     residual: float
 
 
+@checked(path=PATH, grads=PATH, tolerance=Real(0, 1, open_low=True, open_high=True))
 def read_hessian(path: np.ndarray, grads: np.ndarray, tolerance: float = 1e-6) -> Reading:
     """The symmetric H that best explains the gradients' changes as H times the steps, by least squares.
 
@@ -66,8 +72,6 @@ def read_hessian(path: np.ndarray, grads: np.ndarray, tolerance: float = 1e-6) -
     [-1.  2.]
     """
     path, grads = _matching(path, grads)
-    if not 0 < tolerance < 1:
-        raise ValueError(f"tolerance must lie in (0, 1), got {tolerance!r}")
     steps, changes = np.diff(path, axis=0), np.diff(grads, axis=0)
     if not steps.any():
         raise ValueError("path must move, got steps that are all zero")
@@ -82,6 +86,7 @@ def read_hessian(path: np.ndarray, grads: np.ndarray, tolerance: float = 1e-6) -
     return Reading(hessian, np.linalg.eigvalsh(within), basis, float(missed / total) if total else 0.0)
 
 
+@checked(path=PATH, grads=PATH, tolerance=SIZE)
 def refutes_convexity(path: np.ndarray, grads: np.ndarray, tolerance: float = 1e-12) -> bool:
     """Whether two points of the path prove that the loss is not convex: (g - g′)·(w - w′) < 0.
 
@@ -99,6 +104,7 @@ def refutes_convexity(path: np.ndarray, grads: np.ndarray, tolerance: float = 1e
     return bool((product < -tolerance * lengths).any())
 
 
+@checked(path=PATH, lr=POSITIVE, rho=SHARE)
 def implied_gradients(path: np.ndarray, lr: float, rho: float = 0.0) -> np.ndarray:
     """The gradients (steps, n) at all points but the last, from the path (steps + 1, n) alone.
 
@@ -113,6 +119,7 @@ def implied_gradients(path: np.ndarray, lr: float, rho: float = 0.0) -> np.ndarr
     return velocity
 
 
+@checked(path=PATH)
 def relative_gradients(path: np.ndarray, optimizer: AdaGrad | RMSProp | Adam) -> np.ndarray:
     """The gradients (steps, n) at all points but the last, from the path (steps + 1, n) of an adaptive rule alone, in units of each coordinate's first.
 
@@ -157,6 +164,7 @@ def relative_gradients(path: np.ndarray, optimizer: AdaGrad | RMSProp | Adam) ->
     return grads
 
 
+@checked(path=PATH, grads=PATH)
 def on_one_scale(path: np.ndarray, grads: np.ndarray) -> np.ndarray:
     """`grads` with each coordinate times a factor that makes the Hessian of the path symmetric; the first keeps its own.
 
@@ -188,13 +196,15 @@ def on_one_scale(path: np.ndarray, grads: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def secant_error(step_length: Any, sigma: float) -> Any:
+@checked(step_length=Numbers(low=0, open_low=True), sigma=SIZE)
+def secant_error(step_length: Array | Sequence[float] | float, sigma: float) -> np.ndarray:
     """The standard error of the secant curvature, √2·σ/‖d‖: noise of standard deviation σ in each gradient, the step independent of it.
 
     >>> round(float(secant_error(0.1, 0.01)), 6)
     0.141421
     """
-    return np.sqrt(2) * sigma / np.asarray(step_length)
+    error: np.ndarray = np.sqrt(2) * sigma / np.asarray(step_length)
+    return error
 
 
 def _matching(path: np.ndarray, grads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -216,6 +226,10 @@ class BeforeCorrection:
     eps: float
     beta2: float = 0.999
 
+    def __post_init__(self) -> None:
+        check("eps", self.eps, SIZE)
+        check("beta2", self.beta2, SHARE)
+
     def __repr__(self) -> str:
         return f"BeforeCorrection({self.eps:g})" if self.beta2 == 0.999 else f"BeforeCorrection({self.eps:g}, {self.beta2:g})"
 
@@ -230,7 +244,7 @@ class Row:
     `name` with `options` is the call there (`options` None: not a call of today), every other setting
     at its default there except the learning rate, whose default is `lr` (None: there is none, or none on
     record). `ours` with `settings` takes the same steps, on the gradient plus `l2` times the weights;
-    `ours` is None where nothing of ours does, and `note` says why.
+    `ours` is None where nothing of ours does, and `note` says why. Raises TypeError or ValueError for anything else.
     """
 
     framework: str
@@ -241,6 +255,16 @@ class Row:
     lr: float | None = None
     l2: float = 0.0
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("framework", "name", "note"):
+            check(name, getattr(self, name), Instance(str, words="a string"))
+        if self.ours is not None and not (isinstance(self.ours, type) and issubclass(self.ours, Optimizer)):
+            raise TypeError(f"ours must be a class of optimizers or None, got {self.ours!r}")
+        check("settings", self.settings, Instance(Mapping, words="a dict"))
+        check("options", self.options, Optional(Instance(Mapping, words="a dict")))
+        check("lr", self.lr, Optional(POSITIVE))
+        check("l2", self.l2, SIZE)
 
     @property
     def call(self) -> str:
@@ -318,10 +342,20 @@ ROWS = (
 """Every row of the chapter's table; the tests hold each to the framework, live or as recorded."""
 
 
-class Table(NamedTuple):
-    """Rows of a framework as a Markdown table, for the last line of a page's cell; a column that says nothing is left out."""
+@dataclass(frozen=True)
+class Table:
+    """Rows of a framework as a Markdown table, for the last line of a page's cell; a column that says nothing is left out.
+
+    Raises TypeError for what are no rows, ValueError for none.
+    """
 
     rows: Sequence[Row]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rows, Sequence) or not all(isinstance(row, Row) for row in self.rows):
+            raise TypeError(f"rows must be a list of rows, got {self.rows!r}")
+        if not self.rows:
+            raise ValueError(f"rows must hold at least one row, got {self.rows!r}")
 
     def _repr_markdown_(self) -> str:
         head = (f"{(name := self.rows[0].framework)} ({VERSIONS[name]})", "here", "default α", "ε", "what else")

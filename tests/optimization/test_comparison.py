@@ -464,7 +464,7 @@ def test_bad_input_is_refused():
             call(path, path[:3])
     with pytest.raises(ValueError, match="path must move, got steps that are all zero"):
         read_hessian(np.ones((3, 2)), np.ones((3, 2)))
-    with pytest.raises(ValueError, match=r"tolerance must lie in \(0, 1\), got 1"):
+    with pytest.raises(ValueError, match=r"tolerance must be a number in \(0, 1\), got 1"):
         read_hessian(path, path, tolerance=1)
     assert np.isnan(curvature_along(np.ones((2, 1)), np.ones((2, 1)))).all()
     assert read_hessian(path, np.zeros((4, 2))).residual == 0
