@@ -6,12 +6,16 @@ Derived in the chapter on [batch norm][batch-norm].
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import arrays
+from ..arrays.checks import FLOATING, SHARE, SIZE, Count, Real, checked, shown
+from ..arrays.protocol import Array
 from ..networks.layers import Layer
+
+KEEP = Real(0, 1, open_low=True)
 
 
 class BatchNorm(Layer):
@@ -30,12 +34,15 @@ class BatchNorm(Layer):
     - `ddof` says which variance goes into the running one: 0 divides by the number n of values (Keras), 1 by n - 1
       (PyTorch). What normalises the batch always divides by n.
 
+    In float16 everything is computed in float32, and rounded once where it comes out: a sum of squares over a batch would overflow,
+    and a running statistic stop short of its goal. So the buffers of a float16 layer are float32.
+
     The backward pass belongs to the last forward pass, in training or not. A feature whose batch holds NaN or infinity,
     or overflows, comes out as NaN, so that it is seen, and leaves its running statistics as they were. With
     `eps=0` a feature that is constant over the batch comes out as NaN too.
 
-    Raises ValueError for settings outside their ranges, for another shape or dtype of `x`, and in training for
-    fewer than two values per feature, which have no spread; before any buffer changes.
+    Raises TypeError for settings of another kind and ValueError for those outside their ranges, for another shape or dtype of `x`, and in
+    training for fewer than two values per feature, which have no spread; before any buffer changes.
     Source: Ioffe & Szegedy 2015, section 3: algorithm 1 and the backward pass after it.
 
     >>> layer, x = BatchNorm(2, eps=0.0), np.array([[1.0, 10.0], [3.0, 50.0]])
@@ -47,50 +54,43 @@ class BatchNorm(Layer):
     [[0.0, 0.0], [0.0, 0.0]]
     """
 
-    def __init__(self, features: int, *, keep: float = 0.9, ddof: int = 0, eps: float = 1e-5, dtype: Any = np.float64) -> None:
+    @checked(features=Count(), keep=KEEP, ddof=Count(0, 1), eps=SIZE, dtype=FLOATING)
+    def __init__(self, features: int, *, keep: float = 0.9, ddof: int = 0, eps: float = 1e-5, dtype: DTypeLike = np.float64) -> None:
         super().__init__()
-        if not isinstance(features, int | np.integer) or isinstance(features, bool) or features < 1:
-            raise ValueError(f"features must be a whole number from 1 up, got {features!r}")
-        if not 0 < keep <= 1:
-            raise ValueError(f"keep must lie in (0, 1], got {keep!r}")
-        if ddof not in (0, 1):
-            raise ValueError(f"ddof must be 0 or 1, got {ddof!r}")
-        if not 0 <= eps < math.inf:
-            raise ValueError(f"eps must be a finite number from 0 up, got {eps!r}")
         self.params = {"gamma": np.ones(features, dtype), "beta": np.zeros(features, dtype)}
         arrays.check_scale("eps", eps, self.params["gamma"])
         self.grads = {name: np.zeros_like(array) for name, array in self.params.items()}
-        self.buffers = {"mean": np.zeros(features, dtype), "var": np.ones(features, dtype)}
+        self.buffers = {"mean": _wide(np.zeros(features, dtype)), "var": _wide(np.ones(features, dtype))}
         # Python's floats: NumPy's would lift float32 work to float64.
         self.keep, self.ddof, self.eps = float(keep), int(ddof), float(eps)
 
     @classmethod
-    def pytorch(cls, features: int, *, momentum: float = 0.1, eps: float = 1e-5, dtype: Any = np.float64) -> BatchNorm:
+    @checked(momentum=SHARE)
+    def pytorch(cls, features: int, *, momentum: float = 0.1, eps: float = 1e-5, dtype: DTypeLike = np.float64) -> BatchNorm:
         """As `torch.nn.BatchNorm1d` and `BatchNorm2d`: `momentum` in [0, 1) is what the batch *adds*, variances n - 1.
 
         >>> BatchNorm.pytorch(3, momentum=0.25)
         BatchNorm(3, keep=0.75, ddof=1, eps=1e-05)
         """
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must lie in [0, 1), got {momentum!r}")
         return cls(features, keep=1 - momentum, ddof=1, eps=eps, dtype=dtype)
 
     @classmethod
-    def keras(cls, features: int, *, momentum: float = 0.99, eps: float = 1e-3, dtype: Any = np.float64) -> BatchNorm:
+    @checked(momentum=KEEP)
+    def keras(cls, features: int, *, momentum: float = 0.99, eps: float = 1e-3, dtype: DTypeLike = np.float64) -> BatchNorm:
         """As `keras.layers.BatchNormalization` (Keras 3): `momentum` in (0, 1] is what is *kept*, variances over n.
 
         >>> BatchNorm.keras(3)
         BatchNorm(3, keep=0.99, ddof=0, eps=0.001)
         """
-        if not 0 < momentum <= 1:
-            raise ValueError(f"momentum must lie in (0, 1], got {momentum!r}")
         return cls(features, keep=momentum, ddof=0, eps=eps, dtype=dtype)
 
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
         gamma = self.params["gamma"]
+        if not arrays.is_plain(x):
+            raise TypeError(f"x must be an array (batch, ..., {len(gamma)}) of {gamma.dtype}, got {shown(x)}")
         if x.ndim < 2 or x.shape[-1] != len(gamma) or x.dtype != gamma.dtype:
             raise ValueError(f"x must be (batch, ..., {len(gamma)}) of {gamma.dtype}, got {x.shape} of {x.dtype}")
-        rows = x.reshape(-1, len(gamma))
+        rows = _wide(x.reshape(-1, len(gamma)))
         if train:
             if (n := len(rows)) < 2:
                 raise ValueError(f"x must hold two or more values per feature in training, as one has no spread, got {x.shape}")
@@ -105,26 +105,30 @@ class BatchNorm(Layer):
             x_hat, var = rows - self.buffers["mean"], self.buffers["var"]
         inverse_std = 1 / np.sqrt(var + self.eps)
         x_hat *= inverse_std
-        self._cache = x_hat, inverse_std, train
-        out = gamma * x_hat
+        self._cache = x_hat, inverse_std, train, x.shape
+        out: Array = gamma * x_hat
         out += self.params["beta"]
-        return out.reshape(x.shape)
+        return out.reshape(x.shape).astype(x.dtype, copy=False)
 
-    def backward(self, dout: Any) -> Any:
-        x_hat, inverse_std, train = self._saved()
-        rows = dout.reshape(x_hat.shape)
-        dgamma, dbeta = self.grads["gamma"], self.grads["beta"]
-        dgamma[...], dbeta[...] = _dot(rows, x_hat), _sum(rows)
-        scale = self.params["gamma"] * inverse_std
+    def backward(self, dout: Array) -> Array:
+        x_hat, inverse_std, train, shape = self._saved()
+        if not arrays.is_plain(dout):
+            raise TypeError(f"dout must be an array of the shape {shape} of x, got {shown(dout)}")
+        if dout.shape != shape or dout.dtype != self.params["gamma"].dtype:
+            raise ValueError(f"dout must be {shape} of {self.params['gamma'].dtype} as x is, got {dout.shape} of {dout.dtype}")
+        rows: Array = _wide(dout.reshape(x_hat.shape))
+        dgamma, dbeta = _dot(rows, x_hat), _sum(rows)
+        self.grads["gamma"][...], self.grads["beta"][...] = dgamma, dbeta
+        scale: Array = self.params["gamma"] * inverse_std
         if not train:  # the statistics are constants then
-            return dout * scale
-        dx = x_hat * (dgamma / -len(rows))
+            return (rows * scale).reshape(shape).astype(dout.dtype, copy=False)
+        dx: Array = x_hat * (dgamma / -len(rows))
         dx += rows
         dx -= dbeta / len(rows)
         dx *= scale
-        return dx.reshape(dout.shape)
+        return dx.reshape(shape).astype(dout.dtype, copy=False)
 
-    def _follow(self, name: str, batch: Any, where: Any) -> None:
+    def _follow(self, name: str, batch: Array, where: Array) -> None:
         running = self.buffers[name]
         np.copyto(running, self.keep * running + (1 - self.keep) * batch, where=where & np.isfinite(batch))
 
@@ -132,11 +136,18 @@ class BatchNorm(Layer):
         return f"BatchNorm({len(self.params['gamma'])}, keep={self.keep:g}, ddof={self.ddof}, eps={self.eps:g})"
 
 
-def _sum(rows: Any) -> Any:
+def _wide(array: Array) -> Array:
+    """The array itself, or one of float16 in float32."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _sum(rows: Array) -> Array:
     """The sum of each column. As a matrix product it is faster than `sum`, which adds row after row, and rounds less."""
-    return np.ones_like(rows[:, 0]) @ rows
+    ones: Array = np.ones_like(rows[:, 0])
+    return ones @ rows
 
 
-def _dot(a: Any, b: Any) -> Any:
+def _dot(a: Array, b: Array) -> Array:
     """The dot product of each column of `a` with that of `b`, without an array of products."""
-    return np.einsum("ij,ij->j", a, b)
+    products: Array = np.einsum("ij,ij->j", a, b)
+    return products

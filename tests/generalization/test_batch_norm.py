@@ -38,7 +38,9 @@ def test_backward_is_the_complex_steps(shape, eps, train):
     dx = layer.backward(dout)
 
     def derivative(change):
-        shadow, z = layer_for(4, eps=eps, dtype=complex), x.astype(complex)
+        shadow, z = layer_for(4, eps=eps), x.astype(complex)
+        for arrays in (shadow.params, shadow.buffers):
+            arrays.update({name: array.astype(complex) for name, array in arrays.items()})
         change(shadow, z)
         return (dout * shadow.forward(z, train=train)).sum().imag / 1e-30
 
@@ -513,22 +515,67 @@ def test_a_batch_without_spread_is_refused_in_training_before_anything_changes(s
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: BatchNorm(0), "features must be a whole number from 1 up, got 0"),
-    (lambda: BatchNorm(True), "features must be a whole number from 1 up, got True"),
-    (lambda: BatchNorm(2.0), "features must be a whole number from 1 up, got 2.0"),
-    (lambda: BatchNorm(3, keep=0.0), r"keep must lie in \(0, 1\], got 0.0"),
-    (lambda: BatchNorm(3, keep=1.1), r"keep must lie in \(0, 1\], got 1.1"),
-    (lambda: BatchNorm(3, keep=np.nan), r"keep must lie in \(0, 1\], got nan"),
-    (lambda: BatchNorm(3, ddof=2), "ddof must be 0 or 1, got 2"),
-    (lambda: BatchNorm(3, eps=-1e-5), "eps must be a finite number from 0 up, got -1e-05"),
-    (lambda: BatchNorm(3, eps=np.inf), "eps must be a finite number from 0 up, got inf"),
+    (lambda: BatchNorm(2.0), r"features must be a whole number from 1 up, got 2\.0"),
+    (lambda: BatchNorm(3, keep=0.0), r"keep must be a number in \(0, 1\], got 0\.0"),
+    (lambda: BatchNorm(3, keep=np.nan), r"keep must be a number in \(0, 1\], got nan"),
+    (lambda: BatchNorm(3, ddof=2), "ddof must be a whole number from 0 to 1, got 2"),
+    (lambda: BatchNorm(3, eps=-1e-5), r"eps must be a number in \[0, inf\), got -1e-05"),
     (lambda: BatchNorm(3, eps=1e-9, dtype=np.float16), "eps must not vanish in float16, got 1e-09"),
-    (lambda: BatchNorm.pytorch(3, momentum=1.0), r"momentum must lie in \[0, 1\), got 1.0"),
-    (lambda: BatchNorm.keras(3, momentum=0.0), r"momentum must lie in \(0, 1\], got 0.0"),
-    (lambda: BatchNorm(3).forward(np.ones((4, 2)), train=True), r"x must be \(batch, ..., 3\) of float64, got \(4, 2\) of float64"),
-    (lambda: BatchNorm(3).forward(np.ones(3)), r"x must be \(batch, ..., 3\) of float64, got \(3,\) of float64"),
-    (lambda: BatchNorm(3).forward(np.ones((4, 3), np.float32)), r"x must be \(batch, ..., 3\) of float64, got \(4, 3\) of float32"),
+    (lambda: BatchNorm(3, dtype=int), r"dtype must be float16, float32 or float64, got <class 'int'>"),
+    (lambda: BatchNorm(3, dtype=complex), r"dtype must be float16, float32 or float64, got <class 'complex'>"),
+    (lambda: BatchNorm.pytorch(3, momentum=1.0), r"momentum must be a number in \[0, 1\), got 1\.0"),
+    (lambda: BatchNorm.keras(3, momentum=0.0), r"momentum must be a number in \(0, 1\], got 0\.0"),
+    (lambda: BatchNorm(3).forward(np.ones((4, 2)), train=True), r"x must be \(batch, \.\.\., 3\) of float64, got \(4, 2\) of float64"),
+    (lambda: BatchNorm(3).forward(np.ones(3)), r"x must be \(batch, \.\.\., 3\) of float64, got \(3,\) of float64"),
+    (lambda: BatchNorm(3).forward(np.ones((4, 3), np.float32)), r"x must be \(batch, \.\.\., 3\) of float64, got \(4, 3\) of float32"),
+    (lambda: BatchNorm(3).forward([[1.0, 2.0, 3.0]]), r"x must be an array \(batch, \.\.\., 3\) of float64, got \[\[1\.0, 2\.0, 3\.0\]\]"),
 ])
 def test_what_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("wrong", [[[1.0, 2.0]] * 4, np.ones((3, 2)), np.ones((1, 2)), np.ones(2), np.ones((4, 2), "f4"), np.ma.ones((4, 2))])
+def test_a_gradient_that_is_not_the_outputs_is_refused_and_leaves_grads_alone(train, wrong):
+    layer = BatchNorm(2)
+    layer.forward(drawn((4, 2))[0], train=train)
+    with pytest.raises((TypeError, ValueError), match="dout must be "):
+        layer.backward(wrong)
+    assert not layer.grads["gamma"].any() and not layer.grads["beta"].any()
+
+
+# Half precision: what float64 gives, rounded once.
+def ulps(found, expected):
+    """How far it is off, in float16's own steps at the right value."""
+    return np.max(np.abs(found.astype(float) - expected) / np.spacing(np.abs(expected).astype(np.float16)).astype(float))
+
+
+@pytest.mark.parametrize(("shape", "std", "mean"), [((4096, 3), 10, 0), ((16, 16, 16, 3), 10, 5), ((4096, 2), 5000, 0), ((4096, 2), 1e-3, 0),
+                                                    ((4096, 2), 30, 2000), ((50_000, 1), 100, -300), ((2, 3), 1000, 0)])
+@pytest.mark.parametrize("train", [True, False])
+def test_half_precision_gives_what_double_gives_to_an_ulp(shape, std, mean, train):
+    rng = np.random.default_rng(0)
+    x, dout = (rng.normal(size=shape) * std + mean).astype("f2"), rng.normal(size=shape).astype("f2")
+    half, double = (BatchNorm(shape[-1], eps=1e-5, dtype=dtype) for dtype in ("f2", "f8"))
+    for layer in (half, double):
+        layer.params["gamma"][...], layer.params["beta"][...] = 0.5, 3.0
+    for _ in range(30):
+        half.forward(x, train=True), double.forward(x.astype(float), train=True)
+    for name, expected in double.buffers.items():
+        np.testing.assert_allclose(half.buffers[name], expected, rtol=1e-4, atol=1e-4 * std)
+        assert np.isfinite(half.buffers[name]).all()
+    out, expected = half.forward(x, train=train), double.forward(x.astype(float), train=train)
+    assert out.dtype == np.float16 and ulps(out, expected) <= 1
+    dx, slopes = half.backward(dout), double.backward(dout.astype(float))
+    assert dx.dtype == np.float16
+    np.testing.assert_allclose(dx.astype(float), slopes, rtol=1e-3, atol=max(2e-3 * np.abs(slopes).max(), 6e-8))
+    for name, expected in double.grads.items():
+        np.testing.assert_allclose(half.grads[name].astype(float), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_half_precision_s_running_statistics_reach_their_goal():
+    layer, x = BatchNorm(1, keep=0.999, dtype="f2"), np.array([[1000.0], [1002.0]], "f2")
+    for _ in range(10_000):
+        layer.forward(x, train=True)
+    assert abs(layer.buffers["mean"][0] - 1001) < 0.2 and abs(layer.buffers["var"][0] - 1) < 1e-3
