@@ -82,7 +82,7 @@ def main(rounds: int, write: Path | None, powers: Sequence[int] = range(3, 9)) -
     def kernels(size: int) -> Contenders:
         """Adam's kernel alone, as it is and with products and sums joined."""
         arrays = [cupy.ones(size, "f4") for _ in trace(adam).arrays]
-        values = [np.float32(value) for value in trace(adam).values(**HYPER, t=3)]
+        values = [np.float32(value) for value in trace(adam).values(HYPER | {"t": 3})]
         kernel = fused._kernel(adam)
         inputs, outputs = (", ".join(f"T {p.name}" for p in group) for group in (kernel.in_params, kernel.out_params))
         joined = cupy.ElementwiseKernel(inputs, outputs, fused.source(adam), "joined", no_return=True)

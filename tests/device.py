@@ -252,7 +252,8 @@ template <typename T> struct CArray {
 };
 #define CUPY_FOR(i, n) for (ptrdiff_t i = 0; i < (n); i++)
 
-template <typename T> void kernel(ptrdiff_t size, void **given, ptrdiff_t *sizes) {
+%s
+template <typename %s> void kernel(ptrdiff_t size, void **given, ptrdiff_t *sizes) {
   %s
   CIndexer _ind = {size, 0};
   CUPY_FOR(i, _ind.size()) {
@@ -279,12 +280,16 @@ def compiled(code):
     return ctypes.CDLL(str(path))
 
 
+TYPES = {"float16": "float16", "float32": "float", "float64": "double", "bool": "bool", "T": "T"}
+
+
 class ElementwiseKernel:
     def __init__(self, in_params, out_params, operation, name="kernel", reduce_dims=True, preamble="", no_return=False, return_tuple=False,
                  *, options=(), loop_prep="", after_loop=""):
         split = [[parameter.split() for parameter in text.split(",")] for text in (in_params, out_params)]
-        self.reads, self.operation, self.name = len(split[0]), operation, name
+        self.reads, self.operation, self.name, self.preamble = len(split[0]), operation, name, preamble
         self.parameters = [(words[-2], words[-1], words[0] == "raw") for group in split for words in group]
+        self.letter = any(kind == "T" for kind, _, _ in self.parameters)
         self.in_params, self.out_params = (tuple(SimpleNamespace(name=words[-1]) for words in group) for group in split)
         if any(name == "i" for _, name, _ in self.parameters):
             raise ValueError("Can not use 'i' as a parameter name")
@@ -299,10 +304,14 @@ class ElementwiseKernel:
         loops = [a for a, (_, _, raw) in zip(args, self.parameters) if isinstance(a, ndarray) and not raw]
         if bool(loops) == (size is not None):
             raise ValueError("Loop size is undecided" if size is None else "Specified 'size' can be used only if all of the ndarray are 'raw'.")
-        sizes, dtypes = {a.size for a in loops} or {size}, {a.dtype for a in loops or args[:1]}
+        arrays = [(a, kind) for a, (kind, _, _) in zip(args, self.parameters) if isinstance(a, ndarray)]
+        if any(kind not in ("T", a.dtype.name) for a, kind in arrays):
+            raise TypeError("Type is mismatched.")
+        sizes, dtypes = {a.size for a in loops} or {size}, {a.dtype for a, kind in arrays if kind == "T"} or {np.dtype("float32")}
         (size,), (dtype,) = sizes, dtypes
         before, within, given = [], [], []
-        for at, (a, (kind, name, raw)) in enumerate(zip(args, self.parameters)):
+        for at, (a, (declared, name, raw)) in enumerate(zip(args, self.parameters)):
+            kind = TYPES[declared]
             const = "const " if at < self.reads else ""
             if isinstance(a, ndarray):
                 whole = name if raw else f"_raw_{name}"
@@ -311,8 +320,8 @@ class ElementwiseKernel:
                 given.append(np.ascontiguousarray(a._host))
             else:
                 before.append(f"const {kind} {name} = *(const {kind} *)given[{at}];")
-                given.append(np.array(host(a), dtype))
-        library = compiled(WRAP % ("\n  ".join(before), "\n    ".join(within), self.operation))
+                given.append(np.array(host(a), dtype if declared == "T" else declared))
+        library = compiled(WRAP % (self.preamble, "T" if self.letter else "Unused", "\n  ".join(before), "\n    ".join(within), self.operation))
         run = getattr(library, f"run_{dtype}")
         run(ctypes.c_ssize_t(size), (ctypes.c_void_p * len(given))(*[a.ctypes.data for a in given]),
             (ctypes.c_ssize_t * len(given))(*[a.size for a in given]))

@@ -1,12 +1,15 @@
 """How a rule is read: one tape, many readings. This package knows no chapter.
 
-`blocked` (NumPy, the default), `compiled` (Numba, extra `fast`), `fused` (CuPy, extra `gpu`), `symbolic` (SymPy). A reading on
-another array library is one more module with the same `step(rule, arrays, hyper)`.
+`blocked` (NumPy, the default), `compiled` (Numba, extra `fast`), `fused` (CuPy, extra `gpu`), `whole` (any library of the array API), each
+with `source(rule)`, what it prints of the rule, and `step(rule, arrays, hyper)`; besides `javascript` and `symbolic` (SymPy). What may be on
+a tape, and how each of them writes it, stands in the table of `operations`.
 """
 
 from __future__ import annotations
 
 import contextvars
+import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -70,31 +73,32 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
         whole.step(rule, arrays, hyper)
 
 
-def finite(arrays: Sequence[Any], engine: str | None = None) -> bool:
-    """Whether every element of some arrays is a finite number; of NumPy's and CuPy's, allocates nothing of their size.
+def finite(arrays: Sequence[Any], engine: str | None = None, most: float = math.inf) -> bool:
+    """Whether every element of some arrays is a finite number, and no larger than `most`; of NumPy's and CuPy's, allocates nothing of their size.
 
     >>> finite([np.array([1.0, 2.0])]), finite([np.array([1.0, np.nan])])
     (True, False)
     """
-    return bool(quietly(_finite, arrays, engine))
+    return bool(quietly(_finite, arrays, engine, most))
 
 
-def _finite(arrays: Sequence[Any], engine: str | None) -> bool:
+def _finite(arrays: Sequence[Any], engine: str | None, most: float) -> bool:
     elsewhere = []
     for array in arrays:
         if not isinstance(array, np.ndarray):
             elsewhere.append(array)
             continue
         if _compiles(array, engine) and (views := blocked.flat([array])) is not None:
-            if not compiled.finite(views[0]):
+            if not compiled.finite(views[0], most):
                 return False
-        elif not blocked.finite(array):
+        elif not blocked.finite(array, most):
             return False
     if not elsewhere:
         return True
     fusible = [array for array in elsewhere if fused.takes(array)]
-    return (not fusible or fused.finite(fusible)) and all(
-        namespace(array).all(namespace(array).isfinite(array)) for array in elsewhere if not fused.takes(array))
+    most = min(most, sys.float_info.max)
+    return (not fusible or fused.finite(fusible, most)) and all(
+        namespace(array).all(namespace(array).isfinite(array) & (abs(array) <= most)) for array in elsewhere if not fused.takes(array))
 
 
 def quietly(function: Callable[..., Any], *args: Any) -> Any:

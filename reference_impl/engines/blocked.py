@@ -7,6 +7,7 @@ scratch that every step uses again.
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -15,7 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from . import threads
-from .tape import Rule, Symbol, trace
+from .operations import OPERATIONS
+from .program import Argument, Node, Symbol, argument_names, statements
+from .tape import Rule, Tape, trace
 
 # Large enough to hide what a call of a ufunc costs, small enough for a second-level cache.
 BLOCK_BYTES = 2**19
@@ -23,8 +26,7 @@ BLOCK_BYTES = 2**19
 # Arrays of fewer elements are not worth a second thread.
 THREADS_FROM = 2**18
 
-# NumPy wants `out` by its name here; elsewhere by its place, which is quicker.
-KEYWORD = (np.maximum, np.minimum)
+SINGLE = np.dtype(np.float32)
 
 _kept = threading.local()
 
@@ -45,25 +47,25 @@ def flat(arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
     return None
 
 
-def blocks(arrays: Sequence[np.ndarray], size: int, read: int = 1) -> Iterable[Sequence[np.ndarray]]:
-    """One-dimensional pieces of at most `size` elements of `arrays`; number `read` is only read."""
+def blocks(arrays: Sequence[np.ndarray], size: int, read: int = 1, dtype: np.dtype | None = None) -> Iterable[Sequence[np.ndarray]]:
+    """One-dimensional pieces of at most `size` elements of `arrays`, in `dtype` if it is given; number `read` is only read."""
     views = flat(arrays)
-    if views is None:
-        return _copied(arrays, size, read)
+    if views is None or (dtype is not None and arrays[0].dtype is not dtype and arrays[0].dtype != dtype):
+        return _copied(views or arrays, size, read, dtype)
     if views[0].size <= size:
         return [views]
     return ([view[start:start + size] for view in views] for start in range(0, views[0].size, size))
 
 
-def _copied(arrays: Sequence[np.ndarray], size: int, read: int) -> Iterator[Sequence[np.ndarray]]:
-    """Pieces that nditer copies in and, where they are written, out again."""
+def _copied(arrays: Sequence[np.ndarray], size: int, read: int, dtype: np.dtype | None) -> Iterator[Sequence[np.ndarray]]:
+    """Pieces that nditer copies in, where they are not as they should be, and, where they are written, out again."""
     access: list[list[Literal["readonly", "readwrite"]]] = [["readonly"] if i == read else ["readwrite"] for i in range(len(arrays))]
-    with np.nditer(list(arrays), ["external_loop", "buffered", "zerosize_ok"], access, buffersize=size) as pieces:
+    with np.nditer(list(arrays), ["external_loop", "buffered", "zerosize_ok"], access, op_dtypes=[dtype] * len(arrays), casting="same_kind",
+                   buffersize=size) as pieces:
         for piece in pieces:
             yield piece if isinstance(piece, tuple) else (piece,)
 
 
-@cache
 def source(rule: Rule) -> tuple[str, int]:
     """The Python source of the replay on one block, and how many rows of scratch it uses.
 
@@ -81,46 +83,54 @@ def source(rule: Rule) -> tuple[str, int]:
         multiply(s1, v_, r0)
         subtract(w_, r0, w_)
     """
-    tape = trace(rule)
-    name: dict[Any, str] = {a: f"{a.name}_" for a in tape.arrays} | {a: f"s{i}" for i, a in enumerate(tape.operands)}
+    return _source(trace(rule))
+
+
+@cache
+def _source(tape: Tape) -> tuple[str, int]:
+    names, rows = _homes(tape)
+    head = ", ".join(names[a] for a in tape.arrays)
+    lines = statements(tape.work, names, "blocked")
+    moved = [(names[a], names[r]) for a, r in zip(tape.written, tape.results) if names[a] != names[r]]
+    if moved:
+        lines.append(", ".join(f"{a}[...]" for a, _ in moved) + " = " + ", ".join(f"{r}.copy()" for _, r in moved))
+    return "\n    ".join([f"def replay({head}):", *lines]), rows
+
+
+def _homes(tape: Tape) -> tuple[dict[Symbol, str], int]:
+    """Where each value of the tape is written, and how many rows of scratch that takes."""
+    names = argument_names(tape.arrays) | {a: f"s{i}" for i, a in enumerate(tape.operands)}
     born = {node: time for time, node in enumerate(tape.work)}
-    dies = {a: time for time, node in enumerate(tape.work) for a in node.args} | {r: len(tape.work) for r in tape.results}
-    becomes = {a: r for a, r in zip(tape.written, tape.results) if r in born}
+    dies: dict[Symbol, int] = {a: time for time, node in enumerate(tape.work) for a in node.args}
+    dies |= dict.fromkeys(tape.results, len(tape.work))
+    becomes = {a: r for a, r in zip(tape.written, tape.results) if isinstance(r, Node)}
     rows: list[str] = []
     free: list[str] = []
-    lines: list[str] = []
     for time, node in enumerate(tape.work):
-        done = [a for a in dict.fromkeys(node.args) if isinstance(a, Symbol) and dies[a] == time]
-        homes = [a for a, r in becomes.items() if r is node and dies.get(a, -1) <= time]
-        homes += [a for a in done if a in becomes and dies[node] <= born[becomes[a]]]
-        args = ", ".join(name[a] for a in node.args)
-        free += [name[a] for a in done if name[a] in rows]
+        done = [a for a in dict.fromkeys(node.args) if not a.scalar and dies[a] == time]
+        homes: list[Symbol] = [a for a, r in becomes.items() if r is node and dies.get(a, -1) <= time]
+        homes += [a for a in done if isinstance(a, Argument) and a in becomes and dies[node] <= born[becomes[a]]]
+        free += [names[a] for a in done if names[a] in rows]
         if homes:
-            name[node] = name[homes[0]]
+            names[node] = names[homes[0]]
         else:
             if not free:
                 free = [f"r{len(rows)}"]
                 rows += free
-            name[node] = free.pop()
-        out = "out=" if node.ufunc in KEYWORD else ""
-        lines.append(f"{node.ufunc.__name__}({args}, {out}{name[node]})")
-    moved = [(name[a], name[r]) for a, r in zip(tape.written, tape.results) if name[a] != name[r]]
-    if moved:
-        lines.append(", ".join(f"{a}[...]" for a, _ in moved) + " = " + ", ".join(f"{r}.copy()" for _, r in moved))
-    return "\n    ".join([f"def replay({', '.join(f'{a.name}_' for a in tape.arrays)}):", *lines]), len(rows)
+            names[node] = free.pop()
+    return names, len(rows)
 
 
 class Plan:
-    """What one thread needs to replay a rule in one dtype: the function, its scalars, the rows of scratch.
+    """What one thread needs to replay a tape in one dtype: the function, its scalars, the rows of scratch.
 
-    The scalars are 0-d arrays of the arrays' own dtype: NumPy neither promotes nor converts them in every block.
+    The scalars are 0-d arrays of the dtype that is computed in: NumPy neither promotes nor converts them in every block.
     """
 
-    def __init__(self, rule: Rule, dtype: np.dtype) -> None:
-        tape = trace(rule)
-        text, self.rows = source(rule)
+    def __init__(self, tape: Tape, dtype: np.dtype) -> None:
+        text, self.rows = _source(tape)
         self.values, self.size = np.empty(len(tape.operands), dtype), -1
-        self.names: dict[str, Any] = {node.ufunc.__name__: node.ufunc for node in tape.work}
+        self.names: dict[str, Any] = {ufunc.__name__: ufunc for ufunc in OPERATIONS}
         self.names |= {f"s{i}": self.values[i, ...] for i in range(len(self.values))}
         exec(text, self.names)
         self.replay: Callable[..., None] = self.names["replay"]
@@ -128,19 +138,19 @@ class Plan:
     def run(self, arrays: Sequence[np.ndarray], values: tuple[float, ...]) -> None:
         """Replay the tape on all blocks of `arrays`."""
         self.values[:] = values
-        for piece in blocks(arrays, BLOCK_BYTES // self.values.itemsize):
+        for piece in blocks(arrays, BLOCK_BYTES // self.values.itemsize, dtype=self.values.dtype):
             if piece[0].size != self.size:
                 self.size = piece[0].size
                 self.names |= {f"r{i}": row for i, row in enumerate(_scratch(self.rows, self.size, self.values.dtype))}
             self.replay(*piece)
 
 
-def _plan(rule: Rule, dtype: np.dtype) -> Plan:
+def _plan(tape: Tape, dtype: np.dtype) -> Plan:
     """This thread's plan; it is kept for the next step."""
-    plans: dict[tuple[Rule, np.dtype], Plan] = _kept.__dict__.setdefault("plans", {})
-    key = rule, dtype
+    plans: dict[tuple[Tape, np.dtype], Plan] = _kept.__dict__.setdefault("plans", {})
+    key = tape, dtype
     if key not in plans:
-        plans[key] = Plan(rule, dtype)
+        plans[key] = Plan(tape, SINGLE if dtype.itemsize == 2 else dtype)
     return plans[key]
 
 
@@ -157,6 +167,8 @@ def _scratch(count: int, size: int, dtype: np.dtype) -> list[np.ndarray]:
 def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
     """Apply `rule` in place to `arrays` = (w, g, *state): one dtype, one shape, any layout.
 
+    With w and g of float16 the state is float32, and so is all that is computed; the new w is rounded once.
+
     >>> def sgd(w, g, *, lr):
     ...     return w - lr * g
     >>> w = np.array([1.0, 2.0])
@@ -164,26 +176,28 @@ def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -
     >>> print(w)
     [0. 0.]
     """
-    values, dtype = trace(rule).values(**hyper), arrays[0].dtype
+    tape, dtype = trace(rule), arrays[0].dtype
+    values = tape.values(hyper)
     if threads.count > 1 and arrays[0].size >= THREADS_FROM and (views := flat(arrays)) is not None:
-        threads.together(lambda first, last: _plan(rule, dtype).run([view[first:last] for view in views], values), views[0].size)
+        threads.together(lambda first, last: _plan(tape, dtype).run([view[first:last] for view in views], values), views[0].size)
     else:
-        _plan(rule, dtype).run(arrays, values)
+        _plan(tape, dtype).run(arrays, values)
 
 
-def finite(array: np.ndarray) -> bool:
-    """Whether every element of an array of any layout is a finite number."""
+def finite(array: np.ndarray, most: float = math.inf) -> bool:
+    """Whether every element of an array of any layout is a finite number, and no larger than `most`."""
     views = flat([array])
     if views is None or array.dtype.itemsize == 2:
-        return _bounded(array)
+        return bounded(array, most)
     view = views[0]
     # A sum of squares is quickest, but may overflow. Where the step has threads, not by BLAS: its own would go on spinning beside them.
     threaded = threads.count > 1 and view.size >= THREADS_FROM
     squares = np.einsum("i,i", view, view) if threaded else view.dot(view)
-    return math.isfinite(squares) or _bounded(view)
+    return (math.isfinite(squares) and squares <= most * most) or bounded(view, most)
 
 
-def _bounded(array: np.ndarray) -> bool:
+def bounded(array: np.ndarray, most: float) -> bool:
     """The same by the largest and the smallest number of each block."""
     pieces = blocks([array], BLOCK_BYTES // array.dtype.itemsize, read=0) if array.size else ()
-    return all(math.isfinite(piece.max()) and math.isfinite(piece.min()) for (piece,) in pieces)
+    most = min(most, sys.float_info.max)
+    return all(-most <= piece.min() and piece.max() <= most for (piece,) in pieces)

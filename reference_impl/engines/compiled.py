@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import inspect
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from . import threads
-from .tape import SIGNS, Rule, trace
+from . import blocked, threads
+from .program import argument_names, statements
+from .tape import Rule, Tape, trace
 
 # Arrays of fewer elements are not worth waking other threads.
 THREADS_FROM = 2**15
@@ -41,14 +42,13 @@ def _installed() -> bool:
 
 def _after_fork() -> None:
     global _orphaned
-    _orphaned = _orphaned or bool(_loop.cache_info().currsize or _all_finite.cache_info().currsize)
+    _orphaned = _orphaned or bool(_loop.cache_info().currsize or _squares.cache_info().currsize)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-@cache
 def source(rule: Rule) -> str:
     """The loop's Python source; after the arrays, named as in blocks, it takes the tape's operands, as float64.
 
@@ -62,34 +62,32 @@ def source(rule: Rule) -> str:
             t1 = w_[i] - t0
             w_[i] = t1
     """
-    tape = trace(rule)
+    return _source(trace(rule))
+
+
+def _source(tape: Tape) -> str:
     operands = [f"s{i}" for i in range(len(tape.operands))]
-    name: dict[Any, str] = {a: f"{a.name}_[i]" for a in tape.arrays} | dict(zip(tape.operands, operands))
-    body: list[str] = []
-    for node in tape.work:
-        args = [name[a] for a in node.args]
-        call = f" {SIGNS[node.ufunc]} ".join(args) if node.ufunc in SIGNS else f"np.{node.ufunc.__name__}({', '.join(args)})"
-        name[node] = f"t{len(body)}"
-        body.append(f"{name[node]} = {call}")
-    body.append(f"{', '.join(name[a] for a in tape.written)} = {', '.join(name[r] for r in tape.results)}")
+    names = argument_names(tape.arrays, "[i]") | dict(zip(tape.operands, operands))
+    body = statements(tape.work, names, "compiled")
+    body.append(f"{', '.join(names[a] for a in tape.written)} = {', '.join(names[r] for r in tape.results)}")
     casts = [f"{s} = w_.dtype.type({s})" for s in operands]
-    head = ", ".join([*(f"{a.name}_" for a in tape.arrays), *operands])
+    head = ", ".join([*argument_names(tape.arrays).values(), *operands])
     return "\n    ".join([f"def loop({head}):", *casts, "for i in prange(w_.size):", *(f"    {line}" for line in body)])
 
 
 @cache
-def _loop(rule: Rule, parallel: bool) -> Callable[..., None]:
+def _loop(rule: Rule, tape: Tape, parallel: bool) -> Callable[..., None]:
     """The loop, compiled; kept on disk beside the rule's module, or where Numba keeps such things."""
     import numba
 
     # Numba looks a compiled function up by file and name: the name tells loops apart that the file does not.
-    text, file = source(rule), inspect.getsourcefile(rule)
+    text, file = _source(tape), getattr(getattr(rule, "__code__", None), "co_filename", "<rule>")
     name = f"loop_{hashlib.sha256(f'{text} {parallel}'.encode()).hexdigest()[:16]}"
     space: dict[str, Any] = {"np": np, "prange": numba.prange if parallel else range, "__name__": rule.__module__}
-    exec(compile(text.replace("loop", name, 1), file or "<rule>", "exec"), space)
+    exec(compile(text.replace("loop", name, 1), file, "exec"), space)
     compiled: Callable[..., None]
     try:
-        compiled = numba.njit(parallel=parallel, error_model="numpy", cache=file is not None and os.path.isfile(file))(space[name])
+        compiled = numba.njit(parallel=parallel, error_model="numpy", cache=os.path.isfile(file))(space[name])
     except RuntimeError:  # there is no folder to write to
         compiled = numba.njit(parallel=parallel, error_model="numpy")(space[name])
     return compiled
@@ -117,25 +115,26 @@ def _call(loop: Callable[[bool], Callable[..., Any]], size: int, *args: Any) -> 
 
 def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
     """Apply `rule` in place to `arrays` = (w, g, *state): one dtype, one length, one-dimensional."""
-    _call(partial(_loop, rule), arrays[0].size, *arrays, *trace(rule).values(**hyper))
+    tape = trace(rule)
+    _call(partial(_loop, rule, tape), arrays[0].size, *arrays, *tape.values(hyper))
 
 
 @cache
-def _all_finite(parallel: bool) -> Callable[[np.ndarray], bool]:
+def _squares(parallel: bool) -> Callable[[np.ndarray], float]:
     import numba
 
     indices = numba.prange if parallel else range
 
     def loop(view):  # type: ignore[no-untyped-def]
-        zero = view.dtype.type(0)
-        total = zero
+        total = view.dtype.type(0)
         for i in indices(view.size):
-            total += zero * view[i]  # 0 for a finite number, NaN for any other
-        return total == zero
+            total += view[i] * view[i]
+        return total
 
     return numba.njit(parallel=parallel, fastmath={"reassoc"})(loop)
 
 
-def finite(view: np.ndarray) -> bool:
-    """Whether every element of a one-dimensional view is a finite number."""
-    return bool(_call(_all_finite, view.size, view))
+def finite(view: np.ndarray, most: float = math.inf) -> bool:
+    """Whether every element of a one-dimensional view is a finite number, and no larger than `most`: by a sum of squares, if it does not overflow."""
+    squares = _call(_squares, view.size, view)
+    return (math.isfinite(squares) and squares <= most * most) or blocked.bounded(view, most)

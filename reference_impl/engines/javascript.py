@@ -2,47 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
 
-import numpy as np
-
-from .tape import Rule, Symbol, trace
-
-EXPRESSIONS: dict[np.ufunc, str] = {
-    np.add: "{} + {}",
-    np.subtract: "{} - {}",
-    np.multiply: "{} * {}",
-    np.divide: "{} / {}",
-    np.power: "{} ** {}",
-    np.negative: "-{}",
-    np.square: "{0} * {0}",
-    np.reciprocal: "1 / {}",
-    np.sqrt: "Math.sqrt({})",
-    np.abs: "Math.abs({})",
-    np.sign: "Math.sign({})",
-    np.maximum: "Math.max({}, {})",
-}
+from .program import argument_names, statements
+from .tape import Rule, trace
 
 
 def source(rule: Rule) -> str:
     """The rule as a JavaScript function of its arguments, in order; it returns the new `w` and the new state.
 
+    The arguments get a `_` behind their names, so that none means something else; `s0`, `s1`, … are the numbers that stand in the rule.
+
     >>> from reference_impl.optimization.momentum import momentum
     >>> print(source(momentum))
-    (w, g, v, lr, rho) => {
-      const t0 = rho * v
-      const t1 = t0 + g
-      const t2 = lr * t1
-      const t3 = w - t2
+    (w_, g_, v_, lr_, rho_) => {
+      const t0 = rho_ * v_
+      const t1 = t0 + g_
+      const t2 = lr_ * t1
+      const t3 = w_ - t2
       return [t3, t1]
     }
     """
     tape = trace(rule)
-    names = {s: s.name for s in (*tape.arrays, *tape.hyper)} | {node: f"t{i}" for i, node in enumerate(tape.nodes)}
-
-    def name(value: Any) -> str:
-        return names[value] if isinstance(value, Symbol) else repr(value)
-
-    lines = [f"const {names[n]} = {EXPRESSIONS[n.ufunc].format(*map(name, n.args))}" for n in tape.nodes if n.ufunc]
-    head = ", ".join(s.name for s in (*tape.arrays, *tape.hyper))
-    return "\n  ".join([f"({head}) => {{", *lines, f"return [{', '.join(map(name, tape.results))}]"]) + "\n}"
+    arguments = argument_names((*tape.arrays, *tape.hyper))
+    names = arguments | {number: f"s{i}" for i, number in enumerate(tape.numbers)}
+    lines = [f"const {names[number]} = {json.dumps(number.value)}" for number in tape.numbers]  # Infinity and NaN are JavaScript's words too
+    lines += statements(tape.nodes, names, "javascript")
+    result = ", ".join(names[r] for r in tape.results)
+    return "\n  ".join([f"({', '.join(arguments.values())}) => {{", *lines, f"return [{result}]"]) + "\n}"

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-from . import tape as tapes
-from .tape import OPERATORS, Node, Rule, Symbol, Tape, trace
-
-FUNCTIONS = OPERATORS | {np.sqrt: sp.sqrt, np.square: lambda x: x**2, np.reciprocal: lambda x: 1 / x,
-                         np.abs: sp.Abs, np.sign: sp.sign, np.maximum: sp.Max}
+from . import letters, traced
+from .operations import OPERATIONS
+from .program import Node, Symbol
+from .tape import Rule, Tape, record, trace
+from .traced import Traced
 
 MIME = "application/vnd.descent.derivation+json"  # what the site's hook looks for
 
-# How the names of the hyperparameters are written in a formula.
-LETTERS = {"lr": r"\alpha", "rho": r"\rho", "beta1": r"\beta_1", "beta2": r"\beta_2", "decay": r"\beta",
-           "eps": r"\varepsilon", "weight_decay": r"\lambda"}
+LETTERS = {name: letter.latex for name, letter in letters.LETTERS.items()}
 
 
 class Formula(str):
@@ -66,7 +65,7 @@ def expressions(rule: Rule, **values: Any) -> dict[str, Any]:
     names = [s.name for s in (*tape.arrays, *tape.hyper)]
     if unknown := set(values) - set(names):
         raise TypeError(f"values must be arguments of {rule.__name__} {names}, got {sorted(unknown)}")
-    known = {s: sp.sympify(values.get(s.name, sp.Symbol(s.name))) for s in (*tape.arrays, *tape.hyper)}
+    known: dict[Symbol, Any] = {s: sp.sympify(values.get(s.name, sp.Symbol(s.name))) for s in (*tape.arrays, *tape.hyper)}
     return {a.name: _replay(tape, known, r) for a, r in zip(tape.written, tape.results)}
 
 
@@ -105,8 +104,7 @@ def latex(rule: Rule) -> Formula:
     for name, result in sorted(made, key=lambda pair: _age(tape, pair[1])):
         with sp.evaluate(False):
             lines.append(f"{name} &= {sp.latex(_replay(tape, known, result), order='none')}")
-        if isinstance(result, Symbol):
-            known[result] = sp.Symbol(name)
+        known[result] = sp.Symbol(name)
     return Formula("\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}")
 
 
@@ -122,24 +120,24 @@ def _letter(name: str) -> str:
     return name if len(name) == 1 else rf"\mathrm{{{name}}}".replace("_", r"\_")
 
 
-def _with_names(rule: Rule) -> tuple[Tape, dict[Node, str]]:
+def _with_names(rule: Rule) -> tuple[Tape, dict[Symbol, str]]:
     """A tape of `rule`, and the local names that the rule, or a rule that it calls, gives to values on it."""
-    names: dict[Node, str] = {}
+    names: dict[Symbol, str] = {}
 
-    def note(frame: FrameType, event: str, _result: Any) -> None:
+    def note(frame: FrameType, event: str, _result: object) -> None:
         code, module = frame.f_code, str(frame.f_globals.get("__name__"))
-        if event == "return" and module != tapes.__name__ and not module.startswith("numpy."):
+        if event == "return" and module != traced.__name__ and not module.startswith("numpy."):
             for name in code.co_varnames[code.co_argcount + code.co_kwonlyargcount:]:
-                if isinstance(value := frame.f_locals.get(name), Node):
-                    names.setdefault(value, name)
+                if isinstance(value := frame.f_locals.get(name), Traced):
+                    names.setdefault(value._symbol, name)
 
     before = sys.getprofile()
     sys.setprofile(note)  # a function's local names can be read while it runs, and only then
     try:
-        tape: Tape = trace.__wrapped__(rule)
+        tape = record(rule)
     finally:
         sys.setprofile(before)
-    return tape, names
+    return tape, {node: names[node] for node in tape.nodes if node in names}
 
 
 class Derivation:
@@ -193,19 +191,26 @@ def difference_of(a: Any, b: Any) -> Any:
     return sp.simplify(sp.expand(sp.sympify(a).doit() - sp.sympify(b).doit()))
 
 
-def _replay(tape: Tape, known: dict[Symbol, Any], result: Any) -> Any:
-    values = dict(known)
+def _replay(tape: Tape, known: dict[Symbol, Any], result: Symbol) -> Any:
+    values = dict(known) | {number: _exactly(number.value) for number in tape.numbers}
     for node in tape.nodes:
         if node not in values:
-            values[node] = FUNCTIONS[node.ufunc](*(values[a] if isinstance(a, Symbol) else _exactly(a) for a in node.args))
-    return values[result] if isinstance(result, Symbol) else _exactly(result)
+            values[node] = _function(OPERATIONS[node.ufunc].symbolic)(*[values[a] for a in node.args])
+    return values[result]
+
+
+@cache
+def _function(cell: str) -> Callable[..., Any]:
+    """What a cell of the table says, in SymPy's words."""
+    function: Callable[..., Any] = eval(f"lambda a, b=None: {cell.format('a', 'b')}", vars(sp).copy())
+    return function
 
 
 def _exactly(number: float) -> Any:
-    """A literal of the rule as a fraction; decided here, where `latex` holds SymPy back from evaluating."""
+    """A number of the rule as a fraction; decided here, where `latex` holds SymPy back from evaluating."""
     with sp.evaluate(True):
         return sp.nsimplify(number, rational=True)
 
 
-def _age(tape: Tape, result: Any) -> int:
-    return tape.nodes.index(result) if result in tape.nodes else -1
+def _age(tape: Tape, result: Symbol) -> int:
+    return tape.nodes.index(result) if isinstance(result, Node) else -1

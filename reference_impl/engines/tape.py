@@ -1,21 +1,24 @@
-"""The tape: a rule called once on symbols, with every ufunc it used written down.
+"""The tape: a rule called once on symbols, with every operation it used written down.
 
 A rule is a pure elementwise function `rule(w, g, *state, *, hyperparameters)` that returns the new
 `w` and the new state. Every reading of it (blocked, compiled, symbolic) replays this one tape, so
-nothing else in the package states the equation again.
+nothing else in the package states the equation again. What no reading could replay is refused when the rule is traced.
 """
 
 from __future__ import annotations
 
 import inspect
-import operator
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from .outside import Outside, read_from_outside
+from .program import Argument, Node, Number, Symbol, statements
+from .traced import Recorder, Traced
 
 Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
@@ -40,11 +43,13 @@ def signature(rule: Rule) -> Signature:
     >>> signature(momentum)
     Signature(state=('v',), hyper=('lr', 'rho'))
     """
+    if not callable(rule) or isinstance(rule, type):
+        raise TypeError(f"rule must be a function of (w, g, *state arrays, *, hyperparameters), got {rule!r}")
     parameters = inspect.signature(rule).parameters.values()
     names = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
     hyper = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
     if names[:2] != ("w", "g") or len(names) + len(hyper) != len(parameters):
-        raise TypeError(f"rule {rule.__name__} must take (w, g, *state arrays, *, hyperparameters), got {inspect.signature(rule)}")
+        raise TypeError(f"rule {name_of(rule)} must take (w, g, *state arrays, *, hyperparameters), got {inspect.signature(rule)}")
     return Signature(names[2:], hyper)
 
 
@@ -71,69 +76,24 @@ def is_elementwise(rule: Rule) -> bool:
     """Whether a rule does the same with each element, and so can be traced."""
     return not getattr(rule, "over_whole_arrays", False)
 
-# What Python itself does with two floats; NumPy's scalar ufuncs may differ in the last bit.
-OPERATORS: dict[np.ufunc, Callable[..., Any]] = {
-    np.add: operator.add,
-    np.subtract: operator.sub,
-    np.multiply: operator.mul,
-    np.divide: operator.truediv,
-    np.power: operator.pow,
-    np.negative: operator.neg,
-}
 
-SIGNS: dict[np.ufunc, str] = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/", np.power: "**"}
-
-# An ndarray raised to one of these powers takes the short cut, so the tape takes it too.
-POWERS: dict[float, np.ufunc] = {2: np.square, 0.5: np.sqrt, -1: np.reciprocal}
-
-
-class Symbol(NDArrayOperatorsMixin):
-    """A value on the tape: an argument of the rule, or a ufunc of earlier values."""
-
-    # Symbols are keys of dictionaries, so equality means identity again.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
-    def __init__(self, nodes: list[Node], name: str, scalar: bool = False) -> None:
-        self.name, self.scalar, self._nodes = name, scalar, nodes
-
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Symbol:
-        if method != "__call__" or options or ufunc.nout != 1:
-            raise TypeError(f"a rule may call plain ufuncs with one result only, got "
-                            f"{ufunc.__name__}.{method} with {options}")
-        scalar = all(not isinstance(a, Symbol) or a.scalar for a in args)
-        if ufunc is np.power and not scalar and not isinstance(args[1], Symbol) and args[1] in POWERS:
-            ufunc, args = POWERS[args[1]], args[:1]
-        node = Node(self._nodes, ufunc, args, scalar)
-        self._nodes.append(node)
-        return node
-
-    def __bool__(self) -> bool:
-        raise TypeError("a rule must not branch on its values: every element takes the same path")
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-class Node(Symbol):
-    """A ufunc of earlier values."""
-
-    def __init__(self, nodes: list[Node], ufunc: np.ufunc, args: tuple[Any, ...], scalar: bool) -> None:
-        super().__init__(nodes, "", scalar)
-        self.ufunc, self.args = ufunc, args
-
-    def __repr__(self) -> str:
-        return f"{self.ufunc.__name__}({', '.join(map(repr, self.args))})"
+def name_of(rule: Rule) -> str:
+    """The name by which messages call a rule."""
+    return getattr(rule, "__name__", repr(rule))
 
 
 @dataclass(frozen=True, eq=False)
 class Tape:
-    """What a rule does: its arrays `w, g, *state`, its hyperparameters, its nodes, its results."""
+    """What a rule does: its arrays `w, g, *state`, its hyperparameters, the nodes that its results need, its results.
 
-    arrays: tuple[Symbol, ...]
-    hyper: tuple[Symbol, ...]
+    `outside` is what it reads besides its arguments.
+    """
+
+    arrays: tuple[Argument, ...]
+    hyper: tuple[Argument, ...]
     nodes: tuple[Node, ...]
-    results: tuple[Any, ...]
+    results: tuple[Symbol, ...]
+    outside: tuple[Outside, ...]
 
     @property
     def state(self) -> tuple[str, ...]:
@@ -141,7 +101,7 @@ class Tape:
         return tuple(a.name for a in self.arrays[2:])
 
     @property
-    def written(self) -> tuple[Symbol, ...]:
+    def written(self) -> tuple[Argument, ...]:
         """The arrays that the results replace: `w` and the state, not `g`."""
         return self.arrays[:1] + self.arrays[2:]
 
@@ -153,46 +113,44 @@ class Tape:
     @property
     def traffic(self) -> tuple[int, int]:
         """How many arrays go to or from memory in a step: with a loop for each operation, and with one loop for all."""
-        arguments = sum(isinstance(a, Symbol) and not a.scalar for node in self.work for a in set(node.args))
+        arguments = sum(not a.scalar for node in self.work for a in set(node.args))
         return arguments + len(self.work), len(self.arrays) + len(self.written)
 
     @cached_property
-    def operands(self) -> tuple[Any, ...]:
-        """What the array nodes and the results take besides arrays: hyperparameters, scalar nodes, literals."""
+    def operands(self) -> tuple[Symbol, ...]:
+        """What the array nodes and the results take besides arrays: hyperparameters, scalar nodes, numbers."""
         used = dict.fromkeys([*(a for node in self.work for a in node.args), *self.results])
-        return tuple(a for a in used if not isinstance(a, Symbol) or a.scalar)
+        return tuple(a for a in used if a.scalar)
 
     @cached_property
-    def values(self) -> Callable[..., tuple[float, ...]]:
+    def values(self) -> Callable[[Mapping[str, float]], tuple[float, ...]]:
         """The function of the hyperparameters, by name, that computes the `operands` once a step in Python's float64."""
-        names: dict[Any, str] = {s: s.name for s in self.hyper}
-        space: dict[str, Any] = {}
-        lines = [f"def values({''.join(f'{name}, ' for name in names.values())}**_others):"]
-        for node in (n for n in self.nodes if n.scalar):
-            args = [names[a] if isinstance(a, Symbol) else repr(a) for a in node.args]
-            if node.ufunc in SIGNS:
-                call = f" {SIGNS[node.ufunc]} ".join(args)
-            else:
-                space[f"np_{node.ufunc.__name__}"] = node.ufunc
-                call = f"float(np_{node.ufunc.__name__}({', '.join(args)}))"
-            names[node] = f"_{len(lines)}"
-            lines.append(f"{names[node]} = {call}")
-        lines.append(f"return ({''.join(f'{names[a] if isinstance(a, Symbol) else repr(a)}, ' for a in self.operands)})")
-        exec("\n    ".join(lines), space)
-        function: Callable[..., tuple[float, ...]] = space["values"]
+        numbers = {a: f"n{i}" for i, a in enumerate(self.numbers)}
+        names: dict[Symbol, str] = numbers | {a: f"{a.name}_" for a in self.hyper}
+        lines = [f"{a.name}_ = float(hyper[{a.name!r}])" for a in self.hyper]
+        lines += statements([node for node in self.nodes if node.scalar], names, "host")
+        text = "\n    ".join(["def values(hyper):", *lines, f"return ({''.join(f'{names[a]}, ' for a in self.operands)})"])
+        space: dict[str, Any] = {"math": math, "np": np} | {name: number.value for number, name in numbers.items()}
+        exec(text, space)
+        function: Callable[[Mapping[str, float]], tuple[float, ...]] = space["values"]
         return function
 
-    def scalars(self, hyper: Mapping[str, float]) -> dict[Any, float]:
-        """The value of each of the `operands`."""
-        return dict(zip(self.operands, self.values(**hyper)))
+    @property
+    def numbers(self) -> tuple[Number, ...]:
+        """The numbers that stand in the rule."""
+        used = dict.fromkeys([*(a for node in self.nodes for a in node.args), *self.results])
+        return tuple(a for a in used if isinstance(a, Number))
 
 
-@cache
+_tapes: dict[Rule, Tape] = {}
+
+
 def trace(rule: Rule) -> Tape:
-    """The tape of `rule`.
+    """The tape of `rule`; it is kept until something that the rule reads from outside is bound anew.
 
-    Raises TypeError when the signature is not `(w, g, *state, *, hyperparameters)`, when the rule
-    branches on a value, or when it does not return the new `w` and one array for each state.
+    Raises TypeError, naming what it found and what to do, when the signature is not `(w, g, *state, *, hyperparameters)`, when the rule
+    does what no reading could do with each element by itself, when it is not pure, or when it does not return the new `w` and
+    one array for each state. The [operations][reference_impl.engines.operations] that it may use stand in one table.
 
     >>> def momentum(w, g, v, *, lr, rho):
     ...     v = rho * v + g
@@ -201,22 +159,41 @@ def trace(rule: Rule) -> Tape:
     >>> tape = trace(momentum)
     >>> tape.state
     ('v',)
-    >>> [node.ufunc.__name__ for node in tape.nodes]
-    ['multiply', 'add', 'multiply', 'subtract']
+    >>> tape.nodes
+    (multiply(rho, v), add(multiply(rho, v), g), multiply(lr, add(multiply(rho, v), g)), subtract(w, multiply(lr, add(multiply(rho, v), g))))
     """
+    tape = _tapes.get(rule)
+    if tape is None or not all([read() is value for read, value in tape.outside]):
+        tape = _tapes[rule] = record(rule)
+    return tape
+
+
+def record(rule: Rule) -> Tape:
+    """A new tape of `rule`."""
     if not is_elementwise(rule):
-        raise TypeError(f"rule {rule.__name__} must be elementwise to be traced, got one over whole arrays, which runs as written")
+        raise TypeError(f"rule {name_of(rule)} must be elementwise to be traced, got one over whole arrays, which runs as written")
+    tape, again = _record(rule), _record(rule)
+    if repr((tape.nodes, tape.results)) != repr((again.nodes, again.results)):
+        raise TypeError(f"rule {name_of(rule)} must do the same whenever it is called, got {tape.results} and then {again.results}")
+    return tape
+
+
+def _record(rule: Rule) -> Tape:
     state, hyper = signature(rule)
-    names = ("w", "g", *state)
-    nodes: list[Node] = []
-    arrays = tuple(Symbol(nodes, name) for name in names)
-    scalars = tuple(Symbol(nodes, name, scalar=True) for name in hyper)
-    results = rule(*arrays, **{s.name: s for s in scalars})
+    outside = read_from_outside(rule, name_of(rule))
+    arrays = tuple(Argument(False, name) for name in ("w", "g", *state))
+    scalars = tuple(Argument(True, name) for name in hyper)
+    recorder = Recorder(name_of(rule))
+    results = rule(*[Traced(recorder, a) for a in arrays], **{s.name: Traced(recorder, s) for s in scalars})
     results = results if isinstance(results, tuple) else (results,)
     if len(results) != len(arrays) - 1:
-        raise TypeError(f"rule {rule.__name__} must return the new w and its {len(arrays) - 2} state "
-                        f"arrays, got {len(results)} values")
-    return Tape(arrays, scalars, tuple(nodes), results)
+        raise TypeError(f"rule {name_of(rule)} must return the new w and its {len(state)} state arrays, got {len(results)} values")
+    symbols = tuple(recorder.symbol(r) for r in results)
+    needed = set(symbols)
+    for node in reversed(recorder.nodes):
+        if node in needed:
+            needed |= set(node.args)
+    return Tape(arrays, scalars, tuple(node for node in recorder.nodes if node in needed), symbols, outside)
 
 
 @cache
@@ -231,22 +208,23 @@ def squares(rule: Rule) -> bool:
     (True, False)
     """
     tape = trace(rule)
-    power: dict[Any, float] = {tape.arrays[1]: 1.0}
+    power: dict[Symbol, float] = {tape.arrays[1]: 1.0}
     for node in tape.work:
-        args = [power.get(a) if isinstance(a, Symbol) and not a.scalar else 0.0 for a in node.args]
-        first, *rest = args
-        if first is None or None in rest:
-            continue
-        if node.ufunc is np.square:
-            power[node] = 2 * first
-        elif node.ufunc is np.multiply:
-            power[node] = first + rest[0]
-        elif node.ufunc is np.divide:
-            power[node] = first - rest[0]
-        elif node.ufunc is np.power and isinstance(node.args[1], int | float):
-            power[node] = first * node.args[1]
-        elif node.ufunc is np.sqrt:
-            power[node] = first / 2
-        else:
-            power[node] = max(args)
+        if all(a.scalar or a in power for a in node.args):
+            power[node] = _power(node, [power.get(a, 0.0) for a in node.args])
     return any(p >= 2 for p in power.values())
+
+
+_POWERS: dict[np.ufunc, float] = {np.square: 2.0, np.sqrt: 0.5, np.reciprocal: -1.0}
+
+
+def _power(node: Node, of: list[float]) -> float:
+    """The power of the gradient in a node whose arguments have the powers `of`."""
+    if node.ufunc is np.multiply:
+        return of[0] + of[1]
+    if node.ufunc is np.divide:
+        return of[0] - of[1]
+    if node.ufunc is np.power:
+        exponent = node.args[1]
+        return of[0] * exponent.value if isinstance(exponent, Number) else math.inf
+    return max(of) * _POWERS.get(node.ufunc, 1.0)

@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from .. import arrays as libraries
 from ..arrays import namespace
-from .tape import OPERATORS, Rule, Symbol, signature, trace
+from .program import argument_names, statements
+from .tape import Rule, Tape, name_of, signature, trace
 
-# The standard's names where they differ from NumPy's or are younger than its first version.
-NAMES: dict[np.ufunc, str] = {np.absolute: "abs"}
+
+def source(rule: Rule) -> str:
+    """The Python source of the replay on whole arrays; `xp` is their library, `s0`, `s1`, … are the tape's operands.
+
+    >>> def sgd(w, g, *, lr):
+    ...     return w - lr * g
+    >>> print(source(sgd))
+    def replay(w_, g_, s0):
+        t0 = s0 * g_
+        t1 = w_ - t0
+        return t1,
+    """
+    return _source(trace(rule))
+
+
+def _source(tape: Tape) -> str:
+    names = argument_names(tape.arrays) | {a: f"s{i}" for i, a in enumerate(tape.operands)}
+    head = ", ".join(names.values())
+    lines = statements(tape.work, names, "whole")
+    return "\n    ".join([f"def replay({head}):", *lines, f"return {''.join(f'{names[r]}, ' for r in tape.results)}".rstrip()])
+
+
+@cache
+def _replay(tape: Tape, xp: Any) -> Callable[..., tuple[Any, ...]]:
+    space: dict[str, Any] = {"xp": xp}
+    exec(_source(tape), space)
+    function: Callable[..., tuple[Any, ...]] = space["replay"]
+    return function
 
 
 def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float]) -> None:
-    """Apply `rule` in place to `arrays` = (w, g, *state) of one library, dtype and shape."""
-    tape, xp = trace(rule), namespace(arrays[0])
-    values: dict[Any, Any] = dict(zip(tape.arrays, arrays)) | tape.scalars(hyper)
-    for node in tape.nodes:
-        if not node.scalar:
-            function = OPERATORS.get(node.ufunc) or getattr(xp, NAMES.get(node.ufunc, node.ufunc.__name__))
-            values[node] = function(*[values[a] if isinstance(a, Symbol) else a for a in node.args])
-    results = [values[r] if isinstance(r, Symbol) else r for r in tape.results]
-    for array, result in zip((arrays[0], *arrays[2:]), results):
-        array[...] = result
+    """Apply `rule` in place to `arrays` = (w, g, *state) of one library, dtype and shape; float16 is computed in float32."""
+    tape, xp, w = trace(rule), namespace(arrays[0]), arrays[0]
+    single = [_single(a) for a in arrays]
+    operands = [xp.asarray(value, dtype=single[0].dtype, device=w.device) for value in tape.values(hyper)]
+    for array, result in zip((w, *arrays[2:]), _replay(tape, xp)(*single, *operands)):
+        array[...] = result if result.dtype == array.dtype else xp.astype(result, array.dtype)
 
 
 def step_as_written(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float]) -> None:
@@ -45,19 +69,20 @@ def step_as_written(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float
     results = results if isinstance(results, tuple) else (results,)
     targets, used = (arrays[0], *arrays[2:]), (given[0], *given[2:])
     if len(results) != len(targets):
-        raise TypeError(f"rule {rule.__name__} must return the new w and its {len(state)} state arrays, got {len(results)} values")
+        raise TypeError(f"rule {name_of(rule)} must return the new w and its {len(state)} state arrays, got {len(results)} values")
     for name, result, old in zip(("w", *state), results, used):
         if type(result) is not type(old):
-            raise TypeError(f"rule {rule.__name__} must return the new {name} as {type(old).__name__}, got {type(result).__name__}")
+            raise TypeError(f"rule {name_of(rule)} must return the new {name} as {type(old).__name__}, got {type(result).__name__}")
         if result.shape != old.shape or result.dtype != old.dtype:
-            raise ValueError(f"rule {rule.__name__} must return the new {name} with shape {old.shape} and dtype {old.dtype}, "
+            raise ValueError(f"rule {name_of(rule)} must return the new {name} with shape {old.shape} and dtype {old.dtype}, "
                              f"got {result.shape} and {result.dtype}")
     for target, result in zip(targets, [libraries.copy(result) for result in results]):  # a result may be an old array
-        target[...] = result
+        target[...] = result if result.dtype == target.dtype else namespace(target).astype(result, target.dtype)
 
 
 def _single(array: Any) -> Any:
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+    """The array, or its numbers in float32 if it is of float16."""
+    return namespace(array).astype(array, namespace(array).float32) if str(array.dtype).endswith("float16") else array
 
 
 def _locked(array: Any) -> Any:

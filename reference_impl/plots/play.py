@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engines import javascript
-from ..engines.tape import Rule, trace
-
-GREEK = {"lr": "α", "rho": "ρ", "beta1": "β₁", "beta2": "β₂", "eps": "ε"}
+from ..engines.letters import LETTERS
+from ..engines.tape import Rule, signature
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,9 @@ class Play:
     best: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
-        names = [s.name for s in trace(self.rule).hyper]
+        names = signature(self.rule).hyper
         if sorted(self.sliders) != sorted(names):
-            raise ValueError(f"sliders must be the rule's hyperparameters {names}, got {list(self.sliders)}")
+            raise ValueError(f"sliders must be the rule's hyperparameters {list(names)}, got {list(self.sliders)}")
         for name, (low, high, value) in self.sliders.items():
             if not low <= value <= high:
                 raise ValueError(f"the slider {name} must start in [{low}, {high}], got {value}")
@@ -51,8 +50,8 @@ class Play:
     @property
     def data(self) -> dict[str, Any]:
         """What the site's script needs, ready for JSON."""
-        order = [s.name for s in trace(self.rule).hyper]
-        sliders = [{"name": n, "letter": GREEK.get(n, n), **dict(zip(("low", "high", "value"), map(float, self.sliders[n])))} for n in order]
+        order = signature(self.rule).hyper
+        sliders = [{"name": n, "letter": LETTERS[n].text if n in LETTERS else n, **dict(zip(("low", "high", "value"), map(float, self.sliders[n])))} for n in order]
         numbers = {k: [float(x) for x in getattr(self, k)] for k in ("curvatures", "start", "xlim", "ylim")}
-        return {"rule": self.rule.__name__, "states": len(trace(self.rule).state), "steps": self.steps, "sliders": sliders,
+        return {"rule": self.rule.__name__, "states": len(signature(self.rule).state), "steps": self.steps, "sliders": sliders,
                 "best": self.best and {k: float(v) for k, v in self.best.items()}, "source": javascript.source(self.rule)} | numbers
