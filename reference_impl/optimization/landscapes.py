@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..arrays import beside, floats, on_host
+from ..arrays.checks import GENERATOR, SIZE, Count, Function, Instance, Numbers, Real, check, checked
 
-Function = Callable[[np.ndarray], Any]
-Parts = tuple[Any, Any, Any, Any, Any, Any]
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Landscape:
     """A loss on vectors w of `n` numbers: call it for the loss, `grad(w)` (…, n), `hess(w)` (…, n, n).
 
     All three take arrays of shape (…, n), so a whole grid of points is one call; CuPy's give CuPy's. `minima` (k, n)
-    holds the minima known in closed form, none where the loss falls without end.
+    holds the minima known in closed form, none where the loss falls without end. `fun(w)` is the loss too, in the dtype of w, and of symbols it is
+    the formula. Raises TypeError or ValueError when w is of another kind or shape.
 
     >>> f = saddle()
     >>> w = np.array([[1.0, 0.0], [0.0, 2.0]])
@@ -32,19 +34,41 @@ class Landscape:
 
     name: str
     n: int
-    fun: Function
-    grad: Function
-    hess: Function
+    fun: Callable[[np.ndarray], Any]
+    grad: Callable[[np.ndarray], np.ndarray]
+    hess: Callable[[np.ndarray], np.ndarray]
     minima: np.ndarray
 
-    def __call__(self, w: Any) -> Any:
-        w = beside(w, w).astype(float, copy=False)
-        if not w.ndim or w.shape[-1] != self.n:
-            raise ValueError(f"w must have shape (..., {self.n}), got {w.shape}")
-        return self.fun(w)
+    def __post_init__(self) -> None:
+        check("name", self.name, Instance(str, words="a string"))
+        check("n", self.n, Count())
+        check("minima", self.minima, Numbers(2, empty=True))
+        if np.shape(self.minima)[1] != self.n:
+            raise ValueError(f"minima must have shape (k, {self.n}), got {np.shape(self.minima)}")
+        for name in ("fun", "grad", "hess"):
+            check(name, getattr(self, name), Function("w"))
+            object.__setattr__(self, name, _guarded(getattr(self, name), self.n))
+
+    def __call__(self, w: ArrayLike) -> Any:
+        check("w", w, Numbers(finite=False))
+        return self.fun(beside(w, w).astype(float, copy=False))
 
 
-def quadratic(curvatures: Any, name: str = "quadratic") -> Landscape:
+def _guarded(function: Callable[[np.ndarray], Any], n: int) -> Callable[[np.ndarray], Any]:
+    """The function, which refuses what is no array (…, n) of real numbers or of symbols."""
+    def at(w: np.ndarray) -> Any:
+        w = beside(w, w)
+        if w.dtype.kind not in "fiuO":
+            raise TypeError(f"w must be real numbers, got {w.dtype}")
+        if w.shape[-1:] != (n,):
+            raise ValueError(f"w must have shape (..., {n}), got {w.shape}")
+        return function(w)
+
+    return at
+
+
+@checked(curvatures=Numbers(1), name=Instance(str, words="a string"))
+def quadratic(curvatures: ArrayLike, name: str = "quadratic") -> Landscape:
     """½ Σ λᵢ wᵢ²: a quadratic in its own eigenbasis, with the given curvatures λ.
 
     Raises ValueError when `curvatures` is not a non-empty vector of finite numbers.
@@ -53,8 +77,6 @@ def quadratic(curvatures: Any, name: str = "quadratic") -> Landscape:
     4.0
     """
     scale = floats(curvatures)
-    if scale.ndim != 1 or not scale.size or not np.isfinite(scale).all():
-        raise ValueError(f"curvatures must be a non-empty vector of finite numbers, got {curvatures!r}")
 
     def hess(w: np.ndarray) -> np.ndarray:
         return np.broadcast_to(np.diag(beside(scale, w)), (*w.shape, scale.size))
@@ -64,6 +86,7 @@ def quadratic(curvatures: Any, name: str = "quadratic") -> Landscape:
                      np.zeros((int(bounded), scale.size)))
 
 
+@checked(n=Count())
 def bowl(n: int = 2) -> Landscape:
     """½‖w‖²: the round bowl, every curvature 1.
 
@@ -73,6 +96,7 @@ def bowl(n: int = 2) -> Landscape:
     return quadratic(np.ones(n), "bowl")
 
 
+@checked(condition=Real(1))
 def taco_shell(condition: float = 100.0) -> Landscape:
     """½(w₁² + κ w₂²): a long valley with steep walls, condition number `condition` = κ ≥ 1.
 
@@ -81,8 +105,6 @@ def taco_shell(condition: float = 100.0) -> Landscape:
     >>> float(np.linalg.cond(taco_shell(50.0).hess(np.zeros(2))))
     50.0
     """
-    if not condition >= 1:
-        raise ValueError(f"condition must be 1 or more, got {condition!r}")
     return quadratic([1.0, condition], "taco shell")
 
 
@@ -95,6 +117,7 @@ def saddle() -> Landscape:
     return quadratic([1.0, -1.0], "saddle")
 
 
+@checked(tilt=Real())
 def double_well(tilt: float = 0.0) -> Landscape:
     """¼(w² - 1)² + tilt·w, in one dimension: two valleys near w = ±1 and a bump between them.
 
@@ -106,8 +129,6 @@ def double_well(tilt: float = 0.0) -> Landscape:
     >>> double_well().minima.ravel().round(6).tolist()
     [-1.0, 1.0]
     """
-    if not np.isfinite(tilt):
-        raise ValueError(f"tilt must be finite, got {tilt!r}")
     roots = np.roots([1.0, 0.0, -1.0, tilt])
     flat = np.sort(roots.real[np.abs(roots.imag) < 1e-9])
     return Landscape("double well", 1, lambda w: ((w**2 - 1) ** 2 / 4 + tilt * w).sum(-1),
@@ -115,6 +136,7 @@ def double_well(tilt: float = 0.0) -> Landscape:
                      flat[3 * flat**2 > 1][:, None])
 
 
+@checked(n=Count(2))
 def rosenbrock(n: int = 2) -> Landscape:
     """Σ 100(wᵢ₊₁ - wᵢ²)² + (1 - wᵢ)²: a curved valley whose floor hardly falls.
 
@@ -123,9 +145,6 @@ def rosenbrock(n: int = 2) -> Landscape:
     >>> float(rosenbrock()([1.0, 1.0]))
     0.0
     """
-    if n < 2:
-        raise ValueError(f"n must be 2 or more, got {n}")
-
     def fun(w: np.ndarray) -> Any:
         here, after = w[..., :-1], w[..., 1:]
         return (100 * (after - here**2) ** 2 + (1 - here) ** 2).sum(-1)
@@ -156,9 +175,9 @@ def beale() -> Landscape:
     >>> float(beale()([3.0, 0.5]))
     0.0
     """
-    def parts(x: Any, y: Any) -> Parts:
+    def parts(x: np.ndarray, y: np.ndarray) -> Parts:
         i, c = beside([1, 2, 3], x), beside([1.5, 2.25, 2.625], x)
-        return c - x * (1 - y**i), y**i - 1, i * x * y ** (i - 1), 0.0, i * y ** (i - 1), i * (i - 1) * x * y ** np.maximum(i - 2, 0)
+        return c - x * (1 - y**i), y**i - 1, i * x * y ** (i - 1), 0 * x, i * y ** (i - 1), i * (i - 1) * x * y ** np.maximum(i - 2, 0)
 
     return _squares("Beale", parts, [[3.0, 0.5]])
 
@@ -171,11 +190,11 @@ def himmelblau() -> Landscape:
     >>> himmelblau().minima.round(6).tolist()
     [[3.0, 2.0], [-2.805118, 3.131313], [-3.77931, -3.283186], [3.584428, -1.848127]]
     """
-    def parts(x: Any, y: Any) -> Parts:
-        def stack(a: Any, b: Any) -> np.ndarray:
+    def parts(x: np.ndarray, y: np.ndarray) -> Parts:
+        def stack(a: np.ndarray | int, b: np.ndarray | int) -> np.ndarray:
             return np.concatenate([a + 0 * x, b + 0 * x], axis=-1)
 
-        return (stack(x**2 + y - 11, x + y**2 - 7), stack(2 * x, 1), stack(1, 2 * y), beside([2.0, 0.0], x), 0.0,
+        return (stack(x**2 + y - 11, x + y**2 - 7), stack(2 * x, 1), stack(1, 2 * y), beside([2.0, 0.0], x), 0 * x,
                 beside([0.0, 2.0], x))
 
     return _squares("Himmelblau", parts, [[3.0, 2.0], [-2.805118086952745, 3.131312518250573], [-3.779310253377747, -3.2831859912861696],
@@ -188,14 +207,14 @@ def booth() -> Landscape:
     >>> float(booth()([1.0, 3.0]))
     0.0
     """
-    def parts(x: Any, y: Any) -> Parts:
+    def parts(x: np.ndarray, y: np.ndarray) -> Parts:
         a, b, c = beside([[1.0, 2.0], [2.0, 1.0], [7.0, 5.0]], x)
-        return a * x + b * y - c, a, b, 0.0, 0.0, 0.0
+        return a * x + b * y - c, a, b, 0 * x, 0 * x, 0 * x
 
     return _squares("Booth", parts, [[1.0, 3.0]])
 
 
-def _squares(name: str, parts: Callable[[Any, Any], Parts], minima: Any) -> Landscape:
+def _squares(name: str, parts: Callable[[np.ndarray, np.ndarray], Parts], minima: ArrayLike) -> Landscape:
     """Σ rᵢ² in two dimensions, where `parts(x, y)` gives r, ∂r/∂x, ∂r/∂y, ∂²r/∂x², ∂²r/∂x∂y, ∂²r/∂y²."""
     def at(w: np.ndarray) -> Parts:
         return parts(w[..., :1], w[..., 1:])
@@ -212,7 +231,8 @@ def _squares(name: str, parts: Callable[[Any, Any], Parts], minima: Any) -> Land
     return Landscape(name, 2, lambda w: (at(w)[0] ** 2).sum(-1), grad, hess, np.array(minima))
 
 
-def logistic_regression(inputs: Any, labels: Any, penalty: float = 0.0) -> Landscape:
+@checked(inputs=Numbers(2), labels=Numbers(1), penalty=SIZE)
+def logistic_regression(inputs: ArrayLike, labels: ArrayLike, penalty: float = 0.0) -> Landscape:
     """The mean cross-entropy of a linear classifier, plus ½ `penalty` ‖w‖²: convex, and real where its data are.
 
     `inputs` (N, d) are finite numbers, on a GPU if w is, `labels` (N,) integers 0 … k-1; w holds a weight for each of the d inputs and k classes, n = d·k.
@@ -223,12 +243,8 @@ def logistic_regression(inputs: Any, labels: Any, penalty: float = 0.0) -> Lands
     (0.693147, [-0.5, 0.5])
     """
     x, y = floats(inputs), np.array(on_host(labels))
-    if x.ndim != 2 or not x.size or not np.isfinite(x).all():
-        raise ValueError(f"inputs must be finite numbers of shape (N, d), got shape {x.shape}")
     if y.shape != x.shape[:1] or y.dtype.kind not in "iu" or y.min() < 0:
         raise ValueError(f"labels must be {len(x)} whole numbers, 0 or more, got {labels!r}")
-    if not (np.isfinite(penalty) and penalty >= 0):
-        raise ValueError(f"penalty must be finite and 0 or more, got {penalty!r}")
     target = beside(np.eye(int(y.max()) + 1)[y], x)
     shape = x.shape[1], target.shape[1]
 
@@ -263,6 +279,7 @@ def logistic_regression(inputs: Any, labels: Any, penalty: float = 0.0) -> Lands
     return Landscape("logistic regression", shape[0] * shape[1], fun, grad, hess, np.empty((0, shape[0] * shape[1])))
 
 
+@checked(landscape=Instance(Landscape), sigma=SIZE, rng=GENERATOR)
 def noisy(landscape: Landscape, sigma: float, rng: np.random.Generator) -> Landscape:
     """`landscape` whose every call of `grad` adds fresh normal noise of standard deviation `sigma`.
 
@@ -273,8 +290,6 @@ def noisy(landscape: Landscape, sigma: float, rng: np.random.Generator) -> Lands
     >>> bool((f.grad(np.zeros(2)) == f.grad(np.zeros(2))).any())
     False
     """
-    if not (np.isfinite(sigma) and sigma >= 0):
-        raise ValueError(f"sigma must be finite and 0 or more, got {sigma!r}")
     return Landscape(f"noisy {landscape.name}", landscape.n, landscape.fun,
                      lambda w: landscape.grad(w) + beside(sigma * rng.standard_normal(np.shape(w)), w),
                      landscape.hess, landscape.minima)

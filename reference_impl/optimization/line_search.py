@@ -7,19 +7,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, isfinite, isnan, sqrt
-from typing import Any, NamedTuple
+from math import frexp, inf, isfinite, isnan, sqrt
+from typing import Literal, NamedTuple, SupportsFloat
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ..arrays import on_device
+from ..arrays.checks import POSITIVE, SHARE, Count, Function, Instance, Numbers, Real, check, checked, shown
+
+Loss = Callable[[np.ndarray], SupportsFloat]
+LossAndGradient = Callable[[np.ndarray], tuple[SupportsFloat, ArrayLike]]
+Gradient = Callable[[np.ndarray], ArrayLike]
 
 ROUNDING = float(np.finfo(float).eps)
+SINGLE = float(np.finfo(np.float32).eps)
+VECTOR = Numbers(1, finite=False)
+DOWN = Real(high=0, open_high=True, infinite=True)
+
+
+class _Gradient:
+    """The gradient as minimisers take it."""
+
+    def fault(self, value: object) -> type[Exception] | None:
+        return None if value is True else Function("x").fault(value)
+
+    def __str__(self) -> str:
+        return "a function of x, or True where fun returns loss and gradient"
+
+
+GRADIENT = _Gradient()
 
 
 @dataclass(frozen=True)
 class Result:
     """What a minimiser found: the point `x` (n,), its loss `fun`, what it cost, and whether and why it is the end.
 
-    `nit` counts the iterations, `nfev`, `ngev` and `nhev` the losses, gradients and Hessians (or products with one).
+    `success` is True where no slope is larger than `gtol` and nothing that the method looked at spoke against a minimum; `message`
+    says what that was, and what it did not look at. `nit` counts the iterations, `nfev`, `ngev` and `nhev` the losses, gradients
+    and Hessians (or products with one).
 
     >>> print(Result(np.array([1.0, 2.0]), 0.5, 3, 5, 4, False, "the iteration limit is reached"))
     not converged: the iteration limit is reached
@@ -46,7 +72,8 @@ class Objective:
 
     `fun` and `grad` are the user's functions of a vector (n,). They get copies of the point, so that they can neither
     spoil it nor be spoiled; what they return is copied too. `grad=True` says that `fun` returns loss and gradient at once, as SciPy's
-    `jac=True` does; a call then counts for both, and a gradient at the point of the last loss costs nothing.
+    `jac=True` does; a call then counts for both, and a gradient at the point of the last loss costs nothing. `rounding` is the
+    relative error of the losses: float64's, or float32's where every loss so far was a float32, though it may have come as a Python number.
 
     Raises TypeError when `fun` or `grad` cannot be called or return no real numbers, ValueError when they return a wrong shape.
 
@@ -56,57 +83,120 @@ class Objective:
     5.0 [2. 4.] 1 1
     """
 
-    def __init__(self, fun: Callable[[np.ndarray], Any], grad: Callable[[np.ndarray], Any] | bool) -> None:
-        if not callable(fun):
-            raise TypeError(f"fun must be a function of x, got {fun!r}")
-        if grad is not True and not callable(grad):
-            raise TypeError(f"grad must be a function of x, or True where fun returns loss and gradient, got {grad!r}")
+    def __init__(self, fun: Loss | LossAndGradient, grad: Gradient | Literal[True]) -> None:
+        check("fun", fun, Function("x"))
+        check("grad", grad, GRADIENT)
         self._fun, self._grad = fun, grad
         self._last: tuple[np.ndarray, np.ndarray] | None = None
         self.nfev = self.ngev = 0
+        self.rounding, self._single = ROUNDING, True
 
     def fun(self, x: np.ndarray) -> float:
         """The loss at `x` (n,); it may be infinite or NaN."""
         self.nfev += 1
-        value = self._fun(x.copy())
+        given = self._fun(x.copy())
         if self._grad is True:
             self.ngev += 1
-            if not isinstance(value, tuple | list) or len(value) != 2:
-                raise TypeError(f"fun must return (loss, gradient) when grad is True, got {type(value).__name__}")
-            value, slopes = value
-            self._last = x.copy(), _vector(slopes, x)
-        kind = getattr(value, "dtype", np.dtype(type(value)) if isinstance(value, int | float | complex) else None)
-        if getattr(value, "shape", ()) != () or getattr(kind, "kind", "f" if kind else "O") not in "fiub":
-            raise TypeError(f"fun must return one real number, got {value!r}")
-        return float(value)
+            if not isinstance(given, tuple | list) or len(given) != 2:
+                raise TypeError(f"fun must return (loss, gradient) when grad is True, got {type(given).__name__}")
+            given, slopes = given
+            self._last = x.copy(), returned(slopes, "grad", x.shape, x)
+        loss = _number(given)
+        if self._single and isfinite(loss):
+            digits = frexp(loss)[0]
+            self._single = (digits * 2**24).is_integer()
+            if not (digits * 2**16).is_integer():  # that a round number fits into a float32 says nothing
+                self.rounding = SINGLE if self._single else ROUNDING
+        return loss
 
     def grad(self, x: np.ndarray) -> np.ndarray:
         """The gradient (n,) at `x` (n,), a new array."""
         if callable(self._grad):
             self.ngev += 1
-            return _vector(self._grad(x.copy()), x)
+            return returned(self._grad(x.copy()), "grad", x.shape, x)
         if self._last is None or not np.array_equal(self._last[0], x):
             self.fun(x)
         assert self._last is not None
         return self._last[1].copy()
 
 
-def _vector(slopes: Any, x: np.ndarray) -> np.ndarray:
-    g = slopes if hasattr(slopes, "dtype") else np.asarray(slopes, like=x)
-    if g.shape != x.shape:
-        raise ValueError(f"grad must return shape {x.shape}, got {g.shape}")
-    if g.dtype.kind not in "fiub":
-        raise TypeError(f"grad must return real numbers, got {g.dtype}")
-    copy: np.ndarray = g.astype(x.dtype)
-    return copy
+def _number(given: object) -> float:
+    """One real number, of Python or of any library's arrays, as a float."""
+    if not isinstance(given, float | int):
+        dtype = getattr(given, "dtype", np.dtype(object))
+        real = getattr(dtype, "kind", "c" if "complex" in str(dtype) else "f") in "fiub"  # PyTorch's dtypes have no kind
+        if not real or getattr(given, "shape", None) != ():
+            raise TypeError(f"fun must return one real number, got {shown(given)}")
+    return float(given)  # type: ignore[arg-type]
 
 
+def returned(given: object, name: str, shape: tuple[int | None, ...], like: np.ndarray) -> np.ndarray:
+    """What the user's function `name` returned, as a new array of floats beside `like`; None in `shape` stands for any length from 1 up.
+
+    Raises TypeError where it holds no real numbers, is sparse or masked, or cannot be read by NumPy; ValueError for another shape.
+
+    >>> returned([1, 2], "grad", (2,), np.zeros(2))
+    array([1., 2.])
+    """
+    if hasattr(given, "toarray"):
+        raise TypeError(f"{name} must return a dense array, got a sparse {type(given).__name__}: its toarray() is one")
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError(f"{name} must return real numbers, got a masked array")
+    try:
+        array = np.array(given, like=like if on_device(like) else None)
+    except (TypeError, ValueError, RuntimeError) as error:  # a ragged list, an array on another device, a tensor that keeps its history
+        raise TypeError(f"{name} must return real numbers, got {shown(given)}: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must return real numbers, got {array.dtype}")
+    if len(array.shape) != len(shape) or any(n == 0 if wanted is None else n != wanted for n, wanted in zip(array.shape, shape)):
+        raise ValueError(f"{name} must return shape {str(shape).replace('None', 'any')}, got {array.shape}")
+    return array.astype(float, copy=False)
+
+
+def largest(g: np.ndarray) -> float:
+    """The largest absolute value, NaN if there is one, without a copy of the array.
+
+    >>> largest(np.array([1.0, -3.0]))
+    3.0
+    """
+    return max(float(g.max()), -float(g.min()))
+
+
+@checked(objective=Instance(Objective), x=VECTOR, p=VECTOR, loss=Real(), promise=Real(infinite=True))
+def cause(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float, promise: float) -> str:
+    """Why no step along `p` from `x` lowers the `loss`, as far as it can be told from the losses on either side.
+
+    `p` (n,) leads down by the gradient, and the loss should fall by about `promise`.
+
+    >>> wrong = Objective(lambda x: x @ x, lambda x: -2 * x)
+    >>> cause(wrong, np.array([1.0]), np.array([2.0]), 1.0, 4.0)
+    'the loss rises where the gradient says that it falls: the gradient has the wrong sign, or is that of another loss'
+    """
+    aside = p * (objective.rounding ** (1 / 3) * (1 + largest(x)) / largest(p))
+    ahead, behind = objective.fun(x + aside) - loss, objective.fun(x - aside) - loss
+    noise = 64 * objective.rounding * abs(loss)
+    if not isfinite(ahead):
+        return "just ahead the loss is not finite"
+    if ahead > noise and behind < -noise:
+        return "the loss rises where the gradient says that it falls: the gradient has the wrong sign, or is that of another loss"
+    if promise <= 1e4 * objective.rounding * abs(loss):
+        return "precision of the loss reached: rounding hides what it could still fall"
+    if abs(ahead) <= noise and abs(behind) <= noise:
+        return "the loss does not change where the gradient says that it falls: the gradient is that of another loss"
+    if ahead < -noise:
+        return "the loss falls less than the gradient says: the gradient is too large, or that of another loss"
+    return "the loss is lowest here, but the gradient is not zero: the loss has a kink, or the gradient is that of another loss"
+
+
+@checked(objective=Instance(Objective), x=VECTOR, p=VECTOR, loss=Real(infinite=True), slope=DOWN, t=POSITIVE,
+         c1=SHARE, trials=Count())
 def backtracking(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float, slope: float, *, t: float = 1.0,
                  c1: float = 1e-4, trials: int = 60) -> tuple[float, float] | None:
     """Halve the step `t` until the loss falls by the part `c1` of what its slope promises (Armijo's condition).
 
     From `x` (n,) with its `loss` along `p` (n,), where `slope` = ∇f(x)·p < 0. Returns t and the loss at x + t·p, or None
     if no step in `trials` will do. Losses that are not numbers, or +∞, make the step shorter.
+    A loss that rounding cannot tell from `loss` is no fall.
     Source: Armijo 1966; Nocedal & Wright 2006, algorithm 3.1.
 
     >>> bowl = Objective(lambda x: x @ x, lambda x: 2 * x)
@@ -115,7 +205,7 @@ def backtracking(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float
     """
     for _ in range(trials):
         after = objective.fun(x + t * p)
-        if after <= loss + c1 * t * slope:
+        if after < loss and after <= loss + c1 * t * slope:
             return t, after
         t /= 2
     return None
@@ -138,6 +228,8 @@ class _Trial(NamedTuple):
     at: Step | None = None
 
 
+@checked(objective=Instance(Objective), x=VECTOR, p=VECTOR, loss=Real(infinite=True), slope=DOWN, t=POSITIVE,
+         c1=SHARE, c2=SHARE, trials=Count())
 def strong_wolfe(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float, slope: float, *, t: float = 1.0,
                  c1: float = 1e-4, c2: float = 0.9, trials: int = 50) -> Step | None:
     """A step that lowers the loss by the part `c1` of the promise, and the slope to the part `c2` of what it was.
@@ -152,12 +244,14 @@ def strong_wolfe(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float
     >>> print(round(step.t, 3), step.x.round(2))
     0.027 [-0.08]
     """
+    if c1 > c2:
+        raise ValueError(f"c2 must be at least c1 = {c1!r}, got {c2!r}")
     low, high = _Trial(0.0, loss, slope), None
-    tolerance = 4 * ROUNDING * abs(loss)
     for _ in range(trials):
         point = t * p
         point += x
         after = objective.fun(point)
+        tolerance = 4 * objective.rounding * abs(loss)
         hidden = -c1 * t * slope < tolerance and after <= loss + tolerance
         if not hidden and not (after <= loss + c1 * t * slope and after < low.loss):  # too far, or no number
             high = _Trial(t, after)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, SupportsFloat, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..arrays import floats
+from ..arrays.checks import Count, Function, Instance, Numbers, Optional, check, checked
+from .line_search import Gradient, Loss, Objective
 from .optimizer import Optimizer
 
 
@@ -19,14 +22,29 @@ class Descent(NamedTuple):
     losses: np.ndarray
 
 
-def minimize(fun: Callable[[np.ndarray], Any], w0: Any, optimizer: Optimizer, steps: int, *,
-             grad: Callable[[np.ndarray], np.ndarray] | None = None) -> Descent:
+class Slope(Protocol):
+    """A loss that knows its gradient, as every landscape does."""
+
+    @property
+    def grad(self) -> Callable[[np.ndarray], ArrayLike]: ...
+    def __call__(self, w: np.ndarray, /) -> SupportsFloat: ...
+
+
+@overload
+def minimize(fun: Slope, w0: ArrayLike, optimizer: Optimizer, steps: int) -> Descent: ...
+@overload
+def minimize(fun: Loss, w0: ArrayLike, optimizer: Optimizer, steps: int, *, grad: Gradient) -> Descent: ...
+@checked(fun=Function("w"), w0=Numbers(1), optimizer=Instance(Optimizer, words="an optimizer such as SGD(lr=0.1)"), steps=Count(0),
+         grad=Optional(Function("w")))
+def minimize(fun: Loss, w0: ArrayLike, optimizer: Optimizer, steps: int, *, grad: Gradient | None = None) -> Descent:
     """Take `steps` steps from `w0` on `fun` and return the path and the loss at each of its points.
 
     `fun(w)` is the loss at `w`, of shape (n,); `grad(w)` its gradient, by default `fun.grad`, as
-    every landscape has one. `optimizer` gives the rule and its hyperparameters; a fresh copy of it
-    runs, so it can serve again. Raises ValueError when `w0` is not a vector of finite numbers or
-    `steps` is negative, and when a gradient is not finite.
+    every landscape has one. Both get copies of the weights. `optimizer` gives the rule and its hyperparameters; a fresh copy of it
+    runs, so it can serve again. `w0` is where the weights begin, as the chapters name them; [`newton`][reference_impl.newton],
+    [`bfgs`][reference_impl.bfgs] and their kin, which end where they converge, call their start `x0`, as SciPy does.
+    Raises ValueError or TypeError when an argument, or what `fun` or `grad` returns, is of a wrong kind or shape,
+    and when a gradient is not finite.
 
     >>> from reference_impl import SGD, bowl
     >>> path, losses = minimize(bowl(), [2.0, 1.0], SGD(lr=0.5), steps=2)
@@ -37,16 +55,14 @@ def minimize(fun: Callable[[np.ndarray], Any], w0: Any, optimizer: Optimizer, st
     >>> print(losses)
     [2.5     0.625   0.15625]
     """
-    grad = fun.grad if grad is None else grad  # type: ignore[attr-defined]
-    w = floats(w0)
-    if w.ndim != 1 or not np.isfinite(w).all():
-        raise ValueError(f"w0 must be a vector of finite numbers, got {w0!r}")
-    if steps < 0:
-        raise ValueError(f"steps must be 0 or more, got {steps}")
+    if grad is None:
+        check("grad, where fun has none,", getattr(fun, "grad", None), Function("w"))
+        grad = fun.grad  # type: ignore[attr-defined]
+    objective, w = Objective(fun, grad), floats(w0)
     optimizer = replace(optimizer)
     path, losses = np.empty_like(w, shape=(steps + 1, w.size)), np.empty_like(w, shape=steps + 1)
-    path[0], losses[0] = w, fun(w)
+    path[0], losses[0] = w, objective.fun(w)
     for step in range(1, steps + 1):
-        optimizer.update({"w": w}, {"w": np.asarray(grad(w), dtype=float, like=w)})
-        path[step], losses[step] = w, fun(w)
+        optimizer.update({"w": w}, {"w": objective.grad(w)})
+        path[step], losses[step] = w, objective.fun(w)
     return Descent(path, losses)

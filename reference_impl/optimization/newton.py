@@ -6,36 +6,40 @@ Derived in the chapter on [Newton's method][newtons-method].
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ..arrays import beside, linalg_errors
-from .line_search import ROUNDING, Objective, Result
-from .second_order import Doubts, Point, Stop, by_slope, descend, real, searched
-
-Fun = Callable[[np.ndarray], Any]
-Grad = Callable[[np.ndarray], Any]
-Product = Callable[[np.ndarray, np.ndarray], Any]
+from ..arrays import beside, floats, linalg_errors
+from ..arrays.checks import SIZE, Count, Function, Numbers, OneOf, Optional, Real, checked
+from .line_search import GRADIENT, ROUNDING, SINGLE, Gradient, Loss, LossAndGradient, Objective, Result, cause, returned
+from .second_order import OPTIONS, Doubts, Point, Stop, Verdict, by_slope, descend, judged, searched
 
 SHRINK, GROW = 0.25, 0.75  # a trust region whose parabola foretold the fall of the loss worse, or better, than this
 LEAST = 1e-4  # of the foretold fall: a step that brings no more is not taken
 
 
-def newton_step(g: Any, h: Any) -> np.ndarray:
+@checked(g=Numbers(), h=Numbers())
+def newton_step(g: np.ndarray, h: np.ndarray) -> np.ndarray:
     """The pure step p with H p = -g: it leads to where the parabola that touches the loss has no slope.
 
     `g` (…, n) is the gradient, `h` (…, n, n) the Hessian. Raises LinAlgError where the Hessian is singular.
+    ValueError for shapes that do not fit.
     Source: Nocedal & Wright 2006, eq. (3.30).
 
     >>> print(newton_step(np.array([2.0, 6.0]), np.diag([1.0, 2.0])))
     [-2. -3.]
     """
+    g, h = floats(g), floats(h)
+    if not g.ndim or h.shape != (*g.shape, g.shape[-1]):
+        raise ValueError(f"h must have shape (..., n, n) for g of shape (..., n), got {h.shape} for {g.shape}")
     with linalg_errors(h):
         step: np.ndarray = np.linalg.solve(h, -beside(g, h)[..., None])[..., 0]
     return step
 
 
+@checked(h=Numbers(2))
 def positive_shift(h: np.ndarray) -> float:
     """A μ ≥ 0 for which H + μI is positive definite beyond rounding: 0 if H is, else found by trying Cholesky factorisations.
 
@@ -43,7 +47,7 @@ def positive_shift(h: np.ndarray) -> float:
     factorisation succeeds with no pivot that is rounding alone. A pivot is what is left of a diagonal element, so it is held
     against that element: whether μ is 0 does not depend on the units of the weights. For two weights with condition number κ,
     turned by the angle θ from the axes, μ is 0 up to about κ = 1 / (2.2e-16 sin² 2θ); along an axis for any κ. A μ that is
-    not 0 is at least a thousandth of the largest |element|. Raises LinAlgError if no finite μ will do.
+    not 0 is at least a thousandth of the largest |element|. Raises LinAlgError if no finite μ will do, ValueError if H is not symmetric.
     Source: Nocedal & Wright 2006, algorithm 3.3, with β relative to the size of H.
 
     >>> positive_shift(np.diag([1.0, 1e16]))
@@ -51,6 +55,7 @@ def positive_shift(h: np.ndarray) -> float:
     >>> 3.0 < positive_shift(np.diag([1.0, -3.0])) < 4.0
     True
     """
+    h = _symmetric(h, "h must be")
     size = float(np.abs(h).max()) or 1.0
     beta = 1e-3 * size
     lowest = float(np.diagonal(h).min())
@@ -67,12 +72,13 @@ def positive_shift(h: np.ndarray) -> float:
     raise np.linalg.LinAlgError("no finite shift makes the matrix positive definite")
 
 
-def trust_region_step(g: Any, h: Any, radius: float) -> tuple[np.ndarray, float]:
+@checked(g=Numbers(1), h=Numbers(2), radius=Real(0, open_low=True, infinite=True))
+def trust_region_step(g: np.ndarray, h: np.ndarray, radius: float) -> tuple[np.ndarray, float]:
     """The step p, no longer than `radius`, that minimises g·p + ½ p·Hp, and the μ ≥ 0 with (H + μI) p = -g.
 
     `g` (n,) is the gradient, `h` (n, n) a symmetric Hessian of any sign. Either μ is 0 and p is Newton's step, or ‖p‖ is the
     radius. The eigenvalues of H are computed, so that the hard case is met too: where the slope has no part along the most
-    negative curvature, p goes that way all the same. Raises ValueError unless `radius` > 0.
+    negative curvature, p goes that way all the same. Raises ValueError unless `radius` > 0 and H is symmetric and fits g.
     Source: Moré & Sorensen 1983, lemmas 2.1 and 2.3, section 3; Nocedal & Wright 2006, theorem 4.1 and section 4.3.
 
     >>> p, mu = trust_region_step(np.array([2.0, 0.0]), np.diag([2.0, -1.0]), 2.0)
@@ -82,8 +88,9 @@ def trust_region_step(g: Any, h: Any, radius: float) -> tuple[np.ndarray, float]
     >>> print(p, mu)
     [-2. -3.] 0.0
     """
-    if not radius > 0:
-        raise ValueError(f"radius must be positive, got {radius!r}")
+    g, h = floats(g), _symmetric(h, "h must be")
+    if len(g) != len(h):
+        raise ValueError(f"h must have shape {2 * g.shape} for g of shape {g.shape}, got {h.shape}")
     values, vectors = np.linalg.eigh(h)
     c = vectors.T @ beside(g, h)
     c[np.abs(c) <= len(c) * ROUNDING * np.linalg.norm(c)] = 0  # what is rounding alone decides nothing
@@ -125,7 +132,8 @@ class Solution(NamedTuple):
     flat: np.ndarray | None
 
 
-def conjugate_gradient(product: Callable[[np.ndarray], np.ndarray], b: np.ndarray, *, tol: float = 1e-10,
+@checked(product=Function("a vector"), b=Numbers(1), tol=SIZE, maxiter=Optional(Count(0)))
+def conjugate_gradient(product: Callable[[np.ndarray], ArrayLike], b: np.ndarray, *, tol: float = 1e-10,
                        maxiter: int | None = None) -> Solution:
     """Solve A x = b from 0 with nothing but products A d, for a symmetric A.
 
@@ -138,13 +146,14 @@ def conjugate_gradient(product: Callable[[np.ndarray], np.ndarray], b: np.ndarra
     >>> print(x.round(6), len(residuals) - 1)
     [0.090909 0.636364] 2
     """
-    x, r, d = np.zeros_like(b), b.copy(), b.copy()
+    r = floats(b)
+    x, d = np.zeros_like(r), r.copy()
     squared = float(r @ r)
     residuals = [squared**0.5]
-    for _ in range(len(b) if maxiter is None else maxiter):
+    for _ in range(len(r) if maxiter is None else maxiter):
         if residuals[-1] <= tol * residuals[0]:
             break
-        a_d = product(d)
+        a_d = returned(product(d.copy()), "product", d.shape, d)
         curvature = float(d @ a_d)
         if not curvature > ROUNDING * float(np.linalg.norm(d) * np.linalg.norm(a_d)):  # 0, but for rounding
             return Solution(x, residuals, d)
@@ -156,7 +165,8 @@ def conjugate_gradient(product: Callable[[np.ndarray], np.ndarray], b: np.ndarra
     return Solution(x, residuals, None)
 
 
-def hessp_from(grad: Grad) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+@checked(grad=Function("x"))
+def hessp_from(grad: Gradient) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The product H v from two gradients, (∇f(x + εv) - ∇f(x - εv)) / 2ε: no Hessian is ever formed.
 
     `grad(x)` is the gradient at `x` (n,). The result is a function of `x` and `v` (n,). Its error is about
@@ -167,20 +177,27 @@ def hessp_from(grad: Grad) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     >>> print(product(np.array([1.0, 2.0]), np.array([1.0, -1.0])).round(6))
     [  3. -12.]
     """
+    def slopes(x: np.ndarray) -> np.ndarray:
+        return returned(grad(x), "grad", x.shape, x)
+
+    @checked(x=Numbers(1, finite=False), v=Numbers(1, finite=False))
     def product(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        x, v = floats(x), floats(v)
+        if x.shape != v.shape:
+            raise ValueError(f"v must have the shape {x.shape} of x, got {v.shape}")
         length = float(np.linalg.norm(v))
         if not length:
-            return np.zeros_like(v)
+            return v
         eps = ROUNDING ** (1 / 3) * (1 + float(np.linalg.norm(x))) / length
-        ahead = np.array(grad(x + eps * v), dtype=float, like=x)  # a copy: `grad` may use its array again
-        slopes: np.ndarray = (ahead - grad(x - eps * v)) / (2 * eps)
-        return slopes
+        h_v: np.ndarray = (slopes(x + eps * v) - slopes(x - eps * v)) / (2 * eps)
+        return h_v
 
     return product
 
 
-def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], Any], *, method: str = "shifted",
-           gtol: float = 1e-6, maxiter: int = 1000, callback: Callable[[np.ndarray], object] | None = None) -> Result:
+@checked(fun=Function("x"), grad=GRADIENT, hess=Function("x"), method=OneOf("shifted", "trust region", "line search", "pure"), **OPTIONS)
+def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[True], hess: Callable[[np.ndarray], ArrayLike], *,
+           method: Literal["shifted", "trust region", "line search", "pure"] = "shifted", gtol: float = 1e-6, maxiter: int = 1000, callback: Callable[[np.ndarray], object] | None = None) -> Result:
     """Minimise `fun` from `x0` with the Hessian; converged where every slope is at most `gtol` *and* it looks like a minimum.
 
     `fun(x)`, `grad(x)` (n,) and `hess(x)` (n, n) are the loss at `x` (n,) and its derivatives; `grad=True` says that `fun`
@@ -192,14 +209,15 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
     - `"line search"`: the Newton direction with backtracking. Gives up where that direction does not lead down.
     - `"pure"`: the whole step, no questions asked, as the textbooks' first page has it.
 
-    It looks like a minimum where no curvature is below -1.5e-8 of the largest, the loss does not fall beside it along
-    directions with less curvature than 1.5e-8 of the largest, nor 32 times the next step ahead. That is no proof: what lies
-    below these bounds, or below rounding of the loss, is not seen; and where `gtol` is so large that the next step is still
-    long, a lower valley that far ahead makes it say that the loss still falls.
+    It looks like a minimum where no curvature is negative, the loss does not fall beside it along directions with less curvature than 1.5e-8
+    of the largest, nor 32 times the next step ahead. A curvature is told to within 64n roundings of the largest, in the precision of the matrix
+    that `hess` returns, or to within what that lacks of being symmetric. The message names the lowest, and says where it cannot be told from zero: there
+    success is no proof. What lies below rounding of the loss is not seen either; and where `gtol` is so large that the next step is still long, a
+    lower valley that far ahead makes it say that the loss still falls.
 
-    `callback(x)` is called with a copy of each new point. The result counts the Hessians as `nhev`; where it does not end
-    at a minimum `success` is False and `message` says why. Raises ValueError when an argument has a wrong shape, `x0` is
-    not finite, the Hessian is not symmetric, `gtol` ≤ 0 or `maxiter` < 0.
+    `callback(x)` is called with a copy of each new point, and may raise StopIteration to end there. The result counts the Hessians as `nhev`;
+    where it does not end at a minimum `success` is False and `message` says why. Raises TypeError or ValueError when an argument, or what a
+    function returns, is of a wrong kind or shape, is complex, sparse or masked, or where the Hessian is not symmetric.
     Source: Nocedal & Wright 2006, algorithm 3.2 and section 3.4.
 
     >>> from reference_impl import rosenbrock
@@ -209,23 +227,21 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
     [1. 1.] True
     >>> from reference_impl import saddle
     >>> newton(saddle(), [1.0, 1.0], saddle().grad, saddle().hess, method="pure").message
-    'the gradient vanishes at a point that is no minimum'
+    'the gradient vanishes at a point that is no minimum: the lowest curvature is -1 ± 3e-14'
     """
-    if method not in ("shifted", "trust region", "line search", "pure"):
-        raise ValueError(f"method must be 'shifted', 'trust region', 'line search' or 'pure', got {method!r}")
     objective = Objective(fun, grad)
-    nhev, radius = 0, 0.0
+    nhev, radius, doubt = 0, 0.0, 0.0
 
     def hessian(x: np.ndarray) -> np.ndarray:
-        nonlocal nhev
+        nonlocal nhev, doubt
         nhev += 1
-        h = _real(hess(x.copy()), "hess", 2 * x.shape, x)
+        given = hess(x.copy())
+        h = returned(given, "hess", 2 * x.shape, x)
         if not np.isfinite(h).all():
             raise Stop("the Hessian is not finite")
-        if (gap := np.abs(h - h.T).max()) > 1e-6 * np.abs(h).max():
-            raise ValueError(f"hess must return a symmetric matrix, got one that differs by {gap:.3g} from its transpose")
-        symmetric: np.ndarray = (h + h.T) / 2
-        return symmetric
+        precision = SINGLE if getattr(given, "dtype", None) in (np.float32, np.float16) else ROUNDING
+        doubt = max(64 * len(h) * precision * float(np.abs(h).max()), float(np.abs(h - h.T).max()))
+        return _symmetric(h, "hess must return")
 
     def step(h: np.ndarray, g: np.ndarray, shifted: bool) -> np.ndarray:
         try:
@@ -244,11 +260,12 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
         nonlocal radius
         h = hessian(x)
         radius = radius or float(np.linalg.norm(step(h, g, True)))
+        most = 0.0
         for _ in range(60):
             p, mu = trust_region_step(g, h, radius)
-            promise = -float(g @ p + p @ (h @ p) / 2)
+            promise = max(0.0, -float(g @ p + p @ (h @ p) / 2))
             after = objective.fun(x + p)
-            gain = (loss - after) / promise if promise > 0 else 0.0
+            gain, most = (loss - after) / promise if promise > 0 else 0.0, max(most, promise)
             if not gain >= SHRINK:
                 radius = SHRINK * float(np.linalg.norm(p))
             elif gain > GROW and mu:
@@ -257,26 +274,31 @@ def newton(fun: Fun, x0: Any, grad: Grad | bool, hess: Callable[[np.ndarray], An
                 return x + p, after, objective.grad(x + p)
             if (near := by_slope(objective, x, p, loss, g, promise)) is not None:
                 return near
-        raise Stop("no step within the trust region lowers the loss enough")
+        raise Stop(f"no step within the trust region lowers the loss enough: {cause(objective, x, p, loss, most)}")
 
-    def doubts(x: np.ndarray, g: np.ndarray) -> Doubts:
+    def verdict(x: np.ndarray, loss: float, g: np.ndarray) -> Verdict:
         h = hessian(x)
         values, vectors = np.linalg.eigh(h)
-        largest = float(np.abs(values).max())
-        return Doubts(float(values[0]), largest, vectors.T[values <= ROUNDING**0.5 * largest], step(h, g, True))
+        lowest = float(values[0])
+        seen = "is positive" if lowest > doubt else "cannot be told from zero: along it only the loss nearby was looked at"
+        flat = vectors.T[values <= ROUNDING**0.5 * float(np.abs(values).max())]
+        return judged(objective, x, loss, g, Doubts(lowest, doubt, flat, step(h, g, True), f"the lowest curvature, {lowest:.3g} ± {doubt:.1g}, {seen}"))
 
     advance = {"pure": pure, "trust region": trust_region}.get(method, line_search)
-    return descend(objective, x0, advance, doubts, nhev=lambda: nhev, gtol=gtol, maxiter=maxiter, callback=callback)
+    return descend(objective, x0, advance, verdict, nhev=lambda: nhev, gtol=gtol, maxiter=maxiter, callback=callback)
 
 
-def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: float = 1e-6, maxiter: int = 1000,
+@checked(fun=Function("x"), grad=GRADIENT, hessp=Function("x and v"), **OPTIONS)
+def newton_cg(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[True],
+              hessp: Callable[[np.ndarray, np.ndarray], ArrayLike], *, gtol: float = 1e-6, maxiter: int = 1000,
               callback: Callable[[np.ndarray], object] | None = None) -> Result:
     """Minimise `fun` from `x0` with Hessian-vector products alone: memory for a few vectors, not for a matrix.
 
     `hessp(x, v)` is H v at `x`, both (n,); [`hessp_from`][reference_impl.optimization.newton.hessp_from] makes one from
     `grad`. Each step solves H p = -g by conjugate gradients, only as well as it is worth, and leaves at negative curvature
-    with what it has. At the end conjugate gradients from a fixed vector look for negative curvature once more, and 32 times
-    the next step ahead the loss must not be lower: signs of a minimum, no proof of one. The result counts the products as `nhev`. Raises ValueError as [`newton`][reference_impl.optimization.newton.newton] does.
+    with what it has. At the end conjugate gradients from a fixed vector look for negative curvature once more, told to within 1.5e-10 of the largest
+    met, and 32 times the next step ahead the loss must not be lower: signs of a minimum, no proof of one, and the message says so. The result
+    counts the products as `nhev`. Errors and `callback` are as [`newton`][reference_impl.optimization.newton.newton] has them.
     Source: Nocedal & Wright 2006, algorithm 7.1, with η = min(½, √‖g‖).
 
     >>> from reference_impl import rosenbrock
@@ -291,7 +313,7 @@ def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: flo
         def product(v: np.ndarray) -> np.ndarray:
             nonlocal products
             products += 1
-            h_v = _real(hessp(x.copy(), v.copy()), "hessp", x.shape, x)
+            h_v = returned(hessp(x.copy(), v.copy()), "hessp", x.shape, x)
             if not np.isfinite(h_v).all():
                 raise Stop("a Hessian-vector product is not finite")
             return h_v
@@ -305,25 +327,29 @@ def newton_cg(fun: Fun, x0: Any, grad: Grad | bool, hessp: Product, *, gtol: flo
             return -g * (float(g @ g) / (abs(float(g @ product(g))) or float(g @ g)))
         return p
 
-    def doubts(x: np.ndarray, g: np.ndarray) -> Doubts:
+    def verdict(x: np.ndarray, loss: float, g: np.ndarray) -> Verdict:
         product, ahead = product_at(x), ahead_of(x, g)
         anywhere = np.sin(np.arange(1.0, len(x) + 1, like=x) ** 2)  # at right angles to nothing in particular
         flat = conjugate_gradient(product, anywhere).flat
         size = float(np.linalg.norm(product(anywhere)) / np.linalg.norm(anywhere))
-        if flat is None:
-            return Doubts(size, size, np.empty((0, len(x)), like=x), ahead)
-        d = flat / np.linalg.norm(flat)
-        return Doubts(float(d @ product(d)), size, d[None], ahead)
+        found = Doubts(size, 4 * ROUNDING ** (2 / 3) * size, np.empty((0, len(x)), like=x), ahead,
+                       "conjugate gradients met no negative curvature: directions that they did not try were not looked at")
+        if flat is not None:
+            d = flat / np.linalg.norm(flat)
+            found = found._replace(lowest=float(d @ product(d)), flat=d[None])
+        return judged(objective, x, loss, g, found)
 
     def advance(x: np.ndarray, loss: float, g: np.ndarray) -> Point:
         return searched(objective, x, ahead_of(x, g), loss, g)
 
-    return descend(objective, x0, advance, doubts, nhev=lambda: products, gtol=gtol, maxiter=maxiter, callback=callback)
+    return descend(objective, x0, advance, verdict, nhev=lambda: products, gtol=gtol, maxiter=maxiter, callback=callback)
 
 
-def _real(returned: Any, name: str, shape: tuple[int, ...], like: np.ndarray) -> np.ndarray:
-    """What the user's function `name` returned, as a new array of floats of the expected shape on the side of `like`."""
-    array = real(returned, f"what {name} returns", like)
-    if array.shape != shape:
-        raise ValueError(f"{name} must return shape {shape}, got {array.shape}")
-    return array
+def _symmetric(h: np.ndarray, must: str) -> np.ndarray:
+    """The mean of a matrix and its transpose, which are to differ by less than a millionth of the largest element."""
+    h = floats(h)
+    if h.shape[0] != h.shape[1] or (gap := np.abs(h - h.T).max()) > 1e-6 * np.abs(h).max():
+        differs = f"of shape {h.shape}" if h.shape[0] != h.shape[1] else f"that differs by {gap:.3g} from its transpose"
+        raise ValueError(f"{must} a symmetric matrix, got one {differs}")
+    mean: np.ndarray = h / 2 + h.T / 2
+    return mean

@@ -6,46 +6,55 @@ Derived in the chapter on [quasi-Newton methods][quasi-newton-methods].
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf, isfinite, sqrt
-from typing import Any, Protocol
+from math import inf, sqrt
+from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ..arrays import on_device, on_host
-from .line_search import ROUNDING, Objective, Result, strong_wolfe
+from ..arrays import floats, on_host
+from ..arrays.checks import POSITIVE, Count, Function, Instance, Numbers, checked
+from .line_search import GRADIENT, ROUNDING, Gradient, Loss, LossAndGradient, Objective, Result, cause, largest, strong_wolfe
+from .second_order import OPTIONS, Point, Stop, Verdict, descend
 
-IDLE = 20  # so many steps without progress are the end
-Fun = Callable[[np.ndarray], Any]
 
-
+@checked(h=Numbers(2), s=Numbers(1), y=Numbers(1))
 def bfgs_update(h: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The inverse Hessian `h` (n, n) after the weights moved by `s` (n,) and the gradient by `y` (n,), with s·y > 0.
 
     Of all symmetric matrices that map y to s it is the one nearest to `h`, in the Frobenius norm weighted with any positive
-    definite W for which W s = y. Takes O(n²) operations.
+    definite W for which W s = y. Takes O(n²) operations. Raises ValueError where the shapes do not fit, or s·y is not positive.
     Source: Nocedal & Wright 2006, eq. (6.17), multiplied out.
 
     >>> h = bfgs_update(np.eye(2), np.array([1.0, 0.0]), np.array([4.0, 2.0]))
     >>> print(h @ [4.0, 2.0])
     [1. 0.]
     """
-    rho = 1 / (s @ y)
+    if not h.shape == (s.size, y.size) == (y.size, s.size):
+        raise ValueError(f"h must have shape {2 * s.shape} for s and y of shape {s.shape}, got {h.shape}, and {y.shape} for y")
+    if not (product := float(s @ y)) > 0:
+        raise ValueError(f"s·y must be positive, got {product!r}")
+    rho = 1 / product
     hy = h @ y
     mixed = np.outer(s, hy)
     updated: np.ndarray = h - rho * (mixed + mixed.T) + (rho + rho**2 * (y @ hy)) * np.outer(s, s)
     return updated
 
 
+@checked(g=Numbers(1), pairs=Instance(list, tuple, words="a list of pairs (s, y)"), scale=POSITIVE)
 def two_loop(g: np.ndarray, pairs: Sequence[tuple[np.ndarray, np.ndarray]], scale: float) -> np.ndarray:
     """H g for the H that BFGS builds from `scale`·I and the `pairs` (s, y), oldest first, without building it.
 
-    `g`, s and y are (n,). Source: Nocedal 1980; Nocedal & Wright 2006, algorithm 7.4.
+    `g`, s and y are (n,). Raises ValueError where the shapes do not fit. Source: Nocedal 1980; Nocedal & Wright 2006, algorithm 7.4.
 
     >>> s, y = np.array([1.0, 0.0]), np.array([4.0, 2.0])
     >>> print(two_loop(y, [(s, y)], scale=1.0))
     [1. 0.]
     """
-    q, alphas = g.copy(), []
+    if not all(np.shape(s) == np.shape(y) == np.shape(g) for s, y in pairs):
+        raise ValueError(f"pairs must be of shape {np.shape(g)} as g, got {[(np.shape(s), np.shape(y)) for s, y in pairs]}")
+    q: np.ndarray = floats(g)
+    alphas = []
     for s, y in reversed(pairs):
         alphas.append(s @ q / (s @ y))
         q -= alphas[-1] * y
@@ -74,7 +83,8 @@ class DenseInverse:
     [1. 0.]
     """
 
-    def __init__(self, n: int, like: Any = None) -> None:
+    @checked(n=Count())
+    def __init__(self, n: int, like: np.ndarray | None = None) -> None:
         self.h, self.learnt = np.asarray(np.eye(n), like=like), 0
 
     def learn(self, s: np.ndarray, y: np.ndarray) -> None:
@@ -107,7 +117,8 @@ class LimitedInverse:
     [1. 0.]
     """
 
-    def __init__(self, n: int, memory: int, like: Any = None) -> None:
+    @checked(n=Count(), memory=Count())
+    def __init__(self, n: int, memory: int, like: np.ndarray | None = None) -> None:
         self.s, self.y = np.empty((memory, n), like=like), np.empty((memory, n), like=like)
         self.r, self.scale, self.learnt = np.zeros((memory, memory)), 1.0, 0
 
@@ -135,7 +146,8 @@ class LimitedInverse:
         self.scale, self.learnt = 1.0, 0
 
 
-def bfgs(fun: Fun, x0: Any, grad: Fun | bool, *, gtol: float = 1e-6, maxiter: int = 15_000,
+@checked(fun=Function("x"), grad=GRADIENT, **OPTIONS)
+def bfgs(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[True], *, gtol: float = 1e-6, maxiter: int = 15_000,
          callback: Callable[[np.ndarray], object] | None = None) -> Result:
     """Minimise `fun` from `x0` with the inverse Hessian learnt as a matrix: n² numbers, O(n²) operations a step.
 
@@ -148,23 +160,24 @@ def bfgs(fun: Fun, x0: Any, grad: Fun | bool, *, gtol: float = 1e-6, maxiter: in
     >>> print(result.x.round(6), result.success)
     [1. 1.] True
     """
-    x = _start(x0)
+    x = floats(x0)
     return _descend(Objective(fun, grad), x, DenseInverse(x.size, like=x), gtol, maxiter, callback)
 
 
-def lbfgs(fun: Fun, x0: Any, grad: Fun | bool, *, memory: int = 10, gtol: float = 1e-6, maxiter: int = 15_000,
-          callback: Callable[[np.ndarray], object] | None = None) -> Result:
+@checked(fun=Function("x"), grad=GRADIENT, memory=Count(), **OPTIONS)
+def lbfgs(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[True], *, memory: int = 10, gtol: float = 1e-6,
+          maxiter: int = 15_000, callback: Callable[[np.ndarray], object] | None = None) -> Result:
     """Minimise `fun` from `x0` with what the last `memory` steps told about the curvature: 2·memory·n numbers.
 
     `fun(x)` is the loss at `x` (n,), a number, and `grad(x)` its gradient (n,); with `grad=True` `fun` returns both. Both must
     be exact, not those of a minibatch. Converged means that no slope is larger than `gtol` in absolute value, one of the two
-    criteria of SciPy's L-BFGS-B (its `ftol` has no counterpart). The slopes at one point cannot tell a saddle from a minimum: where
-    there is reason to doubt (no slope at the start, a weight that never moved, a loss that fell otherwise than its gradient says)
-    the loss next to the point is looked at. That does not find every saddle.
+    criteria of SciPy's L-BFGS-B (its `ftol` has no counterpart). Only the gradient is looked at, as the message says: slopes at one
+    point cannot tell a saddle from a minimum. But where there is reason to doubt (no slope at the start, a weight that never moved, a loss that
+    fell otherwise than its gradient says) the loss next to the point is looked at. That does not find every saddle.
 
-    `callback(x)` gets a copy of each new point. Where the descent ends otherwise, `success` is False, `message` says why,
-    and `x` is its last point. Raises ValueError or TypeError when an argument, or what `fun` or `grad` returns, has a wrong shape
-    or type, `x0` is not finite, `memory` < 1, `gtol` ≤ 0 or `maxiter` < 0.
+    `callback(x)` gets a copy of each new point, and may raise StopIteration to end there. Where the descent ends otherwise, `success` is
+    False, `message` says why, and `x` is its last point; a loss in float32 may end it where its precision is reached. Raises ValueError or
+    TypeError when an argument, or what `fun` or `grad` returns, is of a wrong kind or shape.
     Source: Liu & Nocedal 1989; Nocedal & Wright 2006, algorithm 7.5.
 
     >>> from reference_impl import rosenbrock
@@ -173,93 +186,53 @@ def lbfgs(fun: Fun, x0: Any, grad: Fun | bool, *, memory: int = 10, gtol: float 
     >>> print(result.x.round(6).min(), result.success)
     1.0 True
     """
-    if isinstance(memory, bool) or not isinstance(memory, int | np.integer) or memory < 1:
-        raise ValueError(f"memory must be a whole number, 1 or more, got {memory!r}")
-    x = _start(x0)
+    x = floats(x0)
     return _descend(Objective(fun, grad), x, LimitedInverse(x.size, int(memory), like=x), gtol, maxiter, callback)
 
 
-def _start(x0: Any) -> np.ndarray:
-    x = np.array(x0, like=x0 if on_device(x0) else None)
-    if x.dtype.kind not in "fiub" or x.ndim != 1 or not x.size or not np.isfinite(x).all():
-        raise ValueError(f"x0 must be a non-empty vector of finite numbers, got {x0!r}")
-    return x.astype(float)
-
-
-def _descend(objective: Objective, x: np.ndarray, inverse: Inverse, gtol: float, maxiter: int,
+def _descend(objective: Objective, x0: np.ndarray, inverse: Inverse, gtol: float, maxiter: int,
              callback: Callable[[np.ndarray], object] | None) -> Result:
     """Step after step along -H g, H learning from each, until no slope is larger than `gtol`."""
-    if not gtol > 0:
-        raise ValueError(f"gtol must be positive, got {gtol!r}")
-    if isinstance(maxiter, bool) or not isinstance(maxiter, int | np.integer) or maxiter < 0:
-        raise ValueError(f"maxiter must be a whole number, 0 or more, got {maxiter!r}")
-    nit = idle = 0
-    promise, doubtful, x0 = inf, True, x
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is reported in the message
-        loss, g = objective.fun(x), objective.grad(x)
-        steepest = _largest(g)
-        lowest, flattest, endless = loss, steepest, False
+    doubtful, endless = True, False
 
-        def result(message: str, success: bool = False) -> Result:
-            return Result(x, loss, nit, objective.nfev, objective.ngev, success, message)
-
+    def advance(x: np.ndarray, loss: float, g: np.ndarray) -> Point:
+        nonlocal doubtful, endless
+        if endless:
+            raise Stop("the loss falls without end: it seems to be unbounded below")
+        promise, steepest = inf, largest(g)
         while True:
-            if endless or loss == -inf:
-                return result("the loss falls without end: it seems to be unbounded below")
-            if not (isfinite(loss) and isfinite(steepest)):
-                return result("the loss or its gradient is not finite")
-            if steepest <= gtol:
-                if (doubtful or (x == x0).any()) and _falls(objective, x, loss, gtol):
-                    return result("the gradient vanishes, but the loss falls next to it: no minimum, or a wrong gradient")
-                return result("no slope is larger than gtol" if nit else "no slope at the start is larger than gtol", True)
-            if nit == maxiter:
-                return result("the iteration limit is reached")
-            if idle == IDLE:
-                return result("neither loss nor gradient gets smaller: rounding hides what is left of the slope")
             p = inverse.times(g) if inverse.learnt else g / max(1.0, steepest * float(np.linalg.norm(g / steepest)))
             np.negative(p, out=p)
             slope = float(g @ p)
             step = strong_wolfe(objective, x, p, loss, slope) if slope < 0 else None
-            if step is None:
-                promise = min(promise, -slope)
-                if inverse.learnt:
-                    inverse.forget()
-                    continue
-                return result(_why_not(slope, promise, loss))
-            s, y = step.x - x, step.grad - g
-            if float(s @ y) > ROUNDING * sqrt(float(s @ s) * float(y @ y)) > 0:
-                inverse.learn(s, y)
-            told, fell = -step.t * (slope + step.slope) / 2, loss - step.loss
-            doubtful = abs(fell - told) > 0.01 * told + 64 * ROUNDING * abs(loss)
-            endless = step.t > 1e25
-            x, loss, g, promise = step.x, step.loss, step.grad, inf
-            steepest = _largest(g)
-            idle = 0 if loss < lowest or steepest < flattest else idle + 1
-            lowest, flattest = min(loss, lowest), min(steepest, flattest)
-            nit += 1
-            if callback is not None:
-                callback(x.copy())
+            if step is not None:
+                break
+            promise = min(promise, -slope) if slope < 0 else promise  # what H foretold is nearer to the truth than the slope alone
+            if not inverse.learnt:
+                raise Stop(f"the line search failed: {cause(objective, x, p, loss, promise)}")
+            inverse.forget()
+        s, y = step.x - x, step.grad - g
+        if float(s @ y) > ROUNDING * sqrt(float(s @ s) * float(y @ y)) > 0:
+            inverse.learn(s, y)
+        told, fell = -step.t * (slope + step.slope) / 2, loss - step.loss
+        doubtful = abs(fell - told) > 0.01 * told + 64 * objective.rounding * abs(loss)
+        endless = step.t > 1e25
+        return step.x, step.loss, step.grad
 
+    def verdict(x: np.ndarray, loss: float, g: np.ndarray) -> Verdict:
+        if (doubtful or (x == x0).any()) and _falls(objective, x, loss, gtol):
+            return Verdict(False, "the gradient vanishes, but the loss falls next to it: no minimum, or a wrong gradient")
+        return Verdict(True, "no slope is larger than gtol; only the gradient was looked at, not the curvature: a saddle would look the same")
 
-def _largest(g: np.ndarray) -> float:
-    """The largest absolute value, NaN if there is one, without a copy of the array."""
-    return max(float(g.max()), -float(g.min()))
+    return descend(objective, x0, advance, verdict, gtol=gtol, maxiter=maxiter, callback=callback)
 
 
 def _falls(objective: Objective, x: np.ndarray, loss: float, gtol: float) -> bool:
     """Whether the loss falls next to `x`, by more than slopes up to `gtol` explain, or curves down."""
-    h, numbers = 1e-4 * (1 + _largest(x)), np.arange(1.0, x.size + 1, like=x) ** 2
+    h, numbers = 1e-4 * (1 + largest(x)), np.arange(1.0, x.size + 1, like=x) ** 2
     for d in (np.sin(numbers), np.cos(numbers)):  # at right angles to nothing in particular
         up, down = objective.fun(x + h * d), objective.fun(x - h * d)
-        slack, rounding = gtol * h * float(np.abs(d).sum()), 64 * ROUNDING * abs(loss)
+        slack, rounding = gtol * h * float(np.abs(d).sum()), 64 * objective.rounding * abs(loss)
         if min(up, down) < loss - slack - rounding or up + down < 2 * loss - 1e-3 * slack - rounding:
             return True
     return False
-
-
-def _why_not(slope: float, promise: float, loss: float) -> str:
-    if not slope < 0:
-        return "the direction does not lead down: its slope is not negative"
-    if promise <= 1e4 * ROUNDING * abs(loss):
-        return "the line search failed: rounding hides the little that the loss could still fall"
-    return "the line search failed: no step lowers the loss as its gradient says: it is wrong, or the loss has a kink, an edge or NaN there"

@@ -38,7 +38,7 @@ def test_no_steps():
 
 
 @pytest.mark.parametrize(("w0", "steps", "says"), [
-    ([[1.0]], 1, "w0 must be a vector"), ([1.0, np.nan], 1, "w0 must be a vector"), (1.0, 1, "w0 must be a vector"), ([1.0, 1.0], -1, "steps must be 0"),
+    ([[1.0]], 1, "w0 must be a non-empty vector of finite numbers"), ([1.0, np.nan], 1, "w0 must be a non-empty vector of finite numbers"), (1.0, 1, "w0 must be a non-empty vector of finite numbers"), ([1.0, 1.0], -1, "steps must be a whole number from 0 up, got -1"),
 ])
 def test_bad_input_is_refused(w0, steps, says):
     with pytest.raises(ValueError, match=says):

@@ -135,7 +135,8 @@ def test_with_a_line_search_it_does_not(method, start):
 def test_pure_newton_at_a_saddle_or_maximum_is_not_called_converged(landscape, start):
     result = newton(landscape, start, landscape.grad, landscape.hess, method="pure")
     assert np.abs(landscape.grad(result.x)).max() < 1e-6 and (np.linalg.eigvalsh(landscape.hess(result.x)) < 0).any()
-    assert (result.success, result.message) == (False, NO_MINIMUM)
+    lowest = np.linalg.eigvalsh(landscape.hess(result.x))[0]
+    assert not result.success and result.message.startswith(f"{NO_MINIMUM}: the lowest curvature is {lowest:.3g} ± ")
 
 
 def test_a_line_search_alone_fails_in_two_ways_and_says_which():
@@ -145,8 +146,8 @@ def test_a_line_search_alone_fails_in_two_ways_and_says_which():
         if not result.success:
             messages.append(result.message)
             bends = np.linalg.eigvalsh(hills.hess(result.x))
-            assert bends[0] < 0 and (messages[-1] != NO_MINIMUM or bends[1] > 0)  # it stops at saddles, never at the top
-    assert (len(messages), messages.count(NO_MINIMUM)) == (40, 17)
+            assert bends[0] < 0 and (not messages[-1].startswith(NO_MINIMUM) or bends[1] > 0)  # it stops at saddles, never at the top
+    assert (len(messages), sum(message.startswith(NO_MINIMUM) for message in messages)) == (40, 17)
     assert sum("does not lead down" in message for message in messages) == 23
 
 
@@ -173,7 +174,7 @@ def test_the_default_finds_a_minimum_from_anywhere(seed):
 def test_where_the_hessian_is_singular_the_loss_beside_it_decides(solver, fun, grad, hess, start, minimum):
     result = newton(fun, start, grad, hess) if solver == "newton" else newton_cg(fun, start, grad, lambda x, v: hess(x) @ v)
     assert result.success == minimum
-    assert minimum or result.message == NO_MINIMUM
+    assert minimum or result.message.startswith(NO_MINIMUM)
 
 
 @pytest.mark.parametrize(("fun", "grad", "hess"), [
@@ -269,7 +270,7 @@ def test_each_failure_says_what_it_is():
         result = newton(ridge, [1.0, 1.0], ridge.grad, ridge.hess, method=method)
         assert not result.success and message in result.message
     assert "unbounded below" in newton_cg(ridge, [1.0, 1.0], ridge.grad, lambda x, v: ridge.hess(x) @ v).message
-    assert newton_cg(ridge, [0.0, 0.0], ridge.grad, lambda x, v: ridge.hess(x) @ v).message == NO_MINIMUM
+    assert newton_cg(ridge, [0.0, 0.0], ridge.grad, lambda x, v: ridge.hess(x) @ v).message.startswith(NO_MINIMUM)
     flat = {"grad": lambda x: np.ones(1), "hess": lambda x: np.zeros((1, 1))}
     assert "singular" in newton(lambda x: x[0], [0.0], **flat, method="pure").message
     slope = newton(lambda x: x[0], [0.0], **flat, maxiter=20)
@@ -348,9 +349,9 @@ BOWL = {"fun": lambda x: x @ x, "x0": [1.0, 2.0], "grad": lambda x: 2 * x, "hess
     ({"x0": []}, r"x0 must be a non-empty vector of finite numbers, got \[\]"),
     ({"x0": [[1.0, 2.0]]}, "x0 must be a non-empty vector"),
     ({"x0": [np.nan, 2.0]}, "x0 must be a non-empty vector of finite numbers"),
-    ({"gtol": 0.0}, "gtol must be positive, got 0.0"),
-    ({"gtol": np.nan}, "gtol must be positive, got nan"),
-    ({"maxiter": -1}, "maxiter must be a whole number, 0 or more, got -1"),
+    ({"gtol": 0.0}, r"gtol must be a number in \(0, inf\), got 0.0"),
+    ({"gtol": np.nan}, r"gtol must be a number in \(0, inf\), got nan"),
+    ({"maxiter": -1}, "maxiter must be a whole number from 0 up, got -1"),
     ({"grad": lambda x: np.ones(3)}, r"grad must return shape \(2,\), got \(3,\)"),
     ({"hess": lambda x: np.ones(2)}, r"hess must return shape \(2, 2\), got \(2,\)"),
     ({"hess": lambda x: np.array([[2.0, 0.5], [0.0, 2.0]])}, "hess must return a symmetric matrix, got one that differs by 0.5"),
@@ -363,7 +364,7 @@ def test_what_is_refused(wrong, message):
 def test_a_product_of_the_wrong_shape_is_refused():
     with pytest.raises(ValueError, match=r"hessp must return shape \(2,\), got \(1,\)"):
         newton_cg(BOWL["fun"], BOWL["x0"], BOWL["grad"], lambda x, v: v[:1])
-    with pytest.raises(ValueError, match="gtol must be positive, got -1"):
+    with pytest.raises(ValueError, match=r"gtol must be a number in \(0, inf\), got -1"):
         newton_cg(BOWL["fun"], BOWL["x0"], BOWL["grad"], lambda x, v: 2 * v, gtol=-1)
 
 
@@ -447,7 +448,7 @@ def test_the_last_look_sees_nothing_below_rounding_of_the_loss():
     assert not cubic(1e-9).success
     assert cubic(1e-12).success  # at 5e-7, where all that is to be seen is smaller than 64 roundings
     tilted = newton(lambda x: x[0] ** 2 - 1e-9 * x[1] ** 2, [1.0, 0.0], lambda x: np.array([2 * x[0], -2e-9 * x[1]]), lambda x: np.diag([2, -2e-9]))
-    assert tilted.success  # a saddle whose negative curvature is below 1.5e-8 of the largest
+    assert not tilted.success and "the lowest curvature is -2e-09" in tilted.message
 
 
 @pytest.mark.parametrize("part", [1.0, 0.5, 0.1, 0.01])
@@ -555,7 +556,7 @@ def test_the_trust_regions_step_shrinks_as_mu_grows_and_is_newtons_where_there_i
     assert (np.diff(shifts) < 0).all() or shifts[-1] == 0
     np.testing.assert_allclose(trust_region_step(g, h, 1e3)[0], newton_step(g, h), rtol=1e-10)
     for radius in (0.0, -1.0, np.nan):
-        with pytest.raises(ValueError, match="radius must be positive"):
+        with pytest.raises(ValueError, match=r"radius must be a number in \(0, inf\]"):
             trust_region_step(g, h, radius)
 
 
@@ -671,7 +672,7 @@ def test_the_step_solves_the_shifted_normal_equations_and_survives_what_they_do_
     thin = np.array([[1.0, 1.0], [1e-8, 0.0], [0.0, 1e-8]])
     assert np.linalg.matrix_rank(thin.T @ thin) == 1
     np.testing.assert_allclose(gauss_newton_step(-thin @ [1.0, 2.0], thin), [1.0, 2.0], rtol=1e-6)
-    with pytest.raises(ValueError, match="mu must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match=r"mu must be a number in \[0, inf\), got -1"):
         gauss_newton_step(r, j, -1)
 
 
@@ -726,9 +727,9 @@ def test_without_second_derivatives_more_starts_reach_the_enzymes_curve():
 @pytest.mark.parametrize("solver", [gauss_newton, levenberg_marquardt], ids=["gauss_newton", "levenberg_marquardt"])
 def test_squares_that_end_at_no_minimum_say_so(solver):
     top = solver(lambda w: w**2 - 1, [0.0], lambda w: np.diag(2 * w))
-    assert (top.success, top.message) == (False, NO_MINIMUM)
+    assert not top.success and top.message.startswith(f"{NO_MINIMUM}: the loss is lower")
     pass_ = solver(lambda w: np.array([w[0], w[1] ** 2 - 1]), [0.0, 0.0], lambda w: np.array([[1.0, 0.0], [0.0, 2 * w[1]]]))
-    assert (pass_.success, pass_.message) == (False, NO_MINIMUM)
+    assert not pass_.success and pass_.message.startswith(f"{NO_MINIMUM}: the loss is lower")
     nan = solver(lambda w: w * np.nan, [1.0], lambda w: np.eye(1))
     assert not nan.success and "not finite" in nan.message
     huge = solver(lambda w: np.array([1.0]), [1.0], lambda w: np.array([[1e200]]), maxiter=3)
@@ -737,19 +738,19 @@ def test_squares_that_end_at_no_minimum_say_so(solver):
 
 def test_a_jacobian_of_the_wrong_sign_ends_soon():
     result = levenberg_marquardt(lambda w: w - 3, [0.0, 1.0], lambda w: -np.eye(2))
-    assert not result.success and result.message == "no μ makes a step that lowers the loss" and result.nfev < 100
+    assert not result.success and "no μ makes a step that lowers the loss" in result.message and "wrong sign" in result.message and result.nfev < 100
 
 
 @pytest.mark.parametrize(("wrong", "error", "message"), [
     ({"residuals": 3}, TypeError, "residuals must be a function of x, got 3"),
     ({"jac": None}, TypeError, "jac must be a function of x, got None"),
-    ({"residuals": lambda w: 1.0}, ValueError, r"residuals must return an array of 1 dimension, got shape \(\)"),
-    ({"residuals": lambda w: w * 1j}, TypeError, "what residuals returns must be real numbers"),
-    ({"jac": lambda w: np.ones(2)}, ValueError, r"jac must return an array of 2 dimensions, got shape \(2,\)"),
+    ({"residuals": lambda w: 1.0}, ValueError, r"residuals must return shape \(any,\), got \(\)"),
+    ({"residuals": lambda w: w * 1j}, TypeError, "residuals must return real numbers, got complex128"),
+    ({"jac": lambda w: np.ones(2)}, ValueError, r"jac must return shape \(2, 2\), got \(2,\)"),
     ({"jac": lambda w: np.ones((2, 3))}, ValueError, r"jac must return shape \(2, 2\), got \(2, 3\)"),
-    ({"x0": [1j, 0]}, TypeError, "x0 must be real numbers"),
-    ({"gtol": 0}, ValueError, "gtol must be positive, got 0"),
-    ({"maxiter": 2.5}, ValueError, "maxiter must be a whole number, 0 or more, got 2.5"),
+    ({"x0": [1j, 0]}, TypeError, "x0 must be a non-empty vector of finite numbers"),
+    ({"gtol": 0}, ValueError, r"gtol must be a number in \(0, inf\), got 0"),
+    ({"maxiter": 2.5}, ValueError, "maxiter must be a whole number from 0 up, got 2.5"),
 ])
 def test_what_least_squares_refuse(wrong, error, message):
     given = {"residuals": lambda w: w - 1, "x0": [0.0, 0.0], "jac": lambda w: np.eye(2)} | wrong
@@ -761,11 +762,11 @@ def test_what_least_squares_refuse(wrong, error, message):
 
 
 def test_complex_derivatives_are_refused():
-    with pytest.raises(TypeError, match="what hess returns must be real numbers"):
+    with pytest.raises(TypeError, match="hess must return real numbers, got complex128"):
         newton(**{**BOWL, "hess": lambda x: 2 * np.eye(2) + 0j})
-    with pytest.raises(TypeError, match="what hessp returns must be real numbers"):
+    with pytest.raises(TypeError, match="hessp must return real numbers, got complex128"):
         newton_cg(BOWL["fun"], BOWL["x0"], BOWL["grad"], lambda x, v: v + 0j)
-    with pytest.raises(TypeError, match="x0 must be real numbers"):
+    with pytest.raises(TypeError, match="x0 must be a non-empty vector of finite numbers"):
         newton(**{**BOWL, "x0": np.array([1.0 + 0j, 2.0])})
 
 
@@ -867,7 +868,7 @@ def test_two_small_solves_are_the_large_one(seed):
     both = np.kron(a + pi * 0.1 * np.eye(4), s + 0.1 / pi * np.eye(3))
     np.testing.assert_allclose(kronecker_step(g, a, s, damping).ravel(), np.linalg.solve(both, -g.ravel()), rtol=1e-9)
     assert kronecker_step(2 * g, a, s, damping) == pytest.approx(2 * kronecker_step(g, a, s, damping))
-    with pytest.raises(ValueError, match="damping must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match=r"damping must be a number in \[0, inf\), got -1"):
         kronecker_step(g, a, s, -1)
 
 

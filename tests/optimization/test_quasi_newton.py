@@ -13,6 +13,7 @@ from reference_impl.optimization.landscapes import beale, booth, himmelblau, log
 from reference_impl.optimization.line_search import Objective
 from reference_impl.optimization.newton import conjugate_gradient
 from reference_impl.optimization.quasi_newton import DenseInverse, LimitedInverse, bfgs, bfgs_update, lbfgs, two_loop
+from reference_impl.optimization.second_order import IDLE
 
 METHODS = [bfgs, lbfgs]
 both = pytest.mark.parametrize("method", METHODS, ids=lambda m: m.__name__)
@@ -247,7 +248,7 @@ def test_they_find_a_minimum_and_say_what_it_took(method, f, size):
         start = np.random.default_rng(seed).uniform(-size, size, f.n) + (2 if f.name == "Beale" else 0)
         before = start.copy()
         result = method(fun, start, grad)
-        assert result.success and result.message == "no slope is larger than gtol"
+        assert result.success and result.message.startswith("no slope is larger than gtol; only the gradient was looked at")
         assert (result.nfev, result.ngev) == tuple(calls) and 0 < result.nit < result.ngev <= result.nfev
         assert np.abs(f.grad(result.x)).max() <= 1e-6 and result.fun == f.fun(result.x)
         np.testing.assert_array_equal(start, before)
@@ -528,8 +529,6 @@ def test_a_direction_that_does_not_lead_down_is_dropped_for_the_slope():
     f = booth()
     result = quasi_newton._descend(Objective(f.fun, f.grad), np.zeros(2), Uphill(2), 1e-3, 1000, None)
     assert result.success and result.nit > 5
-    slope = quasi_newton._why_not(0.0, math.inf, 1.0)
-    assert slope == "the direction does not lead down: its slope is not negative"
 
 
 def test_steps_without_progress_are_counted_and_end(monkeypatch):
@@ -541,7 +540,7 @@ def test_steps_without_progress_are_counted_and_end(monkeypatch):
 
     f = booth()
     result = lbfgs(f.fun, np.zeros(2), f.grad)
-    assert not result.success and result.nit == quasi_newton.IDLE and "neither loss nor gradient" in result.message
+    assert not result.success and result.nit == IDLE and "neither loss nor gradient" in result.message
 
 
 @both
@@ -551,14 +550,14 @@ def test_steps_without_progress_are_counted_and_end(monkeypatch):
     ({"x0": []}, ValueError, r"x0 must be a non-empty vector of finite numbers, got \[\]"),
     ({"x0": [1.0, math.nan]}, ValueError, r"finite numbers, got \[1.0, nan\]"),
     ({"x0": [1.0, -math.inf]}, ValueError, r"finite numbers, got \[1.0, -inf\]"),
-    ({"x0": [1j, 0]}, ValueError, "finite numbers, got"),
-    ({"x0": ["1", "2"]}, ValueError, "finite numbers, got"),
-    ({"gtol": 0.0}, ValueError, "gtol must be positive, got 0.0"),
-    ({"gtol": -1e-6}, ValueError, "gtol must be positive, got -1e-06"),
-    ({"gtol": math.nan}, ValueError, "gtol must be positive, got nan"),
-    ({"maxiter": -1}, ValueError, "maxiter must be a whole number, 0 or more, got -1"),
-    ({"maxiter": 1.5}, ValueError, "maxiter must be a whole number, 0 or more, got 1.5"),
-    ({"maxiter": True}, ValueError, "maxiter must be a whole number, 0 or more, got True"),
+    ({"x0": [1j, 0]}, TypeError, "finite numbers, got"),
+    ({"x0": ["1", "2"]}, TypeError, "finite numbers, got"),
+    ({"gtol": 0.0}, ValueError, r"gtol must be a number in \(0, inf\), got 0.0"),
+    ({"gtol": -1e-6}, ValueError, r"gtol must be a number in \(0, inf\), got -1e-06"),
+    ({"gtol": math.nan}, ValueError, r"gtol must be a number in \(0, inf\), got nan"),
+    ({"maxiter": -1}, ValueError, "maxiter must be a whole number from 0 up, got -1"),
+    ({"maxiter": 1.5}, ValueError, "maxiter must be a whole number from 0 up, got 1.5"),
+    ({"maxiter": True}, TypeError, "maxiter must be a whole number from 0 up, got True"),
     ({"fun": 3}, TypeError, "fun must be a function of x, got 3"),
     ({"grad": None}, TypeError, "grad must be a function of x, or True"),
     ({"grad": lambda w: w[:1]}, ValueError, r"grad must return shape \(2,\), got \(1,\)"),
@@ -574,7 +573,7 @@ def test_bad_input_is_refused(method, change, error, says):
 
 @pytest.mark.parametrize("memory", [0, -1, 2.0, True, None, "10"])
 def test_memory_is_a_whole_number(memory):
-    with pytest.raises(ValueError, match=f"memory must be a whole number, 1 or more, got {memory!r}"):
+    with pytest.raises((TypeError, ValueError), match=f"memory must be a whole number from 1 up, got {memory!r}"):
         lbfgs(booth().fun, [0.0, 0.0], booth().grad, memory=memory)
 
 
@@ -586,9 +585,9 @@ def test_a_loss_that_raises_is_not_silenced():
         lbfgs(fun, [1.0], lambda w: w)
 
 
-def test_a_monkey_saddle_is_called_converged():
+def test_at_a_monkey_saddle_it_is_said_that_only_slopes_were_looked_at():
     result = lbfgs(lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, [1.0, 0.0], lambda x: np.array([3 * (x[0] ** 2 - x[1] ** 2), -6 * x[0] * x[1]]))
-    assert result.success and result.x.round(6).tolist() == [0.0, 0.0]  # slopes at one point do not tell
+    assert result.x.round(6).tolist() == [0.0, 0.0] and "only the gradient was looked at, not the curvature" in result.message
 
 
 @pytest.mark.parametrize("count", [128, 512])
