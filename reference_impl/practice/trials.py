@@ -1,48 +1,76 @@
-"""Trials: run here or by any executor, and kept in a log to go on from.
+"""Trials: run here or by any executor.
 
 What [`search`][reference_impl.practice.search.search] is made of; its chapter is that on [search][search].
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
-import re
-import time
+import numbers
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor, Future
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+
+from ..arrays.checks import Count, Flag, Function, Instance, Optional, Real, check, checked
 
 Setting = Mapping[str, Any]
 Objective = Callable[[Setting, np.random.Generator], float]
 
+OBJECTIVE = Function("a setting and a generator")
+EXECUTOR = Optional(Instance(Executor, words="a concurrent.futures.Executor (Dask: client.get_executor())"))
+
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting and what came of it: its `value`, NaN where it failed, and then the `error`."""
+    """One setting and what came of it: its `value`, NaN where it failed, and then the `error`.
+
+    `traceback` says where it was raised, its last ten calls, in 4,000 characters at most; `maximize`, whether the search wants large
+    values. Both are left out of what is printed and compared. Raises TypeError or ValueError for what none of these can be.
+
+    >>> Trial(0, {"lr": 0.1}, 2.5)
+    Trial(index=0, setting={'lr': 0.1}, value=2.5, error='')
+    """
 
     index: int
-    setting: dict[str, Any]
+    setting: Setting
     value: float
     error: str = ""
+    traceback: str = field(default="", repr=False, compare=False)
+    maximize: bool = field(default=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check("index", self.index, Count(0))
+        check("setting", self.setting, Instance(Mapping, words="a mapping of names to values"))
+        if not (isinstance(self.value, numbers.Real) and self.value != self.value):
+            check("value", self.value, Real(infinite=True))
+        for name, text in (("error", self.error), ("traceback", self.traceback)):
+            check(name, text, Instance(str, words="a string"))
+        check("maximize", self.maximize, Flag())
 
 
-def _attempt(objective: Objective, setting: dict[str, Any], seed: int, index: int) -> tuple[float, str]:
-    """What a worker does: the value, or the error that the objective raised."""
+Outcome = tuple[float, str, str]
+
+
+def _attempt(objective: Objective, setting: Setting, seed: int, index: int) -> Outcome:
+    """What a worker does: the value, or the error that the objective raised and its traceback."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))  # a stream apart from default_rng(seed)
     try:
-        return float(objective(dict(setting), rng)), ""
+        value = objective(dict(setting), rng)
+        if isinstance(value, str | bytes):
+            raise TypeError(f"objective must return a number, got {value!r}")
+        return float(value), "", ""
     except (Exception, SystemExit) as error:
-        return math.nan, f"{type(error).__name__}: {error}"
+        try:
+            said = f"{type(error).__name__}: {error}"
+        except Exception:  # one that cannot say what it is
+            said = type(error).__name__
+        return math.nan, said if len(said) <= 1000 else f"{said[:997]}...", traceback.format_exc(limit=-10)[-4000:]
 
 
 class Lost(Exception):
@@ -53,25 +81,34 @@ class Lost(Exception):
 _IN_FLIGHT = 10_000
 
 
-def outcomes(executor: Executor | None, objective: Objective, settings: Sequence[dict[str, Any]], seed: int,
+@checked(executor=EXECUTOR, objective=OBJECTIVE, settings=Instance(Sequence, words="a sequence of mappings"), seed=Count(0),
+         left=Instance(Iterable, words="the indices of settings"))
+def outcomes(executor: Executor | None, objective: Objective, settings: Sequence[Setting], seed: int,
              left: Iterable[int]) -> Generator[Trial, None, None]:
     """The trials of the settings whose indices are `left`, each as it ends; without an executor they run here, one by one.
 
-    When the executor breaks down, it still gives those that come back, and then raises Lost. Dask gives a trial up when several
-    workers died with it in hand, by its fault or not: it is run once more, and if that ends the same way it has failed.
+    An index is taken from `left` when its trial can begin. When the executor breaks down, it still gives those that come back, and then
+    raises Lost. Dask gives a trial up when several workers died with it in hand, by its fault or not: it is run once more, and if that
+    ends the same way it has failed.
+
+    >>> [trial.value for trial in outcomes(None, lambda setting, rng: 2 * setting["a"], [{"a": 1}, {"a": 2}], seed=0, left=[1, 0])]
+    [4.0, 2.0]
     """
     if executor is None:
         for i in left:
             yield Trial(i, settings[i], *_attempt(objective, settings[i], seed, i))
         return
-    waiting, running = deque(left), dict[Future[tuple[float, str]], int]()
-    ended = SimpleQueue[Future[tuple[float, str]]]()
+    fresh, again, running = iter(left), deque[int](), dict[Future[Outcome], int]()
+    ended = SimpleQueue[Future[Outcome]]()
     suspected: set[int] = set()
     lost: Exception | None = None
     try:
-        while running or (waiting and not lost):
-            while waiting and not lost and len(running) < _IN_FLIGHT:
-                i = waiting.popleft()
+        while True:
+            while lost is None and len(running) < _IN_FLIGHT:
+                if (i := next(fresh, -1)) < 0:
+                    if not again:
+                        break
+                    i = again.popleft()
                 try:
                     future = executor.submit(_attempt, objective, settings[i], seed, i)
                 except Exception as error:
@@ -90,7 +127,7 @@ def outcomes(executor: Executor | None, objective: Objective, settings: Sequence
                 yield Trial(i, settings[i], math.nan, f"KilledWorker: {failure}")
             elif type(failure).__name__ == "KilledWorker":
                 suspected.add(i)
-                waiting.append(i)
+                again.append(i)
             elif not isinstance(failure, Exception):  # an interrupt
                 raise failure
             elif lost is None:
@@ -103,91 +140,3 @@ def outcomes(executor: Executor | None, objective: Objective, settings: Sequence
     finally:
         for future in running:
             future.cancel()
-
-
-class Log:
-    """A line of JSON that says which search this is, then one for each finished trial; of two for one trial the later counts.
-
-    It may be the file of a search of the first few of `settings`. A line that is damaged, was cut short or has another setting
-    counts as not there. A crash of the program costs no line, one of the machine those of the last second.
-    """
-
-    def __init__(self, path: str | os.PathLike[str] | None, objective: Objective, settings: Sequence[dict[str, Any]], seed: int) -> None:
-        self.done: dict[int, Trial] = {}
-        self.stream: BinaryIO | None = None
-        self.synced = -math.inf
-        if path is None:
-            return
-        head = _head(objective, settings, seed)
-        content = Path(path).read_bytes() if Path(path).exists() else b""
-        whole = content[:content.rfind(b"\n") + 1]
-        first, *lines = (whole or content).decode(errors="replace").splitlines() or [""]
-        if first not in (head, _head(objective, settings[:_trials_of(first)], seed)) if whole else not head.startswith(first):
-            raise ValueError(f"log must be a file of this search, {head}, got {os.fspath(path)}, which begins {first[:120]!r}")
-        for line in lines:
-            with suppress(ValueError, TypeError, KeyError, IndexError):
-                row = json.loads(line)
-                index, value, error = row["index"], row["value"], row["error"]
-                if index in range(len(settings)) and _said(settings[index]) == _said(row["setting"]):
-                    self.done[index] = Trial(index, settings[index], math.nan if value is None else float(value), error)
-        self.stream = Path(path).open("ab")  # noqa: SIM115 (closed with the log)
-        self.stream.truncate(len(whole))
-        if not whole:
-            self._write(head)
-
-    def add(self, trial: Trial) -> None:
-        if self.stream is not None:
-            value = None if math.isnan(trial.value) else trial.value
-            row = {"index": trial.index, "setting": trial.setting, "value": value, "error": trial.error}
-            self._write(json.dumps(row, default=_plain))
-
-    def _write(self, line: str) -> None:
-        assert self.stream is not None
-        self.stream.write(line.encode() + b"\n")
-        self.stream.flush()
-        if time.monotonic() > self.synced + 1:  # takes milliseconds: as long as many a trial
-            self._sync()
-
-    def _sync(self) -> None:
-        assert self.stream is not None
-        os.fsync(self.stream.fileno())
-        self.synced = time.monotonic()
-
-    def close(self) -> None:
-        if self.stream is not None:
-            self._sync()
-            self.stream.close()
-
-
-def _head(objective: Objective, settings: Sequence[dict[str, Any]], seed: int) -> str:
-    """The first line of a search's log."""
-    digest = hashlib.sha256(json.dumps(settings, default=_plain, sort_keys=True).encode()).hexdigest()
-    name = getattr(objective, "__qualname__", type(objective).__qualname__)
-    return json.dumps({"objective": name, "trials": len(settings), "settings": digest[:16], "seed": int(seed)})
-
-
-def _trials_of(head: str) -> int:
-    """How many trials a log's first line speaks of; 0 when it is none."""
-    with suppress(ValueError, TypeError, KeyError):
-        trials = json.loads(head)["trials"]
-        return trials if isinstance(trials, int) else 0
-    return 0
-
-
-def _said(setting: Mapping[str, Any]) -> str:
-    """A setting as a log says it."""
-    return json.dumps(json.loads(json.dumps(setting, default=_plain)), sort_keys=True)
-
-
-def _plain(value: Any) -> Any:
-    """A setting's value for a log: the same in every process, or TypeError."""
-    if isinstance(value, np.generic | np.ndarray) and not isinstance(value, np.longdouble):
-        return value.tolist()
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
-    said = f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
-    if "<lambda>" in said or re.search(r" at 0x[0-9a-fA-F]+", said):
-        raise TypeError(f"settings must hold numbers, strings or what has a name or a repr of its own, for a log, got {value!r}")
-    return said
-
-

@@ -1,5 +1,6 @@
 """Search: the same trials on every executor, each once, whatever dies; spaces and their draws; rounds from coarse to fine."""
 
+import json
 import math
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from reference_impl import Affine
 from reference_impl.practice.search import (
     Choice,
     LogUniform,
+    Stepped,
     Trial,
     Uniform,
     Whole,
@@ -28,6 +30,7 @@ from reference_impl.practice.search import (
     coarse_to_fine,
     draw,
     grid,
+    halving,
     search,
 )
 
@@ -281,6 +284,38 @@ def test_whole_numbers_narrow_to_whole_numbers_down_to_one():
     assert max(values[-1]) - min(values[-1]) < 20 and best(rounds[-1]).setting["a"] in (36, 37, 38)
 
 
+@pytest.mark.parametrize(("axis", "numbers"), [
+    (Stepped(16, 64, 16), [16, 32, 48, 64]),
+    (Stepped(-0.2, 0.4, 0.1), [-0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4]),
+    (Stepped(0, 1, 0.5), [0.0, 0.5, 1.0]),
+    (Stepped(np.int64(1), np.int32(7), 3), [1, 4, 7]),
+    (Stepped(0.1234567890123456, 1.1234567890123456, 1), [0.1234567890123456, 1.1234567890123456]),
+], ids=str)
+def test_an_axis_of_steps_has_each_of_its_numbers_alike_ends_included(axis, numbers):
+    count = 9000
+    drawn = [setting["a"] for setting in draw({"a": axis}, count, np.random.default_rng(0))]
+    assert sorted(set(drawn)) == pytest.approx(numbers, abs=1e-16) and {type(a) for a in drawn} == {type(numbers[0])}
+    assert axis.count == len(numbers) and axis.at(0.0) == numbers[0] and axis.at(1.0) == numbers[-1]
+    for number in set(drawn):
+        share = 1 / len(numbers)
+        assert abs(drawn.count(number) / count - share) < 4 * (share * (1 - share) / count) ** 0.5
+    for points in (len(numbers), 50):
+        assert [setting["a"] for setting in grid({"a": axis}, points)] == pytest.approx(numbers, abs=1e-16)
+
+
+def test_steps_narrow_to_steps_down_to_one():
+    axis = Stepped(0, 100, 5)
+    assert [setting["a"] for setting in grid({"a": axis}, 3)] == [0, 50, 100]
+    assert axis.narrowed([20, 35, 25], 0.0) == Stepped(20, 35, 5)
+    assert axis.narrowed([20, 35], 0.05) == Stepped(15, 40, 5) and axis.narrowed([20, 35], 0.049) == Stepped(20, 35, 5)
+    assert axis.narrowed([5, 100], 0.1) == Stepped(0, 100, 5)
+    assert axis.narrowed([55, 55], 0.0) == Choice([55])
+    tenths = Stepped(0.0, 1.0, 0.1)
+    assert tenths.narrowed([0.3, 0.7], 0.0) == Stepped(0.3, 0.7, 0.1) and tenths.narrowed([0.3], 0.1) == Stepped(0.2, 0.4, 0.1)
+    rounds = coarse_to_fine(lambda setting, rng: (setting["a"] - 35) ** 2, {"a": axis}, rounds=4, count=20, rng=np.random.default_rng(0))
+    assert best([*chain(*rounds)]).setting == {"a": 35} and max(trial.setting["a"] for trial in rounds[-1]) < 60
+
+
 def width(setting, rng):
     """A trial that builds a layer: its width must be whole."""
     return Affine(2, setting["units"], rng=rng).params["W"].std() + setting["units"]
@@ -407,6 +442,22 @@ def test_the_chance_of_the_top_is_the_share_of_searches_that_hit_it():
     assert hits == pytest.approx(chance_of_top(0.05, 60), abs=4 * (0.954 * 0.046 / 20_000) ** 0.5)
 
 
+def test_of_a_search_that_maximizes_the_best_is_the_largest_number():
+    values = [math.nan, 2.0, math.inf, 1.0, math.inf]
+    trials = search(lambda setting, rng: values[setting["a"]], [{"a": a} for a in range(5)], maximize=True)
+    assert [trial.value for trial in trials[1:]] == values[1:] and best(trials).index == 2
+    assert best(trials, maximize=False).index == 3
+    plain = [Trial(i, {}, value) for i, value in enumerate(values)]
+    assert best(plain).index == best(plain, maximize=False).index == 3 and best(plain, maximize=True).index == 2
+
+
+def test_a_log_is_the_same_whichever_way_is_better(tmp_path):
+    log = tmp_path / "log"
+    for maximize in (False, True):
+        search(noisy, SETTINGS, seed=3, log=log, maximize=maximize)
+    assert indices(log) == list(range(30))
+
+
 # Coarse to fine
 
 def bowl(setting, rng):
@@ -466,8 +517,129 @@ def test_rounds_are_the_same_on_any_executor_and_go_on_from_their_logs(tmp_path)
     assert run(log=log) == alone
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.0", "log.1", "log.2"]
     (tmp_path / "log.2").unlink()
-    (tmp_path / "log.1").write_text((tmp_path / "log.1").read_text()[:600])
+    lines = (tmp_path / "log.1").read_text().splitlines(keepends=True)
+    (tmp_path / "log.1").write_text("".join(lines[:4]))
     assert run(log=log) == alone
+
+
+def test_rounds_that_maximize_are_those_that_minimize_the_opposite():
+    def hill(setting, rng):
+        return -bowl(setting, rng)
+
+    low, high = (coarse_to_fine(loss, BOWL, rounds=4, count=12, rng=np.random.default_rng(5), maximize=loss is hill) for loss in (bowl, hill))
+    assert [[trial.setting for trial in part] for part in low] == [[trial.setting for trial in part] for part in high]
+    assert best(high[-1]).value == -best(low[-1]).value
+
+
+# Successive halving
+
+def learns(setting, rng):
+    """A loss that falls with the epochs to a level of its own; at one setting it never has a number."""
+    if setting["a"] == 7:
+        raise ValueError("diverged")
+    return abs(setting["a"] - 5) + 10 / setting["epochs"] + 0.1 * rng.random()
+
+
+LADDER = [{"a": a} for a in range(16)]
+
+
+def halve(objective=learns, **options):
+    return halving(objective, LADDER, **{"over": "epochs", "budgets": [1, 2, 4, 8]} | options)
+
+
+def test_each_rung_is_the_best_half_of_the_last_with_a_larger_budget():
+    rungs = halve()
+    assert [len(rung) for rung in rungs] == [16, 8, 4, 2]
+    assert [trial.setting for trial in rungs[0]] == [{"a": a, "epochs": 1} for a in range(16)]
+    assert [trial.index for rung in rungs for trial in rung] == list(range(30))
+    for budget, (before, after) in zip([2, 4, 8], pairwise(rungs)):
+        good = sorted((trial for trial in before if not trial.error), key=lambda trial: trial.value)[:len(after)]
+        assert [trial.setting for trial in after] == [trial.setting | {"epochs": budget} for trial in good]
+    assert best(rungs[-1]).setting == {"a": 5, "epochs": 8}
+    assert all(trial.value == learns(trial.setting, np.random.default_rng(np.random.SeedSequence(0, spawn_key=(trial.index,))))
+               for rung in rungs for trial in rung if not trial.error)
+
+
+@pytest.mark.parametrize(("keep", "sizes"), [(1 / 4, [16, 4, 1, 1]), (1 / 3, [16, 5, 1, 1]), (1, [16, 15, 15, 15]), (1e-9, [16, 1, 1, 1])])
+def test_the_part_that_goes_on_is_rounded_down_but_never_to_none(keep, sizes):
+    assert [len(rung) for rung in halve(keep=keep)] == sizes
+
+
+def test_a_third_of_twenty_seven_is_nine():
+    rungs = halving(lambda setting, rng: setting["a"], [{"a": a} for a in range(27)], over="n", budgets=[1, 3, 9, 27], keep=1 / 3)
+    assert [len(rung) for rung in rungs] == [27, 9, 3, 1]
+
+
+def test_halving_that_maximizes_is_halving_of_the_opposite(tmp_path):
+    rungs = halve(lambda setting, rng: -learns(setting, rng), maximize=True)
+    assert [[trial.setting for trial in rung] for rung in rungs] == [[trial.setting for trial in rung] for rung in halve()]
+    assert best(rungs[-1]).value == -best(halve()[-1]).value
+
+
+def test_a_rung_without_a_number_is_the_last():
+    def fails(setting, rng):
+        raise ValueError("diverged")
+
+    with pytest.warns(RuntimeWarning, match="no trial has a number: 16 without; the first error: ValueError: diverged"):
+        assert [len(rung) for rung in halve(fails)] == [16]
+    with pytest.warns(RuntimeWarning, match="no trial has a number: 8 without"):
+        assert [len(rung) for rung in halve(lambda setting, rng: 1 / (setting["epochs"] == 1))] == [16, 8]
+
+
+def rows(log):
+    return [json.loads(line) for line in log.read_text().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("start", [lambda: ThreadPoolExecutor(3), forked], ids=["threads", "processes"])
+def test_halving_is_the_same_on_any_executor(start, tmp_path):
+    with start() as executor:
+        assert same(halve(executor=executor, log=tmp_path / "log"), halve())
+    assert [row["promoted"] for row in rows(tmp_path / "log") if "rung" in row] == [
+        [trial.index for trial in sorted(rung, key=lambda trial: trial.value if not trial.error else math.inf)][:len(rung) // 2]
+        for rung in halve()[:-1]]
+
+
+@pytest.mark.parametrize("lines", [1, 5, 17, 18, 20, 26, 33, 34])
+def test_halving_goes_on_from_wherever_its_log_ends(lines, tmp_path):
+    log, ran = tmp_path / "log", []
+
+    def counted(setting, rng):
+        ran.append(setting)
+        return learns(setting, rng)
+
+    whole = halve(counted, log=log)
+    text = log.read_bytes().splitlines(keepends=True)
+    assert len(text) == 1 + 30 + 3 and len(ran) == 30
+    log.write_bytes(b"".join(text[:lines]))
+    assert same(halve(counted, log=log), whole) and log.read_bytes() == b"".join(text)
+    assert len(ran) == 30 + sum(b'"index"' in line for line in text[lines:])
+
+
+def test_who_was_promoted_stays_promoted_when_a_failed_trial_gets_a_number(tmp_path):
+    full, log = [True], tmp_path / "log"
+
+    def saving(setting, rng):
+        if full[0] and setting == {"a": 5, "epochs": 1}:
+            raise OSError("no space left on device")
+        return learns(setting, rng)
+
+    first = halve(saving, log=log)
+    full[0] = False
+    again = halve(saving, log=log, retry=True)
+    assert first[0][5].error and not again[0][5].error and same(first[1:], again[1:])
+    assert all(trial.setting["a"] != 5 for trial in again[1])
+
+
+@pytest.mark.parametrize("other", [{"keep": 0.25}, {"budgets": [1, 2, 4, 9]}, {"maximize": True}, {"over": "steps"}, {"seed": 1}], ids=str)
+def test_the_log_of_another_halving_is_refused(other, tmp_path):
+    log = tmp_path / "log"
+    halve(lambda setting, rng: 1.0, log=log)
+    whole = log.read_bytes()
+    with pytest.raises(ValueError, match="log must be a file of this search"):
+        halve(lambda setting, rng: 1.0, log=log, **other)
+    with pytest.raises(ValueError, match="log must be a file of this search"):
+        halving(lambda setting, rng: 1.0, [*LADDER, {"a": 99}], over="epochs", budgets=[1, 2, 4, 8], log=log)
+    assert log.read_bytes() == whole
 
 
 # Progress
@@ -485,43 +657,85 @@ def test_the_bar_counts_what_is_done_and_what_the_log_had(tmp_path, capsys):
 
 def test_without_tqdm_the_bar_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    with pytest.raises(ModuleNotFoundError, match="progress=True needs tqdm"):
+    with pytest.raises(ModuleNotFoundError, match="tqdm must be installed to show progress"):
         search(lambda setting, rng: pytest.fail("ran"), SETTINGS, progress=True)
 
 
 # Refusals
 
 @pytest.mark.parametrize(("call", "error", "message"), [
-    (lambda: Uniform(1, 1), ValueError, "low and high must be finite and rise, got 1 and 1"),
-    (lambda: Uniform(0, math.inf), ValueError, "finite and rise"),
-    (lambda: Uniform(math.nan, 1), ValueError, "finite and rise, got nan"),
-    (lambda: LogUniform(0, 1), ValueError, "positive and finite and rise, got 0 and 1"),
-    (lambda: LogUniform(2, 1), ValueError, "got 2 and 1"),
+    (lambda: Uniform(1, 1), ValueError, "low must be less than high, got 1 and 1"),
+    (lambda: Uniform(0, math.inf), ValueError, "high must be a number .* got inf"),
+    (lambda: Uniform(math.nan, 1), ValueError, "low must be a number .* got nan"),
+    (lambda: Uniform(0, "1"), TypeError, "high must be a number .* got '1'"),
+    (lambda: Uniform(True, 2), TypeError, "low must be a number .* got True"),
+    (lambda: LogUniform(0, 1), ValueError, r"low must be a number in \(0, inf\), got 0"),
+    (lambda: LogUniform(2, 1), ValueError, "low must be less than high, got 2 and 1"),
+    (lambda: Uniform(0, 1).at(1.5), ValueError, r"share must be a number in \[0, 1\], got 1.5"),
+    (lambda: Choice([1]).at("x"), TypeError, "share must be"),
+    (lambda: Uniform(0, 1).narrowed([], 0.1), ValueError, "values must be a non-empty vector"),
+    (lambda: Uniform(0, 1).narrowed([0.5], -0.1), ValueError, "margin must be a number"),
+    (lambda: Stepped(1, 1, 1), ValueError, "low must be less than high"),
+    (lambda: Stepped(0, 10, 3), ValueError, "high must lie a whole number of steps of 3 above low, 0, got 10"),
+    (lambda: Stepped(0, 10, 0), ValueError, r"step must be a number in \(0, inf\), got 0"),
+    (lambda: Stepped(0, 10, 11), ValueError, "high must lie a whole number of steps"),
+    (lambda: Stepped(0, 10, 20), ValueError, "high must lie a whole number of steps"),
+    (lambda: Stepped(0, math.nan, 1), ValueError, "high must be a number"),
     (lambda: Whole(Choice([1, 2])), TypeError, "axis must be Uniform or LogUniform, got Choice"),
     (lambda: Whole((1, 2)), TypeError, r"axis must be Uniform or LogUniform, got \(1, 2\)"),
     (lambda: Whole(Uniform(0.5, 3)), ValueError, r"axis must have whole numbers as bounds, got Uniform\(low=0.5, high=3\)"),
     (lambda: Choice([]), ValueError, "values must hold at least one value"),
     (lambda: Choice("relu"), TypeError, "values must be a list or another sequence, got 'relu'"),
     (lambda: Choice({1, 2}), TypeError, "values must be a list or another sequence"),
+    (lambda: Choice(np.array(3)), TypeError, "values must be a list or another sequence"),
     (lambda: grid(SPACE, 0), ValueError, "points must be a whole number from 1 up, got 0"),
     (lambda: grid(SPACE, 2.5), ValueError, "points must be a whole number from 1 up, got 2.5"),
     (lambda: grid({}, 2), ValueError, "space must map at least one name to its values"),
     (lambda: grid({"lr": (0, 1)}, 2), TypeError, r"got \(0, 1\) for 'lr'"),
-    (lambda: draw([Uniform(0, 1)], 1, np.random.default_rng(0)), ValueError, "space must map at least one name"),
+    (lambda: draw([Uniform(0, 1)], 1, np.random.default_rng(0)), TypeError, "space must be a mapping of names to axes, got"),
     (lambda: draw(SPACE, -1, np.random.default_rng(0)), ValueError, "count must be a whole number from 1 up, got -1"),
     (lambda: draw(SPACE, 1, 0), TypeError, "rng must be a numpy.random.Generator, got 0"),
     (lambda: search("train", SETTINGS), TypeError, "objective must be a function .*got 'train'"),
-    (lambda: search(noisy, [1, 2]), TypeError, "settings must be mappings of names to values, got 1"),
+    (lambda: search(Affine, SETTINGS), TypeError, "objective must be a function of a setting and a generator, got <class"),
+    (lambda: search(noisy, [1, 2]), TypeError, "settings must be mappings of names to values, in a list, got 1"),
+    (lambda: search(noisy, 10), TypeError, "settings must be mappings of names to values, in a list, got 10"),
+    (lambda: search(noisy, {"lr": 1}), TypeError, "settings must be mappings of names to values, in a list, got {"),
+    (lambda: search(noisy, "lr"), TypeError, "settings must be mappings of names to values, in a list, got 'lr'"),
+    (lambda: search(noisy, SETTINGS, log=3), TypeError, "log must be a path or None, got 3"),
+    (lambda: search(noisy, SETTINGS, retry="yes"), TypeError, "retry must be True or False, got 'yes'"),
+    (lambda: search(noisy, SETTINGS, edited=1), TypeError, "edited must be True or False, got 1"),
+    (lambda: search(noisy, SETTINGS, maximize=None), TypeError, "maximize must be True or False, got None"),
+    (lambda: search(noisy, SETTINGS, progress="no"), TypeError, "progress must be True or False or None, got 'no'"),
     (lambda: search(noisy, SETTINGS, seed=-1), ValueError, "seed must be a whole number from 0 up, got -1"),
-    (lambda: search(noisy, SETTINGS, seed=None), ValueError, "seed must be a whole number from 0 up, got None"),
-    (lambda: search(noisy, SETTINGS, executor=4), TypeError, r"executor must be a .*Executor \(Dask: client.get_executor\(\)\), got 4"),
+    (lambda: search(noisy, SETTINGS, seed=None), TypeError, "seed must be a whole number from 0 up, got None"),
+    (lambda: search(noisy, SETTINGS, executor=4), TypeError, r"executor must be a .*Executor \(Dask: client.get_executor\(\)\) or None, got 4"),
     (lambda: coarse_to_fine(bowl, BOWL, rounds=0, count=1, rng=np.random.default_rng(0)), ValueError, "rounds must be .* got 0"),
     (lambda: coarse_to_fine(bowl, BOWL, rounds=1, count=0, rng=np.random.default_rng(0)), ValueError, "count must be .* got 0"),
     (lambda: coarse_to_fine(bowl, BOWL, rounds=1, count=1, rng=np.random.default_rng(0), keep=0.0),
-     ValueError, r"keep must lie in \(0, 1\], got 0.0"),
+     ValueError, r"keep must be a number in \(0, 1\], got 0.0"),
     (lambda: coarse_to_fine(bowl, BOWL, rounds=1, count=1, rng=np.random.default_rng(0), margin=-1),
-     ValueError, r"margin must lie in \[0, inf\), got -1"),
-    (lambda: chance_of_top(1.5, 3), ValueError, r"share must lie in \[0, 1\], got 1.5"),
+     ValueError, r"margin must be a number in \[0, inf\), got -1"),
+    (lambda: coarse_to_fine(bowl, [], rounds=1, count=1, rng=np.random.default_rng(0)), TypeError, "space must be a mapping"),
+    (lambda: coarse_to_fine(bowl, BOWL, rounds=1, count=1, rng=0), TypeError, "rng must be a numpy.random.Generator, got 0"),
+    (lambda: best(3), TypeError, "trials must be a list of trials, got 3"),
+    (lambda: best([3]), TypeError, "trials must be a list of trials, got 3"),
+    (lambda: best([Trial(0, {}, 1.0)], maximize="no"), TypeError, "maximize must be True or False or None, got 'no'"),
+    (lambda: Trial(-1, {}, 1.0), ValueError, "index must be a whole number from 0 up, got -1"),
+    (lambda: Trial(0, [], 1.0), TypeError, "setting must be a mapping"),
+    (lambda: Trial(0, {}, "1"), TypeError, "value must be a number"),
+    (lambda: Trial(0, {}, 1.0, None), TypeError, "error must be a string, got None"),
+    (lambda: Trial(0, {}, 1.0, "", 1), TypeError, "traceback must be a string, got 1"),
+    (lambda: Trial(0, {}, 1.0, maximize=1), TypeError, "maximize must be True or False, got 1"),
+    (lambda: halve(budgets=[]), ValueError, "budgets must be a non-empty vector"),
+    (lambda: halve(budgets=[1, 1]), ValueError, r"budgets must rise, got \[1, 1\]"),
+    (lambda: halve(budgets=[0, 1]), ValueError, "budgets must be"),
+    (lambda: halve(budgets=8), ValueError, "budgets must be"),
+    (lambda: halve(over="a"), ValueError, "over must be a name that no setting has, got 'a'"),
+    (lambda: halve(over=3), TypeError, "over must be a name, got 3"),
+    (lambda: halve(keep=0), ValueError, r"keep must be a number in \(0, 1\], got 0"),
+    (lambda: halve(keep=1.5), ValueError, r"keep must be a number in \(0, 1\], got 1.5"),
+    (lambda: halving(learns, 3, over="epochs", budgets=[1]), TypeError, "settings must be mappings"),
+    (lambda: chance_of_top(1.5, 3), ValueError, r"share must be a number in \[0, 1\], got 1.5"),
     (lambda: chance_of_top(0.5, -3), ValueError, "trials must be a whole number from 0 up, got -3"),
 ])
 def test_what_is_refused(call, error, message):
