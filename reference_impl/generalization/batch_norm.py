@@ -60,7 +60,7 @@ class BatchNorm(Layer):
         self.params = {"gamma": np.ones(features, dtype), "beta": np.zeros(features, dtype)}
         arrays.check_scale("eps", eps, self.params["gamma"])
         self.grads = {name: np.zeros_like(array) for name, array in self.params.items()}
-        self.buffers = {"mean": _wide(np.zeros(features, dtype)), "var": _wide(np.ones(features, dtype))}
+        self.buffers = {"mean": arrays.wide(np.zeros(features, dtype)), "var": arrays.wide(np.ones(features, dtype))}
         # Python's floats: NumPy's would lift float32 work to float64.
         self.keep, self.ddof, self.eps = float(keep), int(ddof), float(eps)
 
@@ -90,7 +90,7 @@ class BatchNorm(Layer):
             raise TypeError(f"x must be an array (batch, ..., {len(gamma)}) of {gamma.dtype}, got {shown(x)}")
         if x.ndim < 2 or x.shape[-1] != len(gamma) or x.dtype != gamma.dtype:
             raise ValueError(f"x must be (batch, ..., {len(gamma)}) of {gamma.dtype}, got {x.shape} of {x.dtype}")
-        rows = _wide(x.reshape(-1, len(gamma)))
+        rows = arrays.wide(x.reshape(-1, len(gamma)))
         if train:
             if (n := len(rows)) < 2:
                 raise ValueError(f"x must hold two or more values per feature in training, as one has no spread, got {x.shape}")
@@ -116,7 +116,7 @@ class BatchNorm(Layer):
             raise TypeError(f"dout must be an array of the shape {shape} of x, got {shown(dout)}")
         if dout.shape != shape or dout.dtype != self.params["gamma"].dtype:
             raise ValueError(f"dout must be {shape} of {self.params['gamma'].dtype} as x is, got {dout.shape} of {dout.dtype}")
-        rows: Array = _wide(dout.reshape(x_hat.shape))
+        rows: Array = arrays.wide(dout.reshape(x_hat.shape))
         dgamma, dbeta = _dot(rows, x_hat), _sum(rows)
         self.grads["gamma"][...], self.grads["beta"][...] = dgamma, dbeta
         scale: Array = self.params["gamma"] * inverse_std
@@ -130,15 +130,10 @@ class BatchNorm(Layer):
 
     def _follow(self, name: str, batch: Array, where: Array) -> None:
         running = self.buffers[name]
-        np.copyto(running, self.keep * running + (1 - self.keep) * batch, where=where & np.isfinite(batch))
+        running[...] = np.where(where & np.isfinite(batch), self.keep * running + (1 - self.keep) * batch, running)
 
     def __repr__(self) -> str:
         return f"BatchNorm({len(self.params['gamma'])}, keep={self.keep:g}, ddof={self.ddof}, eps={self.eps:g})"
-
-
-def _wide(array: Array) -> Array:
-    """The array itself, or one of float16 in float32."""
-    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
 def _sum(rows: Array) -> Array:

@@ -6,13 +6,19 @@ Derived in the chapter on [dropout][dropout].
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from .. import arrays
+from ..arrays.checks import GENERATOR, ArrayOf, Count, Flag, Function, Instance, Numbers, Real, checked, shown
+from ..arrays.protocol import Array
 from ..networks.layers import Layer
 from ..networks.losses import softmax
 from ..networks.model import Sequential
+
+KEEP = Real(0, 1, open_low=True)
+INPUTS = ArrayOf(dtypes="biuf")
 
 
 class Dropout(Layer):
@@ -28,7 +34,8 @@ class Dropout(Layer):
     `x` has any shape and a floating dtype, which is kept. A NaN comes out as NaN even where it is dropped, so
     that it is seen. The backward pass uses the mask of the last forward pass.
 
-    Raises ValueError for `keep` outside (0, 1], for `shared` that are no axes of `x`, and in training without an `rng`.
+    Raises TypeError for arguments of another kind, ValueError for `keep` outside (0, 1], for `shared` that are no axes of `x`,
+    and in training without an `rng`.
     Source: Srivastava et al. 2014, section 4; the division in section 10. Tompson et al. 2015, section 3.2: whole channels;
     Huang et al. 2016, section 3: whole branches.
 
@@ -43,56 +50,74 @@ class Dropout(Layer):
     [[0.0, 0.0, 0.0, 0.0], [2.0, 2.0, 2.0, 2.0], [2.0, 2.0, 2.0, 2.0]]
     """
 
+    @checked(keep=KEEP, inverted=Flag())
     def __init__(self, keep: float = 0.5, *, inverted: bool = True, shared: tuple[int, ...] = ()) -> None:
         super().__init__()
-        _check_keep(keep)
-        self.keep, self.inverted, self.shared = keep, inverted, tuple(shared)
+        if not isinstance(shared, tuple) or any(Count(0).fault(axis) for axis in shared):
+            raise TypeError(f"shared must be a tuple of axes, counted from 0, got {shown(shared)}")
+        self.keep, self.inverted, self.shared = float(keep), inverted, shared
 
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
+        if not arrays.is_plain(x) or not arrays.is_floating(x):
+            raise TypeError(f"x must be an array of floating-point numbers, got {shown(x)}")
         if not train:
-            self._cache = 1.0 if self.inverted else self.keep
-        elif rng is None:
-            raise ValueError("rng must be a numpy.random.Generator when train=True, as masks are drawn from it, got None")
+            factor: Array | float = 1.0 if self.inverted else self.keep
+        elif not isinstance(rng, np.random.Generator):
+            error = ValueError if rng is None else TypeError
+            raise error(f"rng must be a numpy.random.Generator when train=True, as masks are drawn from it, got {rng!r}")
         else:
             if not set(self.shared) <= set(range(x.ndim)):
                 raise ValueError(f"shared must be among the axes 0 to {x.ndim - 1} of x, got {self.shared!r} for the shape {x.shape}")
             coins = tuple(1 if axis in self.shared else length for axis, length in enumerate(x.shape))
-            self._cache = np.asarray(rng.random(coins) < self.keep, like=x).astype(x.dtype)
+            factor = np.asarray(rng.random(coins) < self.keep, like=x).astype(arrays.wide(x[:0]).dtype)
             if self.inverted:
-                self._cache /= self.keep
-        return x * self._cache
+                factor /= self.keep
+        self._cache = factor, x.shape
+        return _scaled(x, factor)
 
-    def backward(self, dout: Any) -> Any:
-        return dout * self._saved()
+    def backward(self, dout: Array) -> Array:
+        factor, shape = self._saved()
+        if not arrays.is_plain(dout) or not arrays.is_floating(dout):
+            raise TypeError(f"dout must be an array of floating-point numbers, got {shown(dout)}")
+        if dout.shape != shape:
+            raise ValueError(f"dout must have the shape {shape} of x, got {dout.shape}")
+        return _scaled(dout, factor)
 
     def __repr__(self) -> str:
         return f"Dropout(keep={self.keep}{'' if self.inverted else ', inverted=False'}{f', shared={self.shared}' if self.shared else ''})"
 
 
+def _scaled(x: Array, factor: Array | float) -> Array:
+    """Their product; in float16 a factor such as 1/0.9 would be rounded before it is."""
+    product: Array = arrays.wide(x) * factor
+    return product.astype(x.dtype, copy=False)
+
+
+@checked(n=Count(0, 20))
 def all_masks(n: int) -> np.ndarray:
     """Every mask of `n` units, one a row: (2**n, n) zeros and ones, the empty mask first and the full one last.
 
-    Raises ValueError for `n` outside [0, 20].
+    `n` is at most 20, as there are 2**n masks: else ValueError.
 
     >>> all_masks(2).tolist()
     [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     """
-    if not 0 <= n <= 20:
-        raise ValueError(f"n must lie in [0, 20], as there are 2**n masks, got {n!r}")
     masks: np.ndarray = (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(float)
     return masks
 
 
+@checked(masks=ArrayOf("k, n", "biuf"), keep=KEEP)
 def mask_probabilities(masks: np.ndarray, keep: float) -> np.ndarray:
     """How likely each mask is when every unit is kept with probability `keep`, independently of the others.
 
     `masks` (k, n) of zeros and ones; the result is (k,), and over all masks it adds up to 1.
-    Raises ValueError for `keep` outside (0, 1].
+    Raises ValueError for `keep` outside (0, 1], and for masks of other numbers.
 
     >>> mask_probabilities(all_masks(2), keep=0.75).tolist()
     [0.0625, 0.1875, 0.1875, 0.5625]
     """
-    _check_keep(keep)
+    if not ((masks == 0) | (masks == 1)).all():
+        raise ValueError(f"masks must hold zeros and ones, got {shown(masks)}")
     probabilities: np.ndarray = np.where(masks > 0, keep, 1 - keep).prod(axis=1)
     return probabilities
 
@@ -100,11 +125,12 @@ def mask_probabilities(masks: np.ndarray, keep: float) -> np.ndarray:
 class Thinned(NamedTuple):
     """The `predictions` of every thinned network, (2**n, batch, outputs), and how likely each is to be drawn, (2**n,)."""
 
-    predictions: Any
-    chances: Any
+    predictions: np.ndarray
+    chances: np.ndarray
 
 
-def thinned_predictions(model: Sequential, x: Any, *, predict: Callable[[Any], Any] = softmax) -> Thinned:
+@checked(model=Instance(Sequential), x=INPUTS, predict=Function("the outputs"))
+def thinned_predictions(model: Sequential, x: Array, *, predict: Callable[[Array], Array] = softmax) -> Thinned:
     """What a model with one layer of dropout, of `n` units, predicts under each of its 2**n masks, in the order of `all_masks`.
 
     `predict` makes predictions of the model's outputs, by default probabilities of scores. Other layers run as they do at test time.
@@ -117,15 +143,15 @@ def thinned_predictions(model: Sequential, x: Any, *, predict: Callable[[Any], A
     >>> predictions.shape, chances.tolist()
     ((4, 5, 3), [0.0625, 0.1875, 0.1875, 0.5625])
     """
-    found = [i for i, layer in enumerate(model.layers) if isinstance(layer, Dropout)]
+    found = [(i, layer) for i, layer in enumerate(model.layers) if isinstance(layer, Dropout)]
     if len(found) != 1:
         raise ValueError(f"model must have one Dropout layer, got {len(found)}")
-    below, above = model.layers[:found[0]], model.layers[found[0] + 1:]
-    dropout: Any = model.layers[found[0]]
+    at, dropout = found[0]
+    below, above = model.layers[:at], model.layers[at + 1:]
     for layer in below:
         x = layer.forward(x)
     if x.ndim != 2 or dropout.shared:
-        raise ValueError(f"the input of the Dropout layer must be (batch, n) with a coin for each unit, got {x.shape} for {dropout!r}")
+        raise ValueError(f"model must give its Dropout layer (batch, n), with a coin for each unit, got {x.shape} for {dropout!r}")
     masks = all_masks(x.shape[1])
     drawn = []
     for mask in masks / dropout.keep if dropout.inverted else masks:
@@ -136,6 +162,7 @@ def thinned_predictions(model: Sequential, x: Any, *, predict: Callable[[Any], A
     return Thinned(np.stack(drawn), mask_probabilities(masks, dropout.keep))
 
 
+@checked(inputs=Numbers(2), targets=Numbers(), keep=KEEP)
 def dropout_ridge(inputs: np.ndarray, targets: np.ndarray, keep: float) -> np.ndarray:
     """The weights at which linear regression with inverted dropout on its inputs has the least expected loss.
 
@@ -147,8 +174,8 @@ def dropout_ridge(inputs: np.ndarray, targets: np.ndarray, keep: float) -> np.nd
     >>> dropout_ridge(np.array([[1.0, 1.0]]), np.array([3.0]), keep=0.5).round(6).tolist()
     [1.0, 1.0]
     """
-    _check_keep(keep)
-    if inputs.ndim != 2 or targets.shape[:1] != inputs.shape[:1]:
+    inputs, targets = arrays.floats(inputs), arrays.floats(targets)
+    if targets.ndim not in (1, 2) or len(targets) != len(inputs):
         raise ValueError(f"targets must be as many as the rows of inputs (n, features), got {targets.shape} for {inputs.shape}")
     # The penalty as one more row of data for each weight: better conditioned than the normal equations.
     penalty = np.diag(np.sqrt((1 - keep) / keep * (inputs**2).sum(axis=0)))
@@ -157,6 +184,7 @@ def dropout_ridge(inputs: np.ndarray, targets: np.ndarray, keep: float) -> np.nd
     return weights
 
 
+@checked(weights=Numbers(1), inputs=Numbers(2), keep=KEEP)
 def dropout_logistic_penalty(weights: np.ndarray, inputs: np.ndarray, keep: float) -> tuple[float, np.ndarray]:
     """What inverted dropout on the inputs adds to the loss of a logistic regression, to second order; and its gradient by the weights.
 
@@ -170,8 +198,8 @@ def dropout_logistic_penalty(weights: np.ndarray, inputs: np.ndarray, keep: floa
     >>> value, slopes.tolist()
     (1.0, [0.5, -0.5])
     """
-    _check_keep(keep)
-    if inputs.ndim != 2 or weights.shape != inputs.shape[1:]:
+    weights, inputs = arrays.floats(weights), arrays.floats(inputs)
+    if weights.shape != inputs.shape[1:]:
         raise ValueError(f"weights must be one for each column of inputs (n, features), got {weights.shape} for {inputs.shape}")
     noise, odd = (1 - keep) / keep, np.tanh(inputs @ weights / 2)  # without overflow: σ = (1 + odd) / 2
     doubt, squares = (1 - odd**2) / 4, inputs**2  # doubt is σ(1 - σ), whose derivative by the score is -doubt · odd
@@ -183,11 +211,13 @@ def dropout_logistic_penalty(weights: np.ndarray, inputs: np.ndarray, keep: floa
 class Sampled(NamedTuple):
     """The `mean` of the predictions over the sampled masks, and their `spread`, the standard deviation, each (batch, outputs)."""
 
-    mean: Any
-    spread: Any
+    mean: np.ndarray
+    spread: np.ndarray
 
 
-def sample_predictions(model: Sequential, x: Any, samples: int, rng: np.random.Generator, *, predict: Callable[[Any], Any] = softmax) -> Any:
+@checked(model=Instance(Sequential), x=INPUTS, samples=Count(), rng=GENERATOR, predict=Function("the outputs"))
+def sample_predictions(model: Sequential, x: Array, samples: int, rng: np.random.Generator, *,
+                       predict: Callable[[Array], Array] = softmax) -> np.ndarray:
     """Predictions with the dropout left on, for `samples` draws of all masks: (samples, batch, outputs).
 
     `predict` makes predictions of the model's outputs, by default probabilities of scores. Other layers than
@@ -200,8 +230,6 @@ def sample_predictions(model: Sequential, x: Any, samples: int, rng: np.random.G
     >>> sample_predictions(model, np.ones((3, 64)), 20, rng).shape
     (20, 3, 10)
     """
-    if samples < 1:
-        raise ValueError(f"samples must be 1 or more, got {samples!r}")
     drawn = []
     for _ in range(samples):
         out = x
@@ -211,7 +239,9 @@ def sample_predictions(model: Sequential, x: Any, samples: int, rng: np.random.G
     return np.stack(drawn)
 
 
-def monte_carlo(model: Sequential, x: Any, samples: int, rng: np.random.Generator, *, predict: Callable[[Any], Any] = softmax) -> Sampled:
+@checked(model=Instance(Sequential), x=INPUTS, samples=Count(), rng=GENERATOR, predict=Function("the outputs"))
+def monte_carlo(model: Sequential, x: Array, samples: int, rng: np.random.Generator, *,
+                predict: Callable[[Array], Array] = softmax) -> Sampled:
     """The mean and the spread of [`sample_predictions`][reference_impl.generalization.dropout.sample_predictions].
 
     The spread divides by `samples`, so one sample has none.
@@ -234,16 +264,17 @@ class Uncertainty(NamedTuple):
     the class most often chosen, `entropy` that of the mean, and `mutual_information` the entropy of the mean less the mean entropy.
     """
 
-    least_confidence: Any
-    variation_ratio: Any
-    entropy: Any
-    mutual_information: Any
+    least_confidence: Array
+    variation_ratio: Array
+    entropy: Array
+    mutual_information: Array
 
 
-def uncertainty(probabilities: Any) -> Uncertainty:
+@checked(probabilities=ArrayOf("samples, batch, classes"))
+def uncertainty(probabilities: Array) -> Uncertainty:
     """The usual scores of sampled class probabilities (samples, batch, classes).
 
-    Raises ValueError for another number of axes. Source: Gal, Islam & Ghahramani 2017.
+    Raises ValueError for another number of axes, and when there is no sample or class. Source: Gal, Islam & Ghahramani 2017.
 
     Two samples that are unsure but agree, and two that are sure but do not:
 
@@ -254,8 +285,9 @@ def uncertainty(probabilities: Any) -> Uncertainty:
     >>> scores.variation_ratio.tolist()
     [0.0, 0.5]
     """
-    if probabilities.ndim != 3:
-        raise ValueError(f"probabilities must be (samples, batch, classes), got the shape {probabilities.shape}")
+    if not probabilities.shape[0] or not probabilities.shape[2]:
+        raise ValueError(f"probabilities must hold a sample and a class, got the shape {probabilities.shape}")
+    probabilities = arrays.wide(probabilities)
     mean = probabilities.mean(axis=0)
     choices = probabilities.argmax(axis=2)
     votes = np.stack([(choices == k).mean(axis=0) for k in range(mean.shape[1])])
@@ -263,10 +295,6 @@ def uncertainty(probabilities: Any) -> Uncertainty:
     return Uncertainty(1 - mean.max(axis=1), 1 - votes.max(axis=0), entropy, entropy - _entropy(probabilities).mean(axis=0))
 
 
-def _entropy(probabilities: Any) -> Any:
-    return -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1))).sum(axis=-1)
-
-
-def _check_keep(keep: float) -> None:
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep must lie in (0, 1], got {keep!r}")
+def _entropy(probabilities: Array) -> Array:
+    logarithms: Array = np.log(np.where(probabilities > 0, probabilities, 1))
+    return -(probabilities * logarithms).sum(axis=-1)

@@ -6,7 +6,7 @@ import augmentation_grids as script
 import numpy as np
 import pytest
 
-from reference_impl import SGD, Affine, Flatten, Sequential, fit, measured
+from reference_impl import SGD, Affine, Augment, Flatten, Sequential, fit, measured
 from reference_impl.generalization.augmentation import (
     ColorPCA,
     average_views,
@@ -289,7 +289,7 @@ def test_one_colour_has_no_variance():
     assert (only.values >= 0).all() and only.values.max() < 1e-12
 
 
-class EachOnce:
+class EachOnce(np.random.Generator):
     """In the place of a generator: image k gets one unit of draw k, so that the colours added are the columns of the mixing."""
 
     def standard_normal(self, shape):
@@ -301,7 +301,7 @@ class EachOnce:
 def test_the_jitters_covariance_is_the_colours_or_with_the_papers_formula_its_square(by_root, unit):
     images = IMAGES * [1.0, 0.5, 0.2] * unit
     covariance = np.cov(images.reshape(-1, 3).T, ddof=0)
-    added = ColorPCA.fit(images).jitter(np.zeros((3, 2, 2, 3)), EachOnce(), 0.1, by_root)
+    added = ColorPCA.fit(images).jitter(np.zeros((3, 2, 2, 3)), EachOnce(np.random.PCG64(0)), 0.1, by_root)
     np.testing.assert_array_equal(added, np.broadcast_to(added[:, :1, :1], added.shape))
     mixing = added[:, 0, 0].T
     np.testing.assert_allclose(mixing @ mixing.T, 0.1**2 * (covariance if by_root else covariance @ covariance), rtol=1e-10)
@@ -355,7 +355,8 @@ def test_training_takes_it_and_is_reproducible():
     def trained(augment):
         generator = rng(6)
         model = Sequential(Flatten(), Affine(9 * 12 * 3, 2, rng=generator))
-        fit(model, IMAGES, np.array([0, 1] * 3), SGD(lr=0.1), epochs=3, rng=generator, batch_size=4, augment=augment)
+        fit(model, IMAGES, np.array([0, 1] * 3), SGD(lr=0.1), epochs=3, rng=generator, batch_size=4,
+            callbacks=[Augment(augment)] if augment else [])
         return model.params["1.W"].tobytes()
 
     augment = compose(random_flip, partial(random_crop, size=(9, 12), pad=1), COLOURS.jitter)
@@ -485,40 +486,48 @@ def test_ten_crops_around_no_exact_middle_see_a_flip():
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: flip(IMAGES[0]), ValueError, r"images must be \(batch, height, width, channels\), got shape \(9, 12, 3\)"),
-        (lambda: flip([[1.0]]), ValueError, r"images must be .* got shape \(1, 1\)"),
-        (lambda: random_flip(IMAGES, rng(), 1.1), ValueError, r"probability must lie in \[0, 1\], got 1.1"),
-        (lambda: random_flip(IMAGES, rng(), np.nan), ValueError, "probability must lie in"),
+        (lambda: flip(IMAGES[0]), ValueError, r"images must be an array \(batch, height, width, channels\) of numbers, got an array of float64 of"),
+        (lambda: flip([[1.0]]), TypeError, r"images must be an array \(batch, .* got \[\[1\.0\]\]"),
+        (lambda: random_flip(IMAGES, None), TypeError, "rng must be a numpy.random.Generator, got None"),
+        (lambda: random_flip(IMAGES, rng(), 1.1), ValueError, r"probability must be a number in \[0, 1\], got 1\.1"),
         (lambda: random_crop(IMAGES, rng(), 10), ValueError, r"size must be at most 9 by 12, got \(10, 10\)"),
         (lambda: random_crop(IMAGES, rng(), (9, 13)), ValueError, r"size must be at most 9 by 12, got \(9, 13\)"),
         (lambda: random_crop(IMAGES, rng(), (12, 17), pad=2), ValueError, "size must be at most 13 by 16"),
-        (lambda: random_crop(IMAGES, rng(), 0), ValueError, "size must be a whole number from 1 up, or two, got 0"),
-        (lambda: random_crop(IMAGES, rng(), (3, 3, 3)), ValueError, "size must be a whole number from 1 up, or two"),
+        (lambda: random_crop(IMAGES, rng(), 0), ValueError, "size must be a whole number from 1 up, or a tuple of two, got 0"),
+        (lambda: random_crop(IMAGES, rng(), (3, 3, 3)), ValueError, "size must be a whole number from 1 up, or a tuple of two"),
         (lambda: random_crop(IMAGES, rng(), 2.0), ValueError, "size must be a whole number"),
         (lambda: random_crop(IMAGES, rng(), True), ValueError, "size must be a whole number"),
         (lambda: random_crop(IMAGES, rng(), 3, pad=-1), ValueError, "pad must be a whole number from 0 up, got -1"),
-        (lambda: random_crop(IMAGES, rng(), 3, pad=0.5), ValueError, "pad must be a whole number from 0 up, got 0.5"),
         (lambda: ten_crop(IMAGES, (10, 3)), ValueError, "size must be at most 9 by 12"),
-        (lambda: random_scale_crop(IMAGES, rng(), 3, 0, 1), ValueError, "low and high must be 0 < low <= high, got 0 and 1"),
-        (lambda: random_scale_crop(IMAGES, rng(), 3, 2, 1), ValueError, "low and high must be"),
-        (lambda: random_scale_crop(IMAGES, rng(), 3, 1, np.inf), ValueError, "low and high must be"),
-        (lambda: random_scale_crop(IMAGES, rng(), 3, 1, 2, pad=-0.5), ValueError, "pad must be a finite number from 0 up, got -0.5"),
+        (lambda: random_scale_crop(IMAGES, rng(), 3, 0, 1), ValueError, r"low must be a number in \(0, inf\), got 0"),
+        (lambda: random_scale_crop(IMAGES, rng(), 3, 2, 1), ValueError, "low must be at most high, got 2 and 1"),
         (lambda: random_scale_crop(IMAGES, rng(), 9, 0.9, 2), ValueError, r"size must be at most low times .*\(8.1, 10.8\), got \(9, 9\)"),
-        (lambda: random_scale_crop((IMAGES * 255).astype(np.uint8), rng(), 3, 1, 2), TypeError, "images must have a floating dtype, got uint8"),
-        (lambda: random_brightness(IMAGES, rng(), -0.1), ValueError, "strength must be a finite number from 0 up, got -0.1"),
-        (lambda: random_brightness(IMAGES, rng(), np.nan), ValueError, "strength must be"),
-        (lambda: random_brightness(IMAGES.astype(int), rng(), 0.1), TypeError, "images must have a floating dtype, got int64"),
-        (lambda: random_contrast(IMAGES, rng(), np.inf), ValueError, "strength must be"),
-        (lambda: random_contrast(IMAGES.astype(complex), rng(), 0.1), TypeError, "images must have a floating dtype"),
-        (lambda: ColorPCA.fit(IMAGES * np.nan), ValueError, "images must have pixels, and finite ones, got nan at index"),
-        (lambda: ColorPCA.fit(IMAGES[:0]), ValueError, "images must have pixels, and finite ones, got shape"),
+        (lambda: random_scale_crop((IMAGES * 255).astype(np.uint8), rng(), 3, 1, 2), TypeError, "images must be .* of floating-point numbers, got"),
+        (lambda: random_brightness(IMAGES, rng(), -0.1), ValueError, r"strength must be a number in \[0, inf\), got -0\.1"),
+        (lambda: random_brightness(IMAGES.astype(int), rng(), 0.1), TypeError, "images must be .* got an array of int64"),
+        (lambda: random_contrast(IMAGES.astype(complex), rng(), 0.1), TypeError, "images must be .* got an array of complex128"),
+        (lambda: ColorPCA(np.ones(2), np.eye(3)), ValueError, r"vectors must have the shape \(2, 2\), got \(3, 3\)"),
+        (lambda: ColorPCA.fit(IMAGES * np.nan), ValueError, "images must have pixels, and finite ones, got .* with nan at index"),
+        (lambda: ColorPCA.fit(IMAGES[:0]), ValueError, "images must have pixels, and finite ones, got array"),
         (lambda: COLOURS.jitter(IMAGES[..., :1], rng()), ValueError, "images must have 3 channels"),
-        (lambda: COLOURS.jitter(IMAGES, rng(), sigma=-1), ValueError, "sigma must be a finite number from 0 up, got -1"),
-        (lambda: COLOURS.jitter(IMAGES.astype(int), rng()), TypeError, "images must have a floating dtype"),
-        (lambda: average_views(network, IMAGES[:0]), ValueError, "views must hold at least one view"),
-        (lambda: compose(random_flip, 3), TypeError, r"steps must be functions of \(images, rng\), got 3"),
+        (lambda: COLOURS.jitter(IMAGES, rng(), by_root="no"), TypeError, "by_root must be True or False, got 'no'"),
+        (lambda: average_views(network, IMAGES[:0]), ValueError, "views must be .* with at least one view, got the shape"),
+        (lambda: average_views(lambda x: x.sum(), IMAGES[None]), ValueError, r"predict must return \d+ rows, got the shape \(\)"),
+        (lambda: compose(random_flip, 3), TypeError, r"steps must be a function of \(images, rng\), got 3"),
     ],
 )
 def test_what_does_not_fit_is_refused(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+@pytest.mark.parametrize("step", [
+    partial(random_brightness, strength=0.3), partial(random_contrast, strength=0.5), COLOURS.jitter,
+    partial(random_scale_crop, size=(9, 12), low=0.9, high=1.2, pad=2.5)])
+@pytest.mark.parametrize("scale", [1.0, 3000.0])
+def test_in_half_precision_it_is_what_double_precision_gives_rounded_once(step, scale):
+    x = (scale * (IMAGES + 0.3)).astype("f2")
+    found, expected = step(x, rng()), step(x.astype(float), rng())
+    assert found.dtype == np.float16
+    step_sizes = np.spacing(np.abs(expected).astype("f2")).astype(float)
+    assert (np.abs(found - expected) <= np.maximum(0.51 * step_sizes, 1e-6 * scale)).all()

@@ -29,10 +29,14 @@ def drop(x, keep=0.5, *, inverted=True, seed=0):
     return Dropout(keep, inverted=inverted).forward(x, train=True, rng=np.random.default_rng(seed))
 
 
-class Given:
+class Given(np.random.Generator):
     """A generator whose next uniform numbers make this mask."""
 
+    def __new__(cls, mask):
+        return super().__new__(cls)
+
     def __init__(self, mask):
+        super().__init__(np.random.PCG64(0))
         self.mask = mask
 
     def random(self, shape):
@@ -168,27 +172,30 @@ def test_given_its_mask_torch_agrees(keep):
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: Dropout(0.0), r"keep must lie in \(0, 1\], got 0.0"),
-    (lambda: Dropout(1.5), r"keep must lie in \(0, 1\], got 1.5"),
-    (lambda: Dropout(float("nan")), r"keep must lie in \(0, 1\], got nan"),
+    (lambda: Dropout(0.0), r"keep must be a number in \(0, 1\], got 0\.0"),
+    (lambda: Dropout(1.5), r"keep must be a number in \(0, 1\], got 1\.5"),
+    (lambda: Dropout(float("nan")), r"keep must be a number in \(0, 1\], got nan"),
     (lambda: Dropout(0.5, shared=(1, 2)).forward(np.ones((3, 2)), train=True, rng=np.random.default_rng(0)),
      r"shared must be among the axes 0 to 1 of x, got \(1, 2\) for the shape \(3, 2\)"),
     (lambda: thinned_predictions(Sequential(ReLU()), np.ones((1, 1))), "model must have one Dropout layer, got 0"),
     (lambda: thinned_predictions(Sequential(Dropout(), Dropout()), np.ones((1, 1))), "model must have one Dropout layer, got 2"),
-    (lambda: thinned_predictions(Sequential(Dropout()), np.ones((1, 1, 1))), r"must be \(batch, n\) with a coin for each unit, got \(1, 1, 1\)"),
+    (lambda: thinned_predictions(Sequential(Dropout()), np.ones((1, 1, 1))), r"model must give its Dropout layer \(batch, n\), with a coin for each unit, got \(1, 1, 1\)"),
     (lambda: thinned_predictions(Sequential(Dropout(shared=(0,))), np.ones((1, 1))), r"with a coin for each unit, .* shared=\(0,\)"),
-    (lambda: dropout_logistic_penalty(np.ones(2), np.ones((4, 2)), 0.0), r"keep must lie in \(0, 1\], got 0.0"),
+    (lambda: dropout_logistic_penalty(np.ones(2), np.ones((4, 2)), 0.0), r"keep must be a number in \(0, 1\], got 0\.0"),
     (lambda: dropout_logistic_penalty(np.ones(3), np.ones((4, 2)), 0.5), r"weights must be one for each column .* got \(3,\) for \(4, 2\)"),
-    (lambda: dropout_logistic_penalty(np.ones(3), np.ones(3), 0.5), r"inputs \(n, features\), got \(3,\) for \(3,\)"),
+    (lambda: dropout_logistic_penalty(np.ones(3), np.ones(3), 0.5), r"inputs must be a non-empty matrix of finite numbers, got array\(\[1., 1., 1.\]\)"),
     (lambda: Dropout(0.5).forward(np.ones(3), train=True), "rng must be a numpy.random.Generator when train=True, .* got None"),
-    (lambda: all_masks(-1), r"n must lie in \[0, 20\], .* got -1"),
-    (lambda: all_masks(21), r"n must lie in \[0, 20\], .* got 21"),
-    (lambda: mask_probabilities(all_masks(2), 0), r"keep must lie in \(0, 1\], got 0"),
-    (lambda: dropout_ridge(np.ones((3, 2)), np.ones(3), -0.1), r"keep must lie in \(0, 1\], got -0.1"),
+    (lambda: all_masks(-1), "n must be a whole number from 0 to 20, got -1"),
+    (lambda: all_masks(21), "n must be a whole number from 0 to 20, got 21"),
+    (lambda: mask_probabilities(all_masks(2), 0), r"keep must be a number in \(0, 1\], got 0"),
+    (lambda: dropout_ridge(np.ones((3, 2)), np.ones(3), -0.1), r"keep must be a number in \(0, 1\], got -0\.1"),
     (lambda: dropout_ridge(np.ones((3, 2)), np.ones(2), 0.5), r"targets must be as many .* got \(2,\) for \(3, 2\)"),
-    (lambda: dropout_ridge(np.ones(3), np.ones(3), 0.5), r"inputs \(n, features\), got \(3,\) for \(3,\)"),
-    (lambda: monte_carlo(Sequential(), np.ones((1, 1)), 0, np.random.default_rng(0)), "samples must be 1 or more, got 0"),
-    (lambda: uncertainty(np.ones((3, 2))), r"probabilities must be \(samples, batch, classes\), got the shape \(3, 2\)"),
+    (lambda: dropout_ridge(np.ones(3), np.ones(3), 0.5), r"inputs must be a non-empty matrix of finite numbers, got array"),
+    (lambda: monte_carlo(Sequential(), np.ones((1, 1)), 0, np.random.default_rng(0)), "samples must be a whole number from 1 up, got 0"),
+    (lambda: uncertainty(np.ones((3, 2))), r"probabilities must be an array \(samples, batch, classes\) of floating-point numbers, got array"),
+    (lambda: uncertainty(np.ones((0, 2, 3))), r"probabilities must hold a sample and a class, got the shape \(0, 2, 3\)"),
+    (lambda: mask_probabilities(np.full((1, 2), 0.5), 0.5), "masks must hold zeros and ones, got array"),
+    (lambda: dropout_ridge(np.ones((3, 2)), np.ones((3, 1, 1)), 0.5), r"targets must be as many .* got \(3, 1, 1\)"),
 ])
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
@@ -677,3 +684,42 @@ def test_dropout_stops_the_weights_of_separated_classes_and_the_second_order_doe
     plain, exact, second = np.linalg.norm(fits, axis=2).T
     assert (plain > 100).sum() == 2 and exact.max() < 4 and second.max() < 6
     assert ((fits[:, 1] * fits[:, 2]).sum(axis=1) / exact / second).min() > 0.99
+
+
+@pytest.mark.parametrize("keep", [0.9, 0.7, 0.3])
+@pytest.mark.parametrize("inverted", [True, False])
+def test_in_half_precision_it_is_what_double_precision_gives_rounded_once(keep, inverted):
+    x = np.random.default_rng(0).normal(1000, 300, (50, 40)).astype("f2")
+    half, double = Dropout(keep, inverted=inverted), Dropout(keep, inverted=inverted)
+    for train in (True, False):
+        pairs = [(layer.forward(z, train=train, rng=np.random.default_rng(1)), layer.backward(z)) for layer, z in ((half, x), (double, x.astype(float)))]
+        for found, expected in zip(*pairs):
+            assert found.dtype == np.float16
+            np.testing.assert_array_equal(found, expected.astype(np.float32).astype(np.float16))
+
+
+@pytest.mark.parametrize("classes", [2, 3000])
+def test_uncertainty_of_half_precision_is_computed_in_single(classes):
+    p = np.random.default_rng(0).dirichlet(np.ones(classes), (4, 5)).astype("f2")
+    for found, expected in zip(uncertainty(p), uncertainty(p.astype(float))):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [[[1.0, 2.0]], np.ones((1, 1)), np.ones(2), np.ones((1, 2), int), np.ma.ones((1, 2))])
+@pytest.mark.parametrize("train", [True, False])
+def test_a_gradient_that_is_not_the_outputs_is_refused(train, wrong):
+    layer = Dropout(0.5)
+    layer.forward(np.ones((1, 2)), train=train, rng=np.random.default_rng(0))
+    with pytest.raises((TypeError, ValueError), match="dout must "):
+        layer.backward(wrong)
+
+
+@pytest.mark.parametrize("shared", [[1], (-1,), (0.5,), (True,), 1, None, "1"])
+def test_shared_axes_are_a_tuple_of_counts(shared):
+    with pytest.raises(TypeError, match="shared must be a tuple of axes"):
+        Dropout(0.5, shared=shared)
+
+
+def test_masks_come_from_a_generator_alone():
+    with pytest.raises(TypeError, match=r"rng must be a numpy.random.Generator when train=True, .* got 0"):
+        Dropout(0.5).forward(np.ones((1, 2)), train=True, rng=0)
