@@ -30,11 +30,18 @@ if TYPE_CHECKING:
     )
     from .generalization.batch_norm import BatchNorm as BatchNorm
     from .generalization.dropout import Dropout as Dropout
-    from .generalization.ensembles import Snapshots as Snapshots, WeightAverage as WeightAverage, ambiguity as ambiguity
+    from .generalization.ensembles import (
+        Snapshots as Snapshots,
+        WeightAverage as WeightAverage,
+        ambiguity as ambiguity,
+        recompute_statistics as recompute_statistics,
+    )
     from .generalization.weight_decay import L1 as L1, L2 as L2, MaxNorm as MaxNorm, ProximalL1 as ProximalL1
     from .measurements import measured as measured
-    from .networks.checkpoint import Diverged as Diverged
+    from .networks.callbacks import Augment as Augment, EarlyStopping as EarlyStopping
+    from .networks.checkpoint import Checkpoint as Checkpoint
     from .networks.data import digits as digits, photographs as photographs
+    from .networks.evaluation import Evaluate as Evaluate, evaluate as evaluate, predict as predict
     from .networks.layers import (
         Affine as Affine,
         Conv2D as Conv2D,
@@ -47,23 +54,23 @@ if TYPE_CHECKING:
     )
     from .networks.losses import (
         accuracy as accuracy,
+        class_weights as class_weights,
         log_softmax as log_softmax,
         mean_squared_error as mean_squared_error,
+        multiclass_hinge as multiclass_hinge,
         softmax as softmax,
         softmax_cross_entropy as softmax_cross_entropy,
     )
     from .networks.model import Sequential as Sequential
+    from .networks.progress import Progress as Progress
+    from .networks.run import Callback as Callback, Diverged as Diverged, History as History
     from .networks.softmax import softmax_regression as softmax_regression
-    from .networks.training import (
-        Callback as Callback,
-        EarlyStopping as EarlyStopping,
-        History as History,
-        evaluate as evaluate,
-        fit as fit,
-    )
+    from .networks.training import fit as fit
     from .optimization.adagrad import AdaGrad as AdaGrad
     from .optimization.adam import Adam as Adam, AdamW as AdamW, AMSGrad as AMSGrad
+    from .optimization.clipping import clip_norm as clip_norm, clip_value as clip_value
     from .optimization.gauss_newton import gauss_newton as gauss_newton, levenberg_marquardt as levenberg_marquardt
+    from .optimization.groups import Groups as Groups
     from .optimization.landscapes import (
         Landscape as Landscape,
         beale as beale,
@@ -80,6 +87,7 @@ if TYPE_CHECKING:
     from .optimization.line_search import Result as Result
     from .optimization.minimize import Descent as Descent, minimize as minimize
     from .optimization.momentum import Momentum as Momentum
+    from .optimization.muon import Muon as Muon
     from .optimization.nesterov import Nesterov as Nesterov
     from .optimization.newton import newton as newton, newton_cg as newton_cg
     from .optimization.optimizer import Optimizer as Optimizer, Schedule as Schedule
@@ -102,7 +110,15 @@ if TYPE_CHECKING:
     from .practice.diagnostics import Monitor as Monitor, diagnose as diagnose, gradient_check as gradient_check
     from .practice.initialization import initialize as initialize
     from .practice.preprocessing import center as center, standardize as standardize, whiten as whiten
-    from .practice.search import Choice as Choice, LogUniform as LogUniform, Uniform as Uniform, Whole as Whole, search as search
+    from .practice.search import (
+        Choice as Choice,
+        LogUniform as LogUniform,
+        Stepped as Stepped,
+        Uniform as Uniform,
+        Whole as Whole,
+        halving as halving,
+        search as search,
+    )
     from .practice.transfer import freeze as freeze, with_new_head as with_new_head
 else:  # The imports above are the one list of public names; each is imported from there when it is first used.
     import ast

@@ -21,10 +21,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
-from reference_impl import SGD, Adam, Affine, Momentum, ReLU, Sequential, Tanh, digits, fit  # noqa: E402
+from reference_impl import SGD, Adam, Affine, Diverged, Evaluate, History, Momentum, ReLU, Sequential, Tanh, digits, fit  # noqa: E402
 from reference_impl.networks.data import Split  # noqa: E402
 from reference_impl.networks.layers import Layer  # noqa: E402
-from reference_impl.networks.training import Diverged, History  # noqa: E402
 from reference_impl.practice.diagnostics import FAULTS, Monitor, diagnose  # noqa: E402
 
 RUNS = {"healthy": 16} | dict.fromkeys(FAULTS, 12)
@@ -80,8 +79,8 @@ def faulty_run(fault: str, data: Split, rng: np.random.Generator, activation: ty
     about = {"optimizer": name, "lr": rate, "hidden": hidden, "width": width, "examples": count, "batch": batch, "epochs": epochs} | about
     monitor = Monitor(model, inputs[:100])
     try:
-        history = fit(model, inputs, labels, optimizer, epochs=epochs, batch_size=batch, rng=rng, callbacks=[monitor], progress=False,
-                      evaluate_on={"train": (inputs, labels), "validation": (others, other_labels)})
+        history = fit(model, inputs, labels, optimizer, epochs=epochs, batch_size=batch, rng=rng,
+                      callbacks=[Evaluate({"train": (inputs, labels), "validation": (others, other_labels)}), monitor])
     except Diverged as error:
         history = monitor.history
         history.stopped = str(error)

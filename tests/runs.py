@@ -2,7 +2,21 @@
 
 import numpy as np
 
-from reference_impl import Adam, Affine, Callback, EarlyStopping, Layer, ReLU, Sequential, Tanh, fit, softmax_cross_entropy
+from reference_impl import (
+    Adam,
+    Affine,
+    Augment,
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    Evaluate,
+    Layer,
+    ReLU,
+    Sequential,
+    Tanh,
+    fit,
+    softmax_cross_entropy,
+)
 
 X = np.random.default_rng(1).normal(size=(10, 3))
 Y = np.random.default_rng(2).integers(0, 3, 10)
@@ -26,16 +40,17 @@ def tick(what):
 class Masked(Layer):
     """Draws from the run's generator in training, and keeps a running mean: dropout and batch norm in one."""
 
-    def __init__(self, width):
+    def __init__(self, width, keep=0.9):
         super().__init__()
+        self.keep = keep
         self.buffers = {"mean": np.zeros(width)}
 
     def forward(self, x, *, train=False, rng=None):
         self._cache = np.ones_like(x)
         if train:
             self._cache = rng.integers(0, 2, x.shape).astype(x.dtype)
-            self.buffers["mean"] *= 0.9
-            self.buffers["mean"] += 0.1 * x.mean(axis=0)
+            self.buffers["mean"] *= self.keep
+            self.buffers["mean"] += (1 - self.keep) * x.mean(axis=0)
         return x * self._cache - self.buffers["mean"]
 
     def backward(self, dout):
@@ -80,11 +95,22 @@ def noise(inputs, rng):
     return inputs + 0.3 * rng.standard_normal(inputs.shape)
 
 
-def shrink(params, grads):
-    tick("penalty")
-    for key, w in params.items():
-        grads[key] += 0.01 * w
-    return 0.005 * float(sum((w**2).sum() for w in params.values()))
+class Shrink(Callback):
+    """A penalty on all parameters."""
+
+    def before_update(self, run):
+        tick("penalty")
+        for key, w in run.model.params.items():
+            run.model.grads[key] += 0.01 * w
+            run.value += 0.005 * float((w**2).sum())
+
+
+class Anneal(Callback):
+    """Changes what no `state_dict` of its own holds: the optimizer's rate, and how much a layer keeps."""
+
+    def after_step(self, run):
+        run.optimizer.beta1 *= 0.99
+        run.model.layers[1].keep *= 0.97
 
 
 class Life:
@@ -97,9 +123,11 @@ class Life:
         self.rng = np.random.Generator(getattr(np.random, kind)(5))
         self.callbacks = [EarlyStopping("validation_loss", patience=patience), Pull()]
 
-    def fit(self, checkpoint=None, *, epochs=EPOCHS, **options):
-        history = fit(self.model, X, Y, self.optimizer, epochs=epochs, rng=self.rng, batch_size=4, loss=counted_loss, augment=noise,
-                      penalty=shrink, evaluate_on={"validation": (X[:5], Y[5:])}, callbacks=self.callbacks, checkpoint=checkpoint, **options)
+    def fit(self, checkpoint=None, *, epochs=EPOCHS, every=None, resume=False, callbacks=()):
+        told = [Augment(noise), Shrink(), Evaluate({"validation": (X[:5], Y[5:])}), *self.callbacks, Anneal(), *callbacks]
+        if checkpoint is not None:
+            told.append(Checkpoint(checkpoint, every=every, resume=resume))
+        history = fit(self.model, X, Y, self.optimizer, epochs=epochs, rng=self.rng, batch_size=4, loss=counted_loss, callbacks=told)
         return history, self.state()
 
     def state(self):

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from .. import arrays
-from ..networks.layers import check_count
+from ..arrays.checks import GENERATOR, Count, Numbers, Optional, Real, check, checked, shown
+from ..arrays.protocol import Array
+from ..networks.evaluation import MODEL, check_examples
 from ..networks.losses import softmax
 from ..networks.model import Sequential
-from ..networks.training import Callback, Run
+from ..networks.run import Callback, Run
+from .batch_norm import BatchNorm
 
 
 class Ambiguity(NamedTuple):
@@ -26,7 +29,8 @@ class Ambiguity(NamedTuple):
     ambiguity: float
 
 
-def ambiguity(predictions: Any, targets: Any, weights: Any = None) -> Ambiguity:
+@checked(predictions=Numbers(finite=False), targets=Numbers(finite=False), weights=Optional(Numbers(1, low=0)))
+def ambiguity(predictions: Array, targets: Array, weights: Array | None = None) -> Ambiguity:
     """The squared error of an average, taken apart: `ensemble` = `members` - `ambiguity`, whatever the predictions.
 
     `predictions` is (members, …), `targets` (…), the shape of one member's; means run over all its elements.
@@ -40,11 +44,11 @@ def ambiguity(predictions: Any, targets: Any, weights: Any = None) -> Ambiguity:
     """
     if predictions.ndim < 1 or not predictions.size or targets.shape != predictions.shape[1:]:
         raise ValueError(f"targets must have the shape of each of the predictions, some, got {targets.shape} for {predictions.shape}")
-    weights = np.asarray(np.ones(len(predictions)) if weights is None else weights, dtype=float, like=predictions)
+    weights = cast(Array, np.asarray(np.ones(len(predictions)) if weights is None else weights, dtype=float, like=predictions))
     if weights.shape != predictions.shape[:1]:
         raise ValueError(f"weights must be as many as the members, ({len(predictions)},), got {weights.shape}")
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        raise ValueError(f"weights must be finite and not negative, and not all 0, got {weights}")
+    if not weights.any():
+        raise ValueError(f"weights must not all be 0, got {weights}")
     weights = (weights / weights.sum()).reshape(-1, *[1] * targets.ndim)
     mean = (weights * predictions).sum(axis=0)
     return Ambiguity(
@@ -54,7 +58,7 @@ def ambiguity(predictions: Any, targets: Any, weights: Any = None) -> Ambiguity:
     )
 
 
-def average(models: Sequence[Sequential], x: Any) -> Any:
+def average(models: Sequence[Sequential], x: Array) -> Array:
     """The mean of the class probabilities that the models give to a batch `x`: (batch, classes).
 
     Each model runs as at test time, and its outputs are scores. Raises ValueError when there is no model.
@@ -66,6 +70,8 @@ def average(models: Sequence[Sequential], x: Any) -> Any:
     >>> average(models, np.ones((3, 64))).shape
     (3, 10)
     """
+    if not isinstance(models, Sequence) or not all(isinstance(model, Sequential) for model in models):
+        raise TypeError(f"models must be a list of Sequentials, got {shown(models)}")
     if not models:
         raise ValueError(f"models must hold one model or more, got {models!r}")
     total = softmax(models[0].forward(x))
@@ -75,7 +81,8 @@ def average(models: Sequence[Sequential], x: Any) -> Any:
     return total
 
 
-def correlated_variance(variance: Any, correlation: Any, members: Any) -> Any:
+@checked(variance=Numbers(low=0), correlation=Numbers(low=-1, high=1), members=Numbers(low=1))
+def correlated_variance(variance: Array | float, correlation: Array | float, members: Array | float) -> Array | float:
     """The variance of the mean of M numbers of one `variance` σ² and one `correlation` ρ: σ² (ρ + (1 - ρ) / M).
 
     Numbers or arrays that broadcast; `members` is M. Raises ValueError when `members` < 1, `variance` < 0, or
@@ -85,12 +92,8 @@ def correlated_variance(variance: Any, correlation: Any, members: Any) -> Any:
     >>> correlated_variance(4.0, 0.25, 3)
     2.0
     """
-    if not np.all(np.asarray(members) >= 1):
-        raise ValueError(f"members must be 1 or more, got {members!r}")
-    if not np.all(np.asarray(variance) >= 0):
-        raise ValueError(f"variance must be 0 or more, got {variance!r}")
     share = correlation + (1 - correlation) / members
-    if not (np.all(np.asarray(share) >= -1e-12) and np.all(np.abs(correlation) <= 1)):
+    if not np.all(np.asarray(share) >= -1e-12):
         raise ValueError(f"correlation must lie in [-1 / (members - 1), 1], got {correlation!r} for members {members!r}")
     return variance * share
 
@@ -111,10 +114,12 @@ class Snapshots(Callback):
     (3, (10, 2))
     """
 
+    columns = ()
+
     def __init__(self, every: int) -> None:
-        check_count("every", every)
+        check("every", every, Count())
         self.every = every
-        self.states: list[dict[str, Any]] = []
+        self.states: list[dict[str, Array]] = []
 
     def after_step(self, run: Run) -> None:
         if run.step == 1:  # whatever it has seen before was another run
@@ -133,7 +138,7 @@ class Snapshots(Callback):
         return {f"{i}/{key}": array for i, state in enumerate(self.states) for key, array in state.items()}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        states: dict[int, dict[str, Any]] = {}
+        states: dict[int, dict[str, Array]] = {}
         for name, array in saved.items():
             i, _, key = name.partition("/")
             states.setdefault(int(i), {})[key] = arrays.copy(array)
@@ -152,7 +157,7 @@ class WeightAverage(Callback):
     PyTorch's `get_ema_multi_avg_fn` has 1 - `decay` at every step but the first, and leaves `decay`**(n - 1) to the first weights.
 
     The average is in float64, whatever the model's dtype. Buffers are not averaged: after batch norm the running
-    statistics belong to other weights than these, and want a few forward passes in training over the data.
+    statistics belong to other weights than these: [`recompute_statistics`][reference_impl.recompute_statistics] makes new ones.
     A new run begins a new average. Raises ValueError for `decay` outside (0, 1] and `start` < 1.
     Source: Polyak & Juditsky 1992, from step 1 on; Izmailov et al. 2018 for the buffers.
 
@@ -165,15 +170,16 @@ class WeightAverage(Callback):
     (5, (10, 2))
     """
 
+    columns = ()
+
     def __init__(self, decay: float = 1.0, *, start: int = 1) -> None:
-        if not 0 < decay <= 1:
-            raise ValueError(f"decay must lie in (0, 1], got {decay!r}")
-        check_count("start", start)
+        check("decay", decay, Real(0, 1, open_low=True))
+        check("start", start, Count())
         self.decay, self.start = decay, start
         self._forget()
 
     def _forget(self) -> None:
-        self.weights: dict[str, Any] = {}
+        self.weights: dict[str, Array] = {}
         self.count = 0
 
     def after_step(self, run: Run) -> None:
@@ -209,3 +215,56 @@ class WeightAverage(Callback):
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         self.weights = {key.removeprefix("weights/"): arrays.copy(array) for key, array in saved.items() if key.startswith("weights/")}
         self.count = int(saved["count"])
+
+
+@checked(model=MODEL, batch_size=Count(2), rng=Optional(GENERATOR))
+def recompute_statistics(model: Sequential, inputs: Array, *, batch_size: int = 1024, rng: np.random.Generator | None = None) -> None:
+    """Give the batch norm layers of `model` the statistics of its own activations on `inputs`, in place: after averaging weights.
+
+    The inputs go through once, `batch_size` at a time, as in training; `rng` is for layers that draw then. The new statistics are mean
+    and variance of all values that reached the layer, summed in float64; the variance keeps the layer's `ddof`. Frozen layers keep
+    what they have. A last batch of one example, which has no spread, is left out.
+    Raises ValueError when there is no batch norm to be seen to, and for fewer than two examples.
+    Source: Izmailov et al. 2018, section 3.2; Wu & Johnson 2021 for the moments of all values instead of a running mean.
+
+    >>> from reference_impl import Affine
+    >>> rng = np.random.default_rng(0)
+    >>> model, x = Sequential(Affine(2, 3, rng=rng), BatchNorm(3)), rng.normal(5, 2, (100, 2))
+    >>> recompute_statistics(model, x)
+    >>> model.forward(x).mean(axis=0).round(6).tolist(), model.forward(x).std(axis=0).round(3).tolist()
+    ([0.0, -0.0, 0.0], [1.0, 1.0, 1.0])
+    """
+    norms = [i for i, layer in enumerate(model.layers) if isinstance(layer, BatchNorm) and not layer.frozen]
+    if not norms:
+        raise ValueError(f"model must have a BatchNorm layer that is not frozen, got {shown(model)}")
+    check_examples("inputs", inputs)
+    if len(inputs) < 2:
+        raise ValueError("inputs must hold two examples or more, got one")
+    passing = copy.deepcopy(model)
+    moments = {i: _Moments() for i in norms}
+    for first in range(0, len(inputs), batch_size):
+        x = inputs[first:first + batch_size]
+        if len(x) > 1:
+            for i, layer in enumerate(passing.layers):
+                if i in moments:
+                    moments[i].add(x.reshape(-1, x.shape[-1]))
+                x = layer.forward(x, train=not layer.frozen, rng=rng)
+    for i, of in moments.items():
+        norm = cast(BatchNorm, model.layers[i])
+        norm.buffers["mean"][...] = of.mean
+        norm.buffers["var"][...] = of.squares / (of.count - norm.ddof)
+
+
+class _Moments:
+    """Mean and sum of squared deviations of rows that come in parts. Source: Chan, Golub & LeVeque 1983."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.squares = 0, cast(Array, 0.0), cast(Array, 0.0)
+
+    def add(self, rows: Array) -> None:
+        rows = rows.astype(np.float64)
+        count, mean = self.count + len(rows), rows.mean(axis=0)
+        moved = mean - self.mean
+        self.squares = self.squares + ((rows - mean) ** 2).sum(axis=0) + moved**2 * (self.count * len(rows) / count)
+        self.mean = self.mean + moved * (len(rows) / count)
+        self.count = count

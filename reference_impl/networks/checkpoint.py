@@ -2,113 +2,158 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import arrays
-from .model import Sequential
+from ..arrays.checks import Count, Flag, Optional, check, shown
+from .files import HeldFile, read
+from .fingerprint import arguments, told
+from .run import Callback, Run, layer_of, not_finite, too_large
 
-if TYPE_CHECKING:
-    from .training import Callback, History, Run
 
+class Checkpoint(Callback):
+    """Keep the whole run in a file: model, optimizer, generator, history, and the states of all callbacks.
 
-class Diverged(ArithmeticError):
-    """A number became NaN or infinite: after how many finished steps, in which `layer`, the last good `checkpoint`, the `history` so far.
+    The file is written at the start, every `every` steps (by default, every epoch) and at the end, each time whole or not at all. With
+    `resume=True` the run goes on from it, if it is there, and ends as the uninterrupted run does, bit for bit. A run that differs is
+    refused, and the message says in what: model, data (by checksum), loss, batches, the kind of optimizer and its hyperparameters,
+    callbacks and their arguments; `epochs` may be more. A process that is killed leaves the file and nothing else, and two runs
+    cannot have one file at the same time.
 
-    >>> print(Diverged(7, "layer 0 (ReLU)", None))
-    step 7: NaN or infinity, first in layer 0 (ReLU); there is no checkpoint to go back to
+    Raises ValueError or TypeError for what is no path and no count. `fit` raises FileNotFoundError when the file's folder is
+    missing, BlockingIOError when another run holds it, and ValueError when it is damaged or of another run.
+
+    >>> Checkpoint("run.npz", every=100, resume=True).path.name
+    'run.npz'
     """
 
-    def __init__(self, step: int, layer: str, checkpoint: tuple[Path, int] | None, history: History | None = None) -> None:
-        super().__init__(step, layer, checkpoint)
-        self.step, self.layer, self.checkpoint, self.history = step, layer, checkpoint, history
+    columns = ()
 
-    def __str__(self) -> str:
-        back = "the last good checkpoint is {}, of step {}".format(*self.checkpoint) if self.checkpoint else "there is no checkpoint to go back to"
-        return f"step {self.step}: NaN or infinity, first in {self.layer}; {back}"
+    def __init__(self, path: str | os.PathLike[str], *, every: int | None = None, resume: bool = False) -> None:
+        if not isinstance(path, str | os.PathLike) or not str(path):
+            raise TypeError(f"path must name a file, got {shown(path)}")
+        check("every", every, Optional(Count()))
+        check("resume", resume, Flag())
+        self.path, self.every, self.resume = Path(path), every, resume
 
+    def rehearse(self, run: Run) -> None:
+        self._file, self._content = HeldFile(self.path), dict[str, np.ndarray]()
+        run.exits.callback(self._file.release)
+        there = self._file.hold()
+        self._settings = _settings(run)
+        if there and self.resume:
+            self._content = read(self.path, "fit")
+            self._load(run, _parts(run, callbacks=False))
 
-class Checkpoint:
-    """The file of a run's checkpoints, and the step of the last one."""
+    def before_fit(self, run: Run) -> None:
+        if self._content:
+            self._load(run, _parts(run))
+            self._content = {}
+        else:
+            self._save(run)
 
-    def __init__(self, path: Path, run: Run, callbacks: Sequence[Callback], settings: dict[str, Any]) -> None:
-        self.path, self.run, self.settings = path, run, settings
-        self.parts: dict[str, Any] = {"model": run.model, "optimizer": run.optimizer}
-        self.parts |= {f"callback {i}": callback for i, callback in enumerate(callbacks)}
-        self.last: tuple[Path, int] | None = None
+    def after_step(self, run: Run) -> None:
+        if run.step % run.steps_per_epoch and (run.stop or (self.every and run.step % self.every == 0)):
+            self._save(run)
 
-    def save(self, order: np.ndarray) -> None:
-        """Write the run as it is; Diverged if a parameter or the optimizer's state is not finite."""
-        run = self.run
-        groups = {name: part.state_dict() for name, part in self.parts.items()}
-        if (key := not_finite(groups["model"] | groups["optimizer"])) is not None:
-            raise Diverged(run.step, layer_of(run.model, key), self.last, run.history)
-        about = {"settings": self.settings, "rng": run.rng.bit_generator.state, "step": run.step, "epoch": run.epoch, "stop": run.stop,
-                 "losses": run.history.losses, "epochs": run.history.epochs}
-        content: dict[str, Any] = {f"{name}/{key}": np.asarray(arrays.on_host(value))
-                                   for name, values in groups.items() for key, value in values.items()}
+    def after_epoch(self, run: Run) -> None:
+        if not self.every or run.step % self.every == 0 or run.stop or run.epoch == run.epochs:
+            self._save(run)
+
+    def _save(self, run: Run) -> None:
+        """Write the run as it is; Diverged if a parameter or the optimizer's state is not what numbers should be."""
+        groups = {name: part.state_dict() for name, part in _parts(run).items()}
+        if (key := too_large(run.model.params) or not_finite(groups["model"] | groups["optimizer"])) is not None:
+            raise run.diverged(layer_of(run.model, key))
+        about = {"settings": self._settings, "layers": _layers(run), "rng": run.rng.bit_generator.state, "step": run.step, "epoch": run.epoch,
+                 "stop": run.stop, "losses": run.history.losses, "epochs": run.history.epochs}
+        content: dict[str, np.ndarray] = {f"{name}/{key}": np.asarray(arrays.on_host(value))
+                                          for name, values in groups.items() for key, value in values.items()}
         for key, value in content.items():
             if value.dtype.hasobject:
                 raise TypeError(f"state_dict must hold arrays, numbers and strings, got {value!r} for {key!r}")
-        content |= {"order": order, "about": np.array(json.dumps(about, default=lambda value: value.tolist()))}
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        try:
-            with beside.open("wb") as stream:
-                np.savez(stream, **content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(beside, self.path)
-        finally:
-            beside.unlink(missing_ok=True)
-        self.last = self.path, run.step
+        self._file.write(content | {"order": run.order, "about": np.array(json.dumps(about, default=lambda value: value.tolist()))})
+        run.saved = self.path, run.step
 
-    def load(self) -> Any:
-        """Take the run back as it was, and return its order; ValueError when that cannot be, and nothing is changed."""
-        with self.path.open("rb") as stream:
-            try:
-                with np.load(stream, allow_pickle=False) as file:
-                    content = dict(file)
-                about, order = json.loads(str(content["about"])), content["order"]
-                step, epoch, stop, losses, epochs, chance = (about[name] for name in ("step", "epoch", "stop", "losses", "epochs", "rng"))
-                settings, kind = dict(about["settings"]), chance["bit_generator"]
-            except Exception as error:  # a damaged file makes zipfile and NumPy raise almost anything
-                raise ValueError(f"checkpoint must be a file that fit has written, got {self.path}: {error}") from error
-        run = self.run
-        for name, value in self.settings.items():
-            if settings.get(name) != value:
-                raise ValueError(f"checkpoint must come from a run with {name} = {value!r}, got {self.path} with {settings.get(name)!r}")
+    def _load(self, run: Run, parts: dict[str, Any]) -> None:
+        """Take the run back as it was; ValueError when that cannot be, and nothing is changed."""
+        content = self._content
+        try:
+            about, order = json.loads(str(content["about"])), content["order"]
+            step, epoch, stop, losses, epochs, chance = (about[name] for name in ("step", "epoch", "stop", "losses", "epochs", "rng"))
+            settings, layers, kind = dict(about["settings"]), list(about["layers"]), chance["bit_generator"]
+            frozen = [layer["frozen"] for layer in layers]  # as a callback may have left them
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"path must be a file that fit has written, got {self.path}: {error!r}") from error
+        for name in self._settings | settings:
+            ours, theirs = self._settings.get(name), settings.get(name)
+            new = None in (ours, theirs) and name.startswith("schedules.")  # of a step that only the longer run has
+            if ours != theirs and not new and (name, ours) != ("frozen", frozen):
+                raise ValueError(f"path must hold a run with {name} = {shown(ours)}, got {self.path} with {shown(theirs)}")
         if type(run.rng.bit_generator).__name__ != kind:
             raise ValueError(f"rng must be a {kind} generator as in {self.path}, got {type(run.rng.bit_generator).__name__}")
-        before = {name: part.state_dict() for name, part in self.parts.items()}
+        before, layers_before = {name: part.state_dict() for name, part in parts.items()}, _layers(run)
         device = next(filter(arrays.on_device, before["model"].values()), None)
         if device is not None:
-            content |= {key: np.asarray(value, like=device) for key, value in content.items() if value.dtype.kind == "f"}
+            content = {key: np.asarray(value, like=device) if value.dtype.kind == "f" else value for key, value in content.items()}
         try:
-            for name, part in self.parts.items():
+            _set_layers(run, layers)
+            for name, part in parts.items():
                 part.load_state_dict({key.removeprefix(f"{name}/"): value for key, value in content.items() if key.startswith(f"{name}/")})
             run.rng.bit_generator.state = chance
         except BaseException:
-            for name, part in self.parts.items():
+            _set_layers(run, layers_before)
+            for name, part in parts.items():
                 part.load_state_dict(before[name])
             raise
         run.step, run.epoch, run.stop, run.history.losses, run.history.epochs = step, epoch, stop, losses, epochs
-        self.last = self.path, run.step
-        return order
+        run.order, run.saved = order, (self.path, step)
 
 
-def not_finite(named: Mapping[str, Any], *, last: bool = False) -> str | None:
-    """The key of the first array, or the last, that holds NaN or infinity."""
-    keys = [key for key, array in named.items() if arrays.is_plain(array) and arrays.is_floating(array) and not np.isfinite(array).all()]
-    return keys[-1 if last else 0] if keys else None
+def _parts(run: Run, callbacks: bool = True) -> dict[str, Any]:
+    """What of a run has a `state_dict`."""
+    parts: dict[str, Any] = {"model": run.model, "optimizer": run.optimizer}
+    return parts | {f"callback {i}": callback for i, callback in enumerate(_others(run)) if callbacks}
 
 
-def layer_of(model: Sequential, key: str) -> str:
-    """The layer that an array of a model belongs to, in words."""
-    state, _, param = key.rpartition("/")
-    index, _, name = param.partition(".")
-    return f"layer {index} ({type(model.layers[int(index)]).__name__}), {name}" + (f", the optimizer's {state}" if state else "")
+def _others(run: Run) -> list[Callback]:
+    return [callback for callback in run.callbacks if not isinstance(callback, Checkpoint)]
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What must be the same when the run is resumed."""
+    settings = {"model": run.model.architecture(), "frozen": [layer.frozen for layer in run.model.layers],
+                "optimizer": type(run.optimizer).__name__, "inputs": told(run.inputs), "targets": told(run.targets),
+                "weights": told(run.weights), "batch_size": run.batch_size, "drop_last": run.drop_last,
+                "loss": told(run.loss), "callbacks": [type(callback).__name__ for callback in _others(run)]}
+    for i, callback in enumerate(_others(run)):
+        settings |= {f"callbacks[{i}].{name}": value for name, value in arguments(callback).items()}
+    return settings | _schedules(run)
+
+
+def _schedules(run: Run) -> dict[str, float]:
+    """Values of the schedules among the hyperparameters, at the first steps and at every power of two: numbers an optimizer compares itself."""
+    optimizer, total, found = copy.deepcopy(run.optimizer), run.epochs * run.steps_per_epoch, dict[str, float]()
+    scheduled = {key.replace("hyper/", "") for key, value in optimizer.state_dict().items() if isinstance(value, str) and value == "schedule"}
+    for step in [0, *(2**i for i in range(total.bit_length()))] if scheduled else []:
+        if step < total:
+            optimizer.steps = step
+            found |= {f"schedules.{name}({step})": value for name, value in optimizer.hyperparameters().items() if name in scheduled}
+    return found
+
+
+def _layers(run: Run) -> list[dict[str, Any]]:
+    """The numbers and words among the layers' attributes: a callback may change them."""
+    return [{"frozen": layer.frozen} | {name: value for name, value in vars(layer).items() if isinstance(value, bool | int | float | str)}
+            for layer in run.model.layers]
+
+
+def _set_layers(run: Run, saved: list[dict[str, Any]]) -> None:
+    for layer, attributes in zip(run.model.layers, saved):
+        vars(layer).update(attributes)

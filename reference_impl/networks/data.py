@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays.checks import Count, Real, checked
+
 
 class Split(NamedTuple):
     """Training and test inputs (n, features) in [0, 1] and their labels (n,)."""
@@ -16,23 +18,24 @@ class Split(NamedTuple):
     test_labels: np.ndarray
 
 
+@checked(seed=Count(0), test_fraction=Real(0, 1, open_low=True, open_high=True))
 def digits(seed: int = 0, test_fraction: float = 0.25) -> Split:
     """The 1797 handwritten digits of 8 × 8 pixels, shuffled by `seed` and split.
 
-    Raises ValueError when `test_fraction` is not in (0, 1). Source: Alpaydin & Kaynak 1998,
+    Raises ValueError when `test_fraction` is not in (0, 1) or leaves one side without an example, TypeError for what is no number. Source: Alpaydin & Kaynak 1998,
     "Optical Recognition of Handwritten Digits", UCI repository; scikit-learn's `load_digits`.
 
     >>> data = digits()
     >>> data.inputs.shape, data.test_inputs.shape
     ((1348, 64), (449, 64))
     """
-    if not 0 < test_fraction < 1:
-        raise ValueError(f"test_fraction must lie in (0, 1), got {test_fraction!r}")
     from sklearn.datasets import load_digits
 
     inputs, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(labels))
     cut = round(len(labels) * (1 - test_fraction))
+    if not 0 < cut < len(labels):
+        raise ValueError(f"test_fraction must leave examples to train and to test on, got {test_fraction!r}")
     inputs, labels = inputs[order] / 16, labels[order]
     return Split(inputs[:cut], labels[:cut], inputs[cut:], labels[cut:])
 

@@ -12,6 +12,12 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+from ..arrays import is_plain
+from ..arrays.checks import FLOATING, GENERATOR, SIZE, Count, Flag, Optional, check, shown
+from ..arrays.protocol import Array
+from .fingerprint import arguments
 
 
 class Layer(ABC):
@@ -23,25 +29,29 @@ class Layer(ABC):
     frozen = False
 
     def __init__(self) -> None:
-        self.params: dict[str, Any] = {}
-        self.grads: dict[str, Any] = {}
-        self.buffers: dict[str, Any] = {}
+        self.params: dict[str, Array] = {}
+        self.grads: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
+
+    def __init_subclass__(cls) -> None:
+        if "backward" in vars(cls) and "backward_params" not in vars(cls):  # the one that was inherited belongs to another `backward`
+            cls.backward_params = Layer.backward_params  # type: ignore[method-assign]
 
     @abstractmethod
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
         """The layer's output for a batch `x`; `train` and `rng` matter to layers that act otherwise in training."""
 
     @abstractmethod
-    def backward(self, dout: Any) -> Any:
+    def backward(self, dout: Array) -> Array:
         """The loss's gradient by the input, from its gradient `dout` by the output; fills `grads`.
 
         Belongs to the last forward pass: RuntimeError when there was none.
         """
 
-    def backward_params(self, dout: Any) -> None:
+    def backward_params(self, dout: Array) -> None:
         """Fill `grads` as `backward` does; the first layer of a model has nobody to pass a gradient on to.
 
-        Where a subclass overrides one of the two, the model calls that one.
+        A subclass that overrides `backward` alone gets this one back, which calls it.
         """
         self.backward(dout)
 
@@ -51,6 +61,16 @@ class Layer(ABC):
             return self._cache
         except AttributeError:
             raise RuntimeError(f"{type(self).__name__}.backward needs a forward pass before it, got none") from None
+
+    def described(self) -> str:
+        """The layer in words: its settings, and the shapes of its arrays.
+
+        >>> MaxPool2D(2).described()
+        'MaxPool2D(size=2, stride=2)'
+        """
+        settings = [f"{name}={value}" for name, value in arguments(self).items()]
+        shapes = [f"{name} {array.shape}" for name, array in (self.params | self.buffers).items()]
+        return f"{type(self).__name__}({', '.join(settings + shapes)})"
 
     def __repr__(self) -> str:
         said = [f"{name} {array.shape}" for name, array in self.params.items()] + ["frozen"] * self.frozen
@@ -74,15 +94,16 @@ class Affine(Layer):
     """
 
     def __init__(self, inputs: int, outputs: int, *, rng: np.random.Generator, std: float | None = None, bias: bool = True,
-                 dtype: Any = np.float64) -> None:
+                 dtype: DTypeLike = np.float64) -> None:
         super().__init__()
-        check_count("inputs", inputs)
-        check_count("outputs", outputs)
+        check("inputs", inputs, Count())
+        check("outputs", outputs, Count())
         self.params = _weights((inputs, outputs), inputs, rng, std, bias, dtype)
         self.grads = {name: np.zeros_like(array) for name, array in self.params.items()}
 
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
         W = self.params["W"]
+        _check_array("x", x)
         if x.ndim != 2 or x.shape[1] != W.shape[0] or x.dtype != W.dtype:
             raise ValueError(f"x must be (batch, {W.shape[0]}) of {W.dtype}, got {x.shape} of {x.dtype}")
         self._cache = x
@@ -91,12 +112,14 @@ class Affine(Layer):
             out += self.params["b"]
         return out
 
-    def backward_params(self, dout: Any) -> None:
-        np.matmul(self._saved().T, dout, out=self.grads["W"])
+    def backward_params(self, dout: Array) -> None:
+        x = self._saved()
+        _check_shape(dout, (len(x), self.params["W"].shape[1]))
+        np.matmul(x.T, dout, out=self.grads["W"])
         if "b" in self.grads:
-            dout.sum(axis=0, out=self.grads["b"])
+            _sum_rows(dout, self.grads["b"])
 
-    def backward(self, dout: Any) -> Any:
+    def backward(self, dout: Array) -> Array:
         Affine.backward_params(self, dout)  # a subclass's own may call its `backward`
         return dout @ self.params["W"].T
 
@@ -115,17 +138,18 @@ class Conv2D(Layer):
     """
 
     def __init__(self, channels: int, filters: int, size: int, *, rng: np.random.Generator, stride: int = 1, pad: int = 0,
-                 std: float | None = None, bias: bool = True, dtype: Any = np.float64) -> None:
+                 std: float | None = None, bias: bool = True, dtype: DTypeLike = np.float64) -> None:
         super().__init__()
         for name, count in (("channels", channels), ("filters", filters), ("size", size), ("stride", stride)):
-            check_count(name, count)
-        check_count("pad", pad, low=0)
+            check(name, count, Count())
+        check("pad", pad, Count(0))
         self.size, self.stride, self.pad = size, stride, pad
         self.params = _weights((size, size, channels, filters), size * size * channels, rng, std, bias, dtype)
         self.grads = {name: np.zeros_like(array) for name, array in self.params.items()}
 
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
         W = self.params["W"]
+        _check_array("x", x)
         if x.ndim != 4 or x.shape[3] != W.shape[2] or x.dtype != W.dtype:
             raise ValueError(f"x must be (batch, height, width, {W.shape[2]}) of {W.dtype}, got {x.shape} of {x.dtype}")
         if self.pad:
@@ -138,14 +162,15 @@ class Conv2D(Layer):
             out += self.params["b"]
         return out.reshape(*patches.shape[:3], W.shape[3])
 
-    def backward_params(self, dout: Any) -> None:
-        _, _, rows = self._saved()
+    def backward_params(self, dout: Array) -> None:
+        _, patches_shape, rows = self._saved()
+        _check_shape(dout, (*patches_shape[:3], self.params["W"].shape[3]))
         dout = dout.reshape(-1, dout.shape[3])
         np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, dout.shape[1]))
         if "b" in self.grads:
-            dout.sum(axis=0, out=self.grads["b"])
+            _sum_rows(dout, self.grads["b"])
 
-    def backward(self, dout: Any) -> Any:
+    def backward(self, dout: Array) -> Array:
         Conv2D.backward_params(self, dout)
         W = self.params["W"]
         shape, patches_shape, _ = self._saved()
@@ -166,11 +191,12 @@ class MaxPool2D(Layer):
 
     def __init__(self, size: int, *, stride: int | None = None) -> None:
         super().__init__()
-        check_count("size", size)
-        check_count("stride", size if stride is None else stride)
+        check("size", size, Count())
+        check("stride", stride, Optional(Count()))
         self.size, self.stride = size, size if stride is None else stride
 
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
+        _check_array("x", x)
         if x.ndim != 4:
             raise ValueError(f"x must be (batch, height, width, channels), got {x.shape}")
         patches = _patches(x, self.size, self.stride)
@@ -179,8 +205,9 @@ class MaxPool2D(Layer):
         self._cache = x.shape, patches.shape, windows.shape, largest
         return np.take_along_axis(windows, largest, axis=3)[:, :, :, 0]
 
-    def backward(self, dout: Any) -> Any:
+    def backward(self, dout: Array) -> Array:
         shape, patches_shape, windows_shape, largest = self._saved()
+        _check_shape(dout, (*patches_shape[:3], shape[3]))
         dwindows = np.zeros_like(dout, shape=windows_shape)
         np.put_along_axis(dwindows, largest, dout[:, :, :, None], axis=3)
         return _put_back(dwindows.reshape(patches_shape), shape, self.stride)
@@ -193,12 +220,17 @@ class Flatten(Layer):
     (2, 64)
     """
 
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
+        _check_array("x", x)
+        if not x.ndim:
+            raise ValueError(f"x must be (batch, ...), got {x.shape}")
         self._cache = x.shape
         return x.reshape(len(x), math.prod(x.shape[1:]))
 
-    def backward(self, dout: Any) -> Any:
-        return dout.reshape(self._saved())
+    def backward(self, dout: Array) -> Array:
+        shape = self._saved()
+        _check_shape(dout, (shape[0], math.prod(shape[1:])))
+        return dout.reshape(shape)
 
 
 class ReLU(Layer):
@@ -211,12 +243,15 @@ class ReLU(Layer):
     ([[0.0, 2.0]], [[0.0, 3.0]])
     """
 
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
+        _check_array("x", x)
         self._cache = np.maximum(x, 0)
         return self._cache
 
-    def backward(self, dout: Any) -> Any:
-        return dout * (self._saved() > 0)
+    def backward(self, dout: Array) -> Array:
+        out = self._saved()
+        _check_shape(dout, out.shape)
+        return dout * (out > 0)
 
 
 class Tanh(Layer):
@@ -227,12 +262,14 @@ class Tanh(Layer):
     (0.0, 1.0)
     """
 
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
+        _check_array("x", x)
         self._cache = np.tanh(x)
         return self._cache
 
-    def backward(self, dout: Any) -> Any:
+    def backward(self, dout: Array) -> Array:
         out = self._saved()
+        _check_shape(dout, out.shape)
         return dout * (1 - out * out)
 
 
@@ -244,39 +281,49 @@ class Sigmoid(Layer):
     ([[0.5, 0.0]], [[0.25, 0.0]])
     """
 
-    def forward(self, x: Any, *, train: bool = False, rng: np.random.Generator | None = None) -> Any:
+    def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
+        _check_array("x", x)
         self._cache = (1 + np.tanh(x / 2)) / 2
         return self._cache
 
-    def backward(self, dout: Any) -> Any:
+    def backward(self, dout: Array) -> Array:
         out = self._saved()
+        _check_shape(dout, out.shape)
         return dout * (out * (1 - out))
 
 
-def check_count(name: str, count: Any, low: int = 1) -> None:
-    """Refuse what is no whole number from `low` up: ValueError.
-
-    >>> check_count("batch_size", 0.5)
-    Traceback (most recent call last):
-        ...
-    ValueError: batch_size must be a whole number from 1 up, got 0.5
-    """
-    if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < low:
-        raise ValueError(f"{name} must be a whole number from {low} up, got {count!r}")
+def _check_array(name: str, x: Array) -> None:
+    if not is_plain(x) or x.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be an array of numbers, got {shown(x)}")
 
 
-def _weights(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, std: float | None, bias: bool, dtype: Any) -> dict[str, Any]:
+def _check_shape(dout: Array, shape: tuple[int, ...]) -> None:
+    """Refuse a gradient that does not belong to the output of the last forward pass."""
+    _check_array("dout", dout)
+    if dout.shape != shape:
+        raise ValueError(f"dout must have the shape {shape} of the output, got {dout.shape}")
+
+
+def _sum_rows(rows: Array, out: Array) -> None:
+    """Write the sum over the first axis into `out`; in float16 it would stop growing where a row is less than half a digit."""
+    if out.dtype == np.float16:
+        out[...] = rows.sum(axis=0, dtype=np.float32)
+    else:
+        rows.sum(axis=0, out=out)
+
+
+def _weights(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, std: float | None, bias: bool, dtype: DTypeLike) -> dict[str, Array]:
     """`W` drawn with standard deviation `std`, by default He's for `fan_in` inputs, and `b` of zeros, one for each output."""
+    check("rng", rng, GENERATOR)
+    check("std", std, Optional(SIZE))
+    check("bias", bias, Flag())
+    check("dtype", dtype, FLOATING)
     std = math.sqrt(2 / fan_in) if std is None else std
-    if not (0 <= std < math.inf):
-        raise ValueError(f"std must be a finite number from 0 up, got {std!r}")
-    if np.dtype(dtype) not in (np.float16, np.float32, np.float64):
-        raise ValueError(f"dtype must be float16, float32 or float64, got {np.dtype(dtype)}")
-    weights = {"W": (rng.standard_normal(shape) * std).astype(dtype)}
+    weights: dict[str, Array] = {"W": (rng.standard_normal(shape) * std).astype(dtype)}
     return weights | {"b": np.zeros(shape[-1], dtype)} if bias else weights
 
 
-def _patches(x: Any, size: int, stride: int) -> Any:
+def _patches(x: Array, size: int, stride: int) -> np.ndarray:
     """All windows of an image batch: (batch, rows, columns, size, size, channels)."""
     batch, height, width, channels = x.shape
     if min(height, width) < size:
@@ -289,7 +336,7 @@ def _patches(x: Any, size: int, stride: int) -> Any:
     return patches
 
 
-def _put_back(patches: Any, shape: tuple[int, ...], stride: int) -> Any:
+def _put_back(patches: Array, shape: tuple[int, ...], stride: int) -> np.ndarray:
     """The transpose of `_patches`: every window added to where it was taken."""
     x = np.zeros_like(patches, shape=shape)
     _, rows, columns, size, _, _ = patches.shape

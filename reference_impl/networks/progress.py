@@ -1,4 +1,4 @@
-"""A bar for work that takes long, where tqdm (extra `progress`) and someone to look at it are there."""
+"""A bar for work that takes long, where tqdm (extra `progress`) is there."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Protocol
+
+from .run import Callback, Run
+
+
+class Bar(Protocol):
+    """What is told how far the work has come."""
+
+    def update(self, n: float = 1) -> object:
+        """So many steps more are done."""
+
+    def set_postfix(self, values: Mapping[str, str], refresh: bool = True) -> None:
+        """What stands behind the bar."""
 
 
 class Silent:
     """A bar that shows nothing."""
 
-    def update(self, count: int = 1) -> None:
+    def update(self, n: float = 1) -> None:
         """So many steps more are done."""
 
     def set_postfix(self, values: Mapping[str, str], refresh: bool = True) -> None:
@@ -20,7 +32,7 @@ class Silent:
 
 
 @contextmanager
-def bar(total: int, wanted: bool | None = None, unit: str = "step") -> Iterator[Any]:
+def bar(total: int, wanted: bool | None = None, unit: str = "step") -> Iterator[Bar]:
     """A bar of `total` steps on standard error; `wanted` None shows it on a terminal, if tqdm is installed.
 
     Raises ModuleNotFoundError when it is wanted and tqdm is missing.
@@ -36,6 +48,30 @@ def bar(total: int, wanted: bool | None = None, unit: str = "step") -> Iterator[
     try:
         from tqdm import tqdm
     except ImportError:
-        raise ModuleNotFoundError('progress=True needs tqdm: pip install tqdm') from None
+        raise ModuleNotFoundError("tqdm must be installed to show progress: pip install tqdm") from None
     with tqdm(total=total, unit=unit) as shown:
         yield shown
+
+
+class Progress(Callback):
+    """Show a bar on standard error, with the last epoch's row behind it. Needs tqdm: ModuleNotFoundError without it.
+
+    >>> Progress().columns
+    ()
+    """
+
+    columns = ()
+
+    def before_fit(self, run: Run) -> None:
+        self._bar = run.exits.enter_context(bar(run.epochs * run.steps_per_epoch, wanted=True))
+        self._shown = 0
+
+    def after_step(self, run: Run) -> None:
+        self._bar.update(run.step - self._shown)  # many at once where a run is resumed
+        self._shown = run.step
+
+    def after_epoch(self, run: Run) -> None:
+        self._bar.set_postfix({key: f"{value:.4g}" for key, value in run.history.epochs[-1].items()}, refresh=False)
+
+    def after_fit(self, run: Run) -> None:
+        self.after_step(run)

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import arrays
-from ..networks.layers import ReLU, check_count
+from ..arrays.checks import Count, check
+from ..networks.layers import ReLU
 from ..networks.losses import softmax_cross_entropy
 from ..networks.model import Sequential
-from ..networks.training import Callback, History, Loss, Run, fit
+from ..networks.run import Callback, History, Loss, Run
+from ..networks.training import fit
 from ..optimization.optimizer import Optimizer
 
 FAULTS = ("learning rate too high", "learning rate too low", "overfitting", "dead ReLUs", "bad initialization", "shuffled labels",
@@ -136,7 +138,7 @@ def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = so
     >>> sorted(found.errors), max(found.errors.values()) < 1e-6
     (['0.W', '0.b', '2.W', '2.b'], True)
     """
-    check_count("entries", entries)
+    check("entries", entries, Count())
     if not 0 < step < math.inf:
         raise ValueError(f"step must be a positive number, got {step!r}")
     params, saved, chance = model.params, model.state_dict(), copy.deepcopy(rng)
@@ -182,7 +184,7 @@ def expected_first_loss(classes: int, std: float = 0.0) -> float:
     >>> round(expected_first_loss(10), 3), round(expected_first_loss(10, std=1.0), 3)
     (2.303, 2.803)
     """
-    check_count("classes", classes, low=2)
+    check("classes", classes, Count(2))
     if not 0 <= std < math.inf:
         raise ValueError(f"std must be a finite number from 0 up, got {std!r}")
     return math.log(classes) + std**2 / 2
@@ -202,8 +204,7 @@ def overfit_batch(model: Sequential, inputs: Any, targets: Any, optimizer: Optim
     True
     """
     model, optimizer = copy.deepcopy((model, optimizer))
-    history = fit(model, inputs, targets, optimizer, epochs=steps, batch_size=len(inputs), loss=loss, rng=np.random.default_rng(0),
-                  progress=False)
+    history = fit(model, inputs, targets, optimizer, epochs=steps, batch_size=len(inputs), loss=loss, rng=np.random.default_rng(0))
     return np.array(history.losses)
 
 
@@ -217,7 +218,7 @@ class Diagnosis(NamedTuple):
 def diagnose(history: History, classes: int = 10) -> Diagnosis:
     """Name the fault of a classifier's training run from its history: the first rule that applies.
 
-    Needs `fit(evaluate_on={"validation": …})` and the mean cross-entropy; the columns of a
+    Needs `fit(callbacks=[Evaluate({"validation": …})])` and the mean cross-entropy; the columns of a
     [`Monitor`][reference_impl.practice.diagnostics.Monitor] let it tell apart what looks alike in the losses. The `classes`, ten for digits, are about equally
     frequent. The thresholds come from theory where there is one and from calibration runs; the chapter gives each its reason.
     Raises ValueError for fewer than two classes, and when `history` holds no step.

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from ..networks.layers import Layer, check_count
+from ..arrays.checks import GENERATOR, POSITIVE, SIZE, ArrayOf, Count, Either, Function, Instance, OneOf, checked, shown
+from ..arrays.protocol import Array
+from ..networks.layers import Layer
 from ..networks.model import Sequential
 
 Scheme = Callable[[int, int], float]
 """The standard deviation of the weights of a layer, from its fan-in and fan-out."""
 
+FANS = {"fan_in": Count(), "fan_out": Count()}
 
-def fans(weights: Any) -> tuple[int, int]:
+
+@checked(weights=ArrayOf(dtypes="biuf"))
+def fans(weights: Array) -> tuple[int, int]:
     """How many numbers feed into one output of a layer, and how many outputs one input feeds: fan-in and fan-out.
 
     `weights` is (inputs, outputs), or (size, size, channels, filters) of a convolution: there both counts are times size².
@@ -33,16 +37,17 @@ def fans(weights: Any) -> tuple[int, int]:
     return places * weights.shape[-2], places * weights.shape[-1]
 
 
+@checked(**FANS)
 def he(fan_in: int, fan_out: int) -> float:
     """√(2 / fan_in): keeps the size of the signal through ReLUs. Source: He et al. 2015.
 
     >>> he(50, 10)
     0.2
     """
-    check_count("fan_in", fan_in)
     return math.sqrt(2 / fan_in)
 
 
+@checked(**FANS)
 def lecun(fan_in: int, fan_out: int) -> float:
     """√(1 / fan_in): keeps it through layers that are nearly linear. Source: LeCun et al. 1998.
 
@@ -51,10 +56,10 @@ def lecun(fan_in: int, fan_out: int) -> float:
     >>> lecun(100, 10)
     0.1
     """
-    check_count("fan_in", fan_in)
     return math.sqrt(1 / fan_in)
 
 
+@checked(**FANS)
 def xavier(fan_in: int, fan_out: int) -> float:
     """√(2 / (fan_in + fan_out)): between what the forward and what the backward pass ask for.
 
@@ -63,17 +68,16 @@ def xavier(fan_in: int, fan_out: int) -> float:
     >>> xavier(30, 20)
     0.2
     """
-    check_count("fan_in", fan_in)
-    check_count("fan_out", fan_out)
     return math.sqrt(2 / (fan_in + fan_out))
 
 
+@checked(rng=GENERATOR, gain=SIZE)
 def orthogonal(shape: tuple[int, ...], rng: np.random.Generator, gain: float = 1.0) -> np.ndarray:
     """Weights whose columns (or rows, if they are fewer) stand at right angles and have the length `gain`.
 
     `shape` as for [`fans`][reference_impl.practice.initialization.fans]; uniform among all such. √2 suits ReLUs. The deviation of
     one weight is `gain` / √n, with n the longer side: from few inputs to many outputs that is less than
-    [`he`][reference_impl.practice.initialization.he] asks for. Raises ValueError for another shape.
+    [`he`][reference_impl.practice.initialization.he] asks for. Raises TypeError or ValueError for another shape.
     Source: Saxe, McClelland & Ganguli 2014; Mezzadri 2007 for the signs.
 
     >>> W = orthogonal((3, 2), np.random.default_rng(0))
@@ -81,6 +85,8 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator, gain: float = 1
     [[1. 0.]
      [0. 1.]]
     """
+    if not isinstance(shape, tuple) or any(Count().fault(side) for side in shape):
+        raise TypeError(f"shape must be a tuple of whole numbers from 1 up, got {shown(shape)}")
     rows, columns = _places("shape", shape) * shape[-2], shape[-1]
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q = q * np.sign(np.diagonal(r))  # QR alone prefers some directions
@@ -88,12 +94,13 @@ def orthogonal(shape: tuple[int, ...], rng: np.random.Generator, gain: float = 1
     return weights
 
 
-def initialize(model: Sequential, scheme: Scheme | float | str, rng: np.random.Generator) -> None:
+@checked(model=Instance(Sequential), scheme=Either(SIZE, Function("fan-in and fan-out"), OneOf("orthogonal")), rng=GENERATOR)
+def initialize(model: Sequential, scheme: Scheme | float | Literal["orthogonal"], rng: np.random.Generator) -> None:
     """Draw all weights `W` of a model anew, in place, from the normal distribution, and set the biases beside them to 0.
 
     `scheme` gives the standard deviation: a number, or a function of fan-in and fan-out such as
     [`he`][reference_impl.practice.initialization.he]; or it is `"orthogonal"`, with gain √2. Frozen layers stay as they are.
-    Raises ValueError for another scheme or a deviation that is negative or not finite, before anything is changed.
+    Raises TypeError or ValueError for another scheme or a deviation that is negative or not finite, before anything is changed.
 
     >>> from reference_impl import Affine
     >>> rng = np.random.default_rng(0)
@@ -118,7 +125,8 @@ class Signal(NamedTuple):
     backward: np.ndarray
 
 
-def signal(model: Sequential, x: Any, dout: Any) -> Signal:
+@checked(model=Instance(Sequential), x=ArrayOf(dtypes="biuf"), dout=ArrayOf())
+def signal(model: Sequential, x: Array, dout: Array) -> Signal:
     """The size of the signal on its way forward from `x`, and of the gradient on its way back from `dout`, at test time.
 
     `x` is a batch; `dout` is the loss's gradient by the outputs and has their shape, else ValueError. The backward half
@@ -131,19 +139,20 @@ def signal(model: Sequential, x: Any, dout: Any) -> Signal:
     >>> found.forward.tolist(), found.backward.tolist()
     ([1.0, 2.0, 2.0], [2.0, 1.0, 1.0])
     """
-    forward = [_rms(x)]
+    forward = [root_mean_square(x)]
     for layer in model.layers:
         x = layer.forward(x)
-        forward.append(_rms(x))
+        forward.append(root_mean_square(x))
     if dout.shape != x.shape:
         raise ValueError(f"dout must have the outputs' shape {x.shape}, got {dout.shape}")
-    backward = [_rms(dout)]
+    backward = [root_mean_square(dout)]
     for layer in reversed(model.layers):
         dout = layer.backward(dout)
-        backward.append(_rms(dout))
+        backward.append(root_mean_square(dout))
     return Signal(np.array(forward), np.array(backward[::-1]))
 
 
+@checked(activation=Instance(Layer), scale=POSITIVE, depth=Count(0), start=POSITIVE)
 def wide_limit(activation: Layer, scale: float, depth: int, start: float = 1.0) -> Signal:
     """What theory expects: the signal through `depth` very wide layers, each with an elementwise `activation` behind it.
 
@@ -157,10 +166,6 @@ def wide_limit(activation: Layer, scale: float, depth: int, start: float = 1.0) 
     >>> print(found.forward.round(3), found.backward.round(3))
     [1.    1.414 2.    2.828 4.   ] [4.    2.828 2.    1.414 1.   ]
     """
-    check_count("depth", depth, low=0)
-    for name, value in (("scale", scale), ("start", start)):
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be a positive finite number, got {value!r}")
     z = np.linspace(-10, 10, 4000)  # an even number: none lies on ReLU's kink
     weight = np.exp(-z * z / 2)
     weight /= weight.sum()
@@ -180,20 +185,22 @@ def _places(name: str, shape: tuple[int, ...]) -> int:
     return math.prod(shape[:-2])
 
 
-def _std(scheme: Scheme | float | str, W: Any) -> float | None:
+def _std(scheme: Scheme | float | str, W: Array) -> float | None:
     """The deviation that a scheme asks for; None when it is orthogonal."""
     counts = fans(W)
-    if isinstance(scheme, str) and scheme == "orthogonal":
+    if isinstance(scheme, str):
         return None
-    if isinstance(scheme, str) or not (callable(scheme) or isinstance(scheme, Real)):
-        raise ValueError(f"scheme must be a number, a function or 'orthogonal', got {scheme!r}")
-    std = float(scheme(*counts) if callable(scheme) else scheme)
-    if not 0 <= std < math.inf:
-        raise ValueError(f"scheme must give a finite deviation from 0 up, got {std!r}")
-    return std
+    std = scheme(*counts) if callable(scheme) else scheme
+    if SIZE.fault(std):
+        raise ValueError(f"scheme must give a finite deviation from 0 up, got {shown(std)}")
+    return float(std)
 
 
-def _rms(array: Any) -> float:
-    """In double precision: the squares of a faint float32 signal would vanish."""
+def root_mean_square(array: Array) -> float:
+    """√ of the mean square, in double precision: the squares of a faint float32 signal would vanish, those of a float16 one overflow.
+
+    >>> root_mean_square(np.array([3.0, -3.0], dtype="f2"))
+    3.0
+    """
     array = array.astype(np.float64)
     return math.sqrt(float((array * array).mean()))

@@ -17,13 +17,16 @@ from reference_impl import (
     Adam,
     AdamW,
     Affine,
+    Augment,
     BatchNorm,
     Callback,
+    Checkpoint,
     ColorPCA,
     Conv2D,
     Diverged,
     Dropout,
     EarlyStopping,
+    Evaluate,
     Flatten,
     MaxNorm,
     MaxPool2D,
@@ -250,14 +253,14 @@ def callbacks_for(model, x):
             ProximalL1(1e-3), Averages()]
 
 
-def training(move, dtype="f4", optimizer=None, **options):
+def training(move, dtype="f4", optimizer=None, more=(), **options):
     """A run with all that there is, and all that it leaves behind."""
     model, x, y = move(net(dtype)), move(images(10, dtype=dtype)), move(labels(10))
     optimizer = AdamW(lr=warmup(2, 0.01)) if optimizer is None else optimizer
     callbacks = callbacks_for(model, x)
     augment = compose(random_flip, partial(random_crop, size=6, pad=1), partial(random_brightness, strength=0.1))
-    history = fit(model, x, y, optimizer, rng=np.random.default_rng(3), batch_size=4, penalty=L2(1e-2), augment=augment, callbacks=callbacks,
-                  evaluate_on={"validation": (x[:5], y[:5])}, progress=False, **options)
+    history = fit(model, x, y, optimizer, rng=np.random.default_rng(3), batch_size=4,
+                  callbacks=[L2(1e-2), Augment(augment), Evaluate({"validation": (x[:5], y[:5])}), *callbacks, *more], **options)
     states = [part.state_dict() for part in (model, optimizer, *callbacks)]
     kept = [{key: value for key, value in state.items() if getattr(value, "ndim", 0)} for state in states]
     return kept, history.losses, history.epochs, average(callbacks[2].models(model), x), callbacks[1].model(model).forward(x)
@@ -275,8 +278,8 @@ def test_fit_with_every_optimizer(kind, cupy):
 
 def test_a_resumed_run_is_the_same_run(cupy, tmp_path):
     whole = training(to_device, epochs=2)
-    training(to_device, epochs=1, checkpoint=tmp_path / "run")
-    resumed = training(to_device, epochs=2, checkpoint=tmp_path / "run", resume=True)
+    training(to_device, epochs=1, more=[Checkpoint(tmp_path / "run")])
+    resumed = training(to_device, epochs=2, more=[Checkpoint(tmp_path / "run", resume=True)])
     assert_agree(resumed, whole, cupy)
     assert all(isinstance(a, cupy.ndarray) for a in found_arrays(resumed[0]))
 
@@ -284,8 +287,8 @@ def test_a_resumed_run_is_the_same_run(cupy, tmp_path):
 @pytest.mark.parametrize("first", [here, to_device], ids=["from here", "from there"])
 def test_a_run_can_change_sides(first, cupy, tmp_path):
     second = here if first is to_device else to_device
-    training(first, epochs=1, checkpoint=tmp_path / "run")
-    resumed = training(second, epochs=2, checkpoint=tmp_path / "run", resume=True)
+    training(first, epochs=1, more=[Checkpoint(tmp_path / "run")])
+    resumed = training(second, epochs=2, more=[Checkpoint(tmp_path / "run", resume=True)])
     assert_agree(resumed, training(here, epochs=2), cupy)
 
 
@@ -293,14 +296,14 @@ def test_a_run_that_diverges_says_where(cupy):
     model = to_device(net())
     model.params["6.W"][0, 1] = math.nan
     with pytest.raises(Diverged, match=r"first in layer 6 \(Affine\), W"):
-        fit(model, to_device(images()), to_device(labels(4)), SGD(lr=0.1), epochs=1, rng=rng0(), progress=False)
+        fit(model, to_device(images()), to_device(labels(4)), SGD(lr=0.1), epochs=1, rng=rng0())
 
 
 def test_a_checkpoint_of_a_model_that_is_not_finite_is_refused(cupy, tmp_path):
     model = to_device(net())
     model.params["6.W"][0, 1] = math.inf
     with pytest.raises(Diverged, match=r"layer 6 \(Affine\), W"):
-        fit(model, to_device(images()), to_device(labels(4)), SGD(lr=0.1), epochs=0, rng=rng0(), checkpoint=tmp_path / "run", progress=False)
+        fit(model, to_device(images()), to_device(labels(4)), SGD(lr=0.1), epochs=0, rng=rng0(), callbacks=[Checkpoint(tmp_path / "run")])
 
 
 @pytest.mark.parametrize("joined", [dict, flatten], ids=["dict", "flat"])

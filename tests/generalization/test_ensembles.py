@@ -10,6 +10,7 @@ import pytest
 from reference_impl import (
     SGD,
     Affine,
+    Checkpoint,
     Momentum,
     ReLU,
     Sequential,
@@ -34,9 +35,10 @@ def network(seed=0, dtype=np.float64):
     return Sequential(Affine(64, 8, rng=rng, dtype=dtype), ReLU(), Affine(8, 10, rng=rng, dtype=dtype))
 
 
-def run(*callbacks, epochs=4, optimizer=None, model=None, **more):
+def run(*callbacks, epochs=4, optimizer=None, model=None, checkpoint=None):
     model = model or network()
-    fit(model, X, Y, optimizer or Momentum(lr=0.1), epochs=epochs, batch_size=20, rng=np.random.default_rng(1), callbacks=callbacks, **more)
+    fit(model, X, Y, optimizer or Momentum(lr=0.1), epochs=epochs, batch_size=20, rng=np.random.default_rng(1),
+        callbacks=[*callbacks, *([checkpoint] if checkpoint else [])])
     return model
 
 
@@ -489,9 +491,9 @@ def test_a_resumed_run_gathers_the_same_bit_for_bit(tmp_path, stop):
     whole, parts = gather(), gather()
     model = run(*whole)
     file = tmp_path / "run.npz"
-    run(*parts, epochs=stop, checkpoint=file)
+    run(*parts, epochs=stop, checkpoint=Checkpoint(file))
     parts = gather()
-    resumed = run(*parts, checkpoint=file, resume=True)
+    resumed = run(*parts, checkpoint=Checkpoint(file, resume=True))
     np.testing.assert_array_equal(resumed.forward(X), model.forward(X))
     for ours, theirs in zip(parts, whole):
         a, b = ours.state_dict(), theirs.state_dict()
@@ -515,9 +517,9 @@ def test_a_run_resumed_within_an_epoch_gathers_the_same(tmp_path):
     run(whole, averaged)
     file = tmp_path / "run.npz"
     with pytest.raises(Cut):
-        run(Cutter(every=2), WeightAverage(0.9), checkpoint=file, checkpoint_every=7)
+        run(Cutter(every=2), WeightAverage(0.9), checkpoint=Checkpoint(file, every=7))
     again, averaged_again = Snapshots(every=2), WeightAverage(0.9)
-    run(again, averaged_again, checkpoint=file, checkpoint_every=7, resume=True)
+    run(again, averaged_again, checkpoint=Checkpoint(file, every=7, resume=True))
     assert len(again.states) == len(whole.states) == 6
     for ours, theirs in zip([*again.states, averaged_again.weights], [*whole.states, averaged.weights]):
         for key in theirs:

@@ -8,6 +8,7 @@ from reference_impl import (
     Affine,
     Conv2D,
     EarlyStopping,
+    Evaluate,
     Flatten,
     Momentum,
     ReLU,
@@ -90,7 +91,7 @@ def test_a_frozen_layer_is_not_penalised():
 def test_for_sgd_the_penalty_is_the_decay(lr):
     coupled, decayed, strength = model(), model(), 0.05
     x, y = data()
-    fit(coupled, x, y, SGD(lr=lr), epochs=30, rng=np.random.default_rng(0), batch_size=len(x), penalty=L2(strength))
+    fit(coupled, x, y, SGD(lr=lr), epochs=30, rng=np.random.default_rng(0), batch_size=len(x), callbacks=[L2(strength)])
     for step in range(30):
         decayed.backward(softmax_cross_entropy(decayed.forward(x), y)[1])
         rate = lr(step) if callable(lr) else lr
@@ -130,7 +131,7 @@ def test_the_path_is_that_of_torchs_weight_decay(rho):
         hidden = torch.relu(torch.tensor(x) @ theirs["0.W"] + theirs["0.b"])
         torch.nn.functional.cross_entropy(hidden @ theirs["2.W"] + theirs["2.b"], torch.tensor(y)).backward()
         optimizer.step()
-    fit(ours, x, y, Momentum(lr=0.1, rho=rho), epochs=20, rng=np.random.default_rng(0), batch_size=len(x), penalty=L2(0.1))
+    fit(ours, x, y, Momentum(lr=0.1, rho=rho), epochs=20, rng=np.random.default_rng(0), batch_size=len(x), callbacks=[L2(0.1)])
     for key, w in ours.params.items():
         np.testing.assert_allclose(w, theirs[key].detach().numpy(), rtol=0, atol=1e-12)
 
@@ -171,7 +172,7 @@ def test_the_proximal_step_ends_where_the_lasso_has_its_minimum():
         error = outputs - targets
         return float((error**2).mean() / 2), error / len(error)
 
-    fit(Sequential(layer), x, y[:, None], SGD(lr=0.3), epochs=300, rng=rng, batch_size=60, loss=half_square, metric=None,
+    fit(Sequential(layer), x, y[:, None], SGD(lr=0.3), epochs=300, rng=rng, batch_size=60, loss=half_square,
         callbacks=[ProximalL1(0.2)])
     w = layer.params["W"][:, 0]
     slope, zero = x.T @ (x @ w - y) / 60, w == 0
@@ -188,14 +189,14 @@ def test_the_threshold_uses_the_rate_of_the_step_that_was_made():
         return 0.0, np.zeros_like(outputs)
 
     fit(Sequential(layer), np.ones((3, 1)), np.ones((3, 1)), SGD(lr=lambda step: rates[step]), epochs=1, rng=np.random.default_rng(0),
-        batch_size=1, loss=flat, metric=None, callbacks=[ProximalL1(1.0)])
+        batch_size=1, loss=flat, callbacks=[ProximalL1(1.0)])
     assert layer.params["W"].item() == 4 - sum(rates)
     assert layer.params["b"].item() == 0
 
 
 def test_only_the_proximal_step_makes_weights_exactly_zero():
     by_gradient, proximal = model(), model()
-    train(by_gradient, SGD(lr=0.2), epochs=60, penalty=L1(0.05))
+    train(by_gradient, SGD(lr=0.2), epochs=60, callbacks=[L1(0.05)])
     train(proximal, SGD(lr=0.2), epochs=60, callbacks=[ProximalL1(0.05)])
     zeros = [np.mean([(w.params[key] == 0).mean() for key in ("0.W", "2.W")]) for w in (by_gradient, proximal)]
     assert zeros[0] == 0 and zeros[1] > 0.2
@@ -280,7 +281,7 @@ def test_relu_layers_rescaled_are_the_same_function_and_balanced_at_the_penaltys
     network.layers[2].params["W"] /= 16
     np.testing.assert_array_equal(network.forward(x), before)
     network, (x, y) = model(), data()
-    fit(network, x, y, Momentum(lr=0.2), epochs=400, rng=np.random.default_rng(0), batch_size=len(x), penalty=L2(0.03))
+    fit(network, x, y, Momentum(lr=0.2), epochs=400, rng=np.random.default_rng(0), batch_size=len(x), callbacks=[L2(0.03)])
     first, second = (np.linalg.norm(network.params[key]) for key in weight_keys(network.params))
     assert first == pytest.approx(second, rel=0.005) and first > 0.5
 
@@ -353,14 +354,14 @@ def test_a_subgradient_of_fixed_steps_comes_as_near_as_a_step_and_the_proximal_s
     assert ends["proximal"] == 0 and 0.5 * step < ends["gradient"] < 1.5 * step
 
 
-def memorised(seed, share, hidden=50, epochs=80, **options):
+def memorised(seed, share, hidden=50, epochs=80, callbacks=()):
     """A network's accuracy on validation and test digits, on its own labels, the share of wrong labels it kept, and its length."""
     data, rng = SPLITS[seed], np.random.default_rng(seed)
     labels = data.labels[:FEW].copy()
     labels[:int(share * FEW)] = np.random.default_rng(seed).integers(0, 10, int(share * FEW))
     network = Sequential(Affine(64, hidden, rng=rng), ReLU(), Affine(hidden, 10, rng=rng))
     fit(network, data.inputs[:FEW], labels, Momentum(lr=0.2), epochs=epochs, rng=rng, batch_size=FEW,
-        evaluate_on={"validation": (data.inputs[FEW:600], data.labels[FEW:600])}, **options)
+        callbacks=[Evaluate({"validation": (data.inputs[FEW:600], data.labels[FEW:600])}), *callbacks])
     said, wrong = network.forward(data.inputs[:FEW]).argmax(axis=1), labels != data.labels[:FEW]
     right = [(network.forward(x).argmax(axis=1) == y).mean() for x, y in ((data.inputs[FEW:600], data.labels[FEW:600]),
                                                                           (data.test_inputs, data.test_labels))]
@@ -369,7 +370,7 @@ def memorised(seed, share, hidden=50, epochs=80, **options):
 
 
 def test_what_a_weak_penalty_gains_with_wrong_labels_it_gains_while_most_of_them_stay_in_memory():
-    bare, weak, strong = (np.array([memorised(seed, 0.2, penalty=L2(strength)) for seed in range(6)]) for strength in (0.0, 0.01, 0.03))
+    bare, weak, strong = (np.array([memorised(seed, 0.2, callbacks=[L2(strength)]) for seed in range(6)]) for strength in (0.0, 0.01, 0.03))
     assert weak[:, 3].mean() > 0.75 > 0.5 > strong[:, 3].mean()
     assert (weak - bare)[:, 1].mean() > 0.4 * (strong - bare)[:, 1].mean() > 0.02
 
@@ -378,9 +379,9 @@ def test_with_wrong_labels_stopping_in_time_gains_what_the_penalty_gains_and_wit
     """The penalty helps where no length is priced (stopped) and where no label is left out (true): length is not the whole cause."""
     gains = {}
     for share, strength in ((0.2, 0.03), (0.0, 0.01)):
-        runs = {"bare": {}, "penalty": {"penalty": L2(strength)}}
-        runs["stopped"] = {"callbacks": [EarlyStopping("validation_accuracy", patience=80, larger_is_better=True)]}
-        found = {name: np.array([memorised(seed, share, **options) for seed in range(6)]) for name, options in runs.items()}
+        runs = {"bare": [], "penalty": [L2(strength)]}
+        runs["stopped"] = [EarlyStopping("validation_accuracy", patience=80, larger_is_better=True)]
+        found = {name: np.array([memorised(seed, share, callbacks=callbacks) for seed in range(6)]) for name, callbacks in runs.items()}
         for name, values in found.items():
             gains[share, name] = values[:, 1] - found["bare"][:, 1]
         if share:
@@ -396,10 +397,10 @@ def test_a_network_that_memorised_random_labels_is_shorter_than_at_the_start_and
     start = Sequential(Affine(64, 200, rng=rng), ReLU(), Affine(200, 10, rng=rng)).params
     begun = np.sqrt(sum((start[key] ** 2).sum() for key in weight_keys(start)))
     for seed in range(3):
-        random, true = (memorised(seed, share, hidden=200, epochs=120, penalty=L2(0.005)) for share in (1.0, 0.0))
+        random, true = (memorised(seed, share, hidden=200, epochs=120, callbacks=[L2(0.005)]) for share in (1.0, 0.0))
         assert random[2] == true[2] == 1 and random[1] < 0.25 < 0.8 < true[1]
         assert true[4] + 2 < random[4] < begun - 2
-    random, true = (memorised(0, share, hidden=200, epochs=400, penalty=L2(0.005)) for share in (1.0, 0.0))  # at rest
+    random, true = (memorised(0, share, hidden=200, epochs=400, callbacks=[L2(0.005)]) for share in (1.0, 0.0))  # at rest
     assert random[2] == true[2] == 1 and true[4] < 9.5 < 13.5 < random[4] < 14.8
 
 
@@ -407,10 +408,10 @@ def test_a_strong_l1_costs_the_same_with_zeros_and_without():
     lost = []
     for data in SPLITS[:6]:
         right = []
-        for options in ({"penalty": L1(0.001)}, {"penalty": L1(0.01)}, {"callbacks": [ProximalL1(0.001)]}, {"callbacks": [ProximalL1(0.01)]}):
+        for penalty in (L1(0.001), L1(0.01), ProximalL1(0.001), ProximalL1(0.01)):
             rng = np.random.default_rng(0)
             network = Sequential(Affine(64, 10, rng=rng))
-            fit(network, data.inputs[:FEW], data.labels[:FEW], SGD(lr=0.5), epochs=100, rng=rng, batch_size=FEW, **options)
+            fit(network, data.inputs[:FEW], data.labels[:FEW], SGD(lr=0.5), epochs=100, rng=rng, batch_size=FEW, callbacks=[penalty])
             right.append((network.forward(data.test_inputs).argmax(axis=1) == data.test_labels).mean())
         lost.append((right[0] - right[1], right[2] - right[3]))
     gradient, proximal = np.mean(lost, axis=0)

@@ -78,7 +78,7 @@ def step_in(file):
 ])
 def test_a_run_interrupted_anywhere_and_resumed_is_the_uninterrupted_one(kind, every, patience, epochs, everywhere, tmp_path):
     file = tmp_path / "run.npz"
-    whole = Life(kind, patience).fit(file, epochs=epochs, checkpoint_every=every)
+    whole = Life(kind, patience).fit(file, epochs=epochs, every=every)
     events = bomb["events"].copy()
     assert {"augment", "loss", "penalty", "update", "after_step", "after_epoch", "savez", "fsync", "replace", "after_fit"} <= set(events)
     assert len(whole[0].losses) == STEPS * 2 and bool(whole[0].stopped) == (patience == 1)
@@ -86,10 +86,10 @@ def test_a_run_interrupted_anywhere_and_resumed_is_the_uninterrupted_one(kind, e
         file.unlink(missing_ok=True)
         light(at)
         with pytest.raises(KeyboardInterrupt, match=what):
-            Life(kind, patience).fit(file, epochs=epochs, checkpoint_every=every)
+            Life(kind, patience).fit(file, epochs=epochs, every=every)
         assert set(os.listdir(tmp_path)) <= {"run.npz"}, f"litter after {what}"
         light()
-        assert Life(kind, patience).fit(file, epochs=epochs, checkpoint_every=every, resume=True) == whole, f"event {at}: {what}"
+        assert Life(kind, patience).fit(file, epochs=epochs, every=every, resume=True) == whole, f"event {at}: {what}"
 
 
 def test_a_run_that_dies_again_and_again_still_ends_as_the_uninterrupted_one(everywhere, tmp_path):
@@ -97,7 +97,7 @@ def test_a_run_that_dies_again_and_again_still_ends_as_the_uninterrupted_one(eve
     for life in range(20):
         light(29 + life % 3)
         try:
-            assert Life().fit(tmp_path / "run", checkpoint_every=1, resume=True) == whole
+            assert Life().fit(tmp_path / "run", every=1, resume=True) == whole
             break
         except KeyboardInterrupt:
             continue
@@ -108,7 +108,7 @@ def test_the_same_objects_may_go_on_too(everywhere, tmp_path):
     whole, life = Life().fit(), Life()
     light(40)
     with pytest.raises(KeyboardInterrupt):
-        life.fit(tmp_path / "run", checkpoint_every=1)
+        life.fit(tmp_path / "run", every=1)
     light()
     assert life.fit(tmp_path / "run", resume=True) == whole
 
@@ -116,7 +116,7 @@ def test_the_same_objects_may_go_on_too(everywhere, tmp_path):
 def test_neither_checkpoints_nor_their_number_change_a_run(tmp_path):
     whole = Life().fit()
     for every in (None, 1, 2, 100):
-        assert Life().fit(tmp_path / "run", checkpoint_every=every) == whole
+        assert Life().fit(tmp_path / "run", every=every) == whole
         assert step_in(tmp_path / "run") == STEPS * EPOCHS  # the end is always written
 
 
@@ -144,7 +144,7 @@ def die_while_writing(path):
             os.kill(os.getpid(), signal.SIGKILL)
 
     os.fsync = fsync
-    Life().fit(path, checkpoint_every=1)
+    Life().fit(path, every=1)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
@@ -154,7 +154,7 @@ def test_a_killed_process_is_resumed_by_another(tmp_path):
     killed = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], capture_output=True, timeout=60)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert step_in(tmp_path / "run") == 3
-    assert Life().fit(tmp_path / "run", checkpoint_every=1, resume=True) == Life().fit()
+    assert Life().fit(tmp_path / "run", every=1, resume=True) == Life().fit()
 
 
 # Not a number
@@ -252,7 +252,7 @@ def numbers_in(file):
 def test_the_first_number_that_is_none_stops_the_run_and_is_named(way, every, tmp_path):
     file, (_, step, where) = tmp_path / "run", WAYS[way]
     with pytest.raises(Diverged) as raised:
-        wrong_run(way, checkpoint=file, checkpoint_every=every)
+        wrong_run(way, checkpoint=file, every=every)
     good = max([0, *(s for s in range(step + 1) if (s % every if every else s % STEPS) == 0)])
     if where.startswith("layer") and good == step:  # written no more
         good = 0

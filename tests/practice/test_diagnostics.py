@@ -12,7 +12,9 @@ from reference_impl import (
     Adam,
     Affine,
     BatchNorm,
+    Checkpoint,
     Dropout,
+    Evaluate,
     Momentum,
     ReLU,
     Sequential,
@@ -43,10 +45,10 @@ def network(seed=0, hidden=20, activation=ReLU, **settings):
     return Sequential(Affine(64, hidden, rng=rng, **settings), activation(), Affine(hidden, 10, rng=rng, **settings))
 
 
-def train(model, optimizer, epochs=2, examples=100, scale=1.0, **settings):
+def train(model, optimizer, epochs=2, examples=100, scale=1.0, callbacks=()):
     x, y = DATA.inputs[:examples] * scale, DATA.labels[:examples]
-    return fit(model, x, y, optimizer, epochs=epochs, batch_size=50, rng=np.random.default_rng(1), progress=False,
-               evaluate_on={"validation": (DATA.test_inputs[:100] * scale, DATA.test_labels[:100])}, **settings)
+    return fit(model, x, y, optimizer, epochs=epochs, batch_size=50, rng=np.random.default_rng(1),
+               callbacks=[Evaluate({"validation": (DATA.test_inputs[:100] * scale, DATA.test_labels[:100])}), *callbacks])
 
 
 # The monitor
@@ -102,9 +104,9 @@ def test_zero_weights_have_no_ratio():
 
 
 def test_it_resumes_bit_for_bit_within_an_epoch(tmp_path):
-    def run(epochs, **settings):
+    def run(epochs, *more):
         model = network()
-        return train(model, SGD(lr=0.1), epochs=epochs, callbacks=[Monitor(model, DATA.inputs[:20])], examples=200, **settings)
+        return train(model, SGD(lr=0.1), epochs=epochs, callbacks=[Monitor(model, DATA.inputs[:20]), *more], examples=200)
 
     class Stop(Exception):
         pass
@@ -120,10 +122,10 @@ def test_it_resumes_bit_for_bit_within_an_epoch(tmp_path):
             raise Stop
 
     monitor.after_step = stop_at_step_7
-    file = {"checkpoint": tmp_path / "run.npz", "checkpoint_every": 3}
+    file = tmp_path / "run.npz"
     with pytest.raises(Stop):
-        train(model, SGD(lr=0.1), epochs=2, callbacks=[monitor], examples=200, **file)
-    assert run(2, resume=True, **file).epochs == whole.epochs
+        train(model, SGD(lr=0.1), epochs=2, callbacks=[monitor, Checkpoint(file, every=3)], examples=200)
+    assert run(2, Checkpoint(file, every=3, resume=True)).epochs == whole.epochs
 
 
 def test_units_of_a_convolution_are_its_channels():
@@ -332,7 +334,7 @@ def test_a_random_part_of_the_file_comes_out_again(kind):
 # What the chapter says in words
 
 def learned(model, optimizer, epochs=20):
-    fit(model, DATA.inputs[:300], DATA.labels[:300], optimizer, epochs=epochs, batch_size=32, rng=np.random.default_rng(1), progress=False)
+    fit(model, DATA.inputs[:300], DATA.labels[:300], optimizer, epochs=epochs, batch_size=32, rng=np.random.default_rng(1))
     return float((model.forward(DATA.inputs[:300]).argmax(axis=1) == DATA.labels[:300]).mean())
 
 
@@ -377,7 +379,7 @@ def test_the_rate_at_which_shuffled_labels_looked_too_high_is_good_for_true_ones
         model = of(told["width"], told["hidden"], seed)
         x, y = DATA.inputs[:told["examples"]], DATA.labels[:told["examples"]]
         history = fit(model, x, y, SGD(lr=told["lr"]), epochs=told["epochs"], batch_size=told["batch"], rng=np.random.default_rng(seed),
-                      callbacks=[Monitor(model, x)], evaluate_on={"validation": (DATA.test_inputs, DATA.test_labels)}, progress=False)
+                      callbacks=[Evaluate({"validation": (DATA.test_inputs, DATA.test_labels)}), Monitor(model, x)])
         assert diagnose(history).fault == "healthy"
 
 
@@ -422,7 +424,7 @@ def test_a_backward_pass_without_the_mask_goes_downhill_and_a_little_less_far():
         for activation in (ReLU, NoMask):
             model = network(seed, hidden=32, activation=activation)
             x = DATA.inputs - DATA.inputs.mean(axis=0)
-            history = fit(model, x, DATA.labels, SGD(lr=0.1), epochs=8, batch_size=64, rng=np.random.default_rng(seed), progress=False)
+            history = fit(model, x, DATA.labels, SGD(lr=0.1), epochs=8, batch_size=64, rng=np.random.default_rng(seed))
             assert (np.diff(history["loss"]) < 0).all()
             ends.append(history["loss"][-1])
         behind.append(ends[1] - ends[0])
@@ -435,7 +437,7 @@ def test_weight_decay_does_not_help_on_a_plateau_and_helps_where_the_loss_on_new
         x, others = (x + noise * rng.standard_normal(x.shape) for x in (data.inputs[:examples], data.test_inputs))
         model = network(seed, hidden=32)
         fit(model, x, data.labels[:examples], Momentum(lr=0.05, rho=0.9), epochs=epochs, batch_size=50, rng=rng,
-            penalty=L2(strength) if strength else None, progress=False)
+            callbacks=[L2(strength)] if strength else [])
         return softmax_cross_entropy(model.forward(others), data.test_labels)[0]
 
     plateau, noisy = (0.0, 400, 30), (0.45, 60, 60)

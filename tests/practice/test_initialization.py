@@ -353,7 +353,7 @@ def test_what_parts_the_units_may_be_a_formula_or_dropout():
             W = model.params[key]
             row, column = np.indices(W.shape) + 1
             W[...] = he(*W.shape) * math.sqrt(2) * np.cos(turn * row * column)
-        fit(model, x, data.labels, SGD(lr=0.1), epochs=6, rng=np.random.default_rng(1), progress=False)
+        fit(model, x, data.labels, SGD(lr=0.1), epochs=6, rng=np.random.default_rng(1))
         by_turn[turn] = evaluate(model, test, data.test_labels)["accuracy"]
     assert by_turn[1.0] > 0.85
     assert 0.3 < by_turn[0.7] < 0.7
@@ -362,7 +362,7 @@ def test_what_parts_the_units_may_be_a_formula_or_dropout():
     for layer in layers[::2]:
         layer.params["W"][...] = 0.1
     model = Sequential(*layers[:2], Dropout(0.5), *layers[2:])
-    fit(model, x, data.labels, SGD(lr=0.5), epochs=2, rng=np.random.default_rng(1), progress=False)
+    fit(model, x, data.labels, SGD(lr=0.5), epochs=2, rng=np.random.default_rng(1))
     assert len(np.unique(model.params["0.W"].round(9), axis=1).T) == 16
 
 
@@ -372,7 +372,7 @@ def test_a_wrong_scale_costs_much_with_ten_layers_and_a_tuned_rate_makes_it_good
         mean, spread = split.inputs.mean(axis=0), split.inputs.std()
         model = plain(hidden, 50)
         initialize(model, scheme, rng)
-        fit(model, (split.inputs - mean) / spread, split.labels, Momentum(lr=rate), epochs=3, rng=rng, progress=False)
+        fit(model, (split.inputs - mean) / spread, split.labels, Momentum(lr=rate), epochs=3, rng=rng)
         return evaluate(model, (split.test_inputs - mean) / spread, split.test_labels)["accuracy"]
 
     def mean(scheme, rate, hidden):

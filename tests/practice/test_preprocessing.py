@@ -331,7 +331,7 @@ def test_which_preparation_a_network_gains_most_by_depends_on_the_rate():
             for offset, scale in ((0, 1), (mean, 1), (mean, deviation)):
                 rng = np.random.default_rng(seed)
                 model = Sequential(Affine(64, 50, rng=rng), ReLU(), Affine(50, 10, rng=rng))
-                fit(model, (data.inputs[:1048] - offset) / scale, data.labels[:1048], SGD(lr=rate), epochs=3, rng=rng, progress=False)
+                fit(model, (data.inputs[:1048] - offset) / scale, data.labels[:1048], SGD(lr=rate), epochs=3, rng=rng)
                 row.append(evaluate(model, (data.test_inputs - offset) / scale, data.test_labels)["accuracy"])
             found.append(row)
         return np.mean(found, axis=0)
