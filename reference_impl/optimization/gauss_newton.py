@@ -116,7 +116,7 @@ def levenberg_marquardt(residuals: Residuals, x0: ArrayLike, jac: Residuals, *, 
             if (near := by_slope(objective, x, p, loss, g, promise)) is not None:
                 return near
             mu, growth = max(mu, 1e-300) * growth, 2 * growth
-        raise Stop(f"no μ makes a step that lowers the loss: {cause(objective, x, -g, loss, most)}")
+        raise Stop(f"no μ makes a step that lowers the loss{cause(objective, x, -g, g, loss, most)}")
 
     return descend(objective, x0, advance, lambda x, loss, g: squares.verdict(objective, x, loss, g, max(mu, 0.0)),
                    gtol=gtol, maxiter=maxiter, callback=callback)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..arrays import on_device
-from ..arrays.checks import POSITIVE, SHARE, Count, Function, Instance, Numbers, Real, check, checked, shown
+from ..arrays.checks import POSITIVE, SHARE, Count, Flag, Function, Instance, Numbers, Real, check, checked, shown
 
 Loss = Callable[[np.ndarray], SupportsFloat]
 LossAndGradient = Callable[[np.ndarray], tuple[SupportsFloat, ArrayLike]]
@@ -60,6 +60,14 @@ class Result:
     success: bool
     message: str
     nhev: int = 0
+
+    def __post_init__(self) -> None:
+        check("x", self.x, VECTOR)
+        check("fun", self.fun, Instance(float, int, words="a number"))
+        for name in ("nit", "nfev", "ngev", "nhev"):
+            check(name, getattr(self, name), Count(0))
+        check("success", self.success, Flag())
+        check("message", self.message, Instance(str, words="a string"))
 
     def __str__(self) -> str:
         point = np.array2string(self.x, precision=6, threshold=6)
@@ -162,30 +170,30 @@ def largest(g: np.ndarray) -> float:
     return max(float(g.max()), -float(g.min()))
 
 
-@checked(objective=Instance(Objective), x=VECTOR, p=VECTOR, loss=Real(), promise=Real(infinite=True))
-def cause(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float, promise: float) -> str:
-    """Why no step along `p` from `x` lowers the `loss`, as far as it can be told from the losses on either side.
+@checked(objective=Instance(Objective), x=VECTOR, p=VECTOR, g=VECTOR, loss=Real(), promise=Real(infinite=True))
+def cause(objective: Objective, x: np.ndarray, p: np.ndarray, g: np.ndarray, loss: float, promise: float = inf) -> str:
+    """What keeps the loss from falling from `x` along `p`, behind a colon, as far as the losses on either side tell; "" where they do not.
 
-    `p` (n,) leads down by the gradient, and the loss should fall by about `promise`.
+    `g` (n,) is the gradient, along which `p` (n,) leads down, and `promise` about how far the `loss` should fall.
 
     >>> wrong = Objective(lambda x: x @ x, lambda x: -2 * x)
-    >>> cause(wrong, np.array([1.0]), np.array([2.0]), 1.0, 4.0)
-    'the loss rises where the gradient says that it falls: the gradient has the wrong sign, or is that of another loss'
+    >>> cause(wrong, np.array([1.0]), np.array([2.0]), np.array([-2.0]), 1.0)
+    ": the gradient has the wrong sign, or is noisy or another loss's: the loss changes -1 times as fast as it says"
     """
     aside = p * (objective.rounding ** (1 / 3) * (1 + largest(x)) / largest(p))
-    ahead, behind = objective.fun(x + aside) - loss, objective.fun(x - aside) - loss
-    noise = 64 * objective.rounding * abs(loss)
+    ahead, behind, says = objective.fun(x + aside) - loss, objective.fun(x - aside) - loss, float(g @ aside) or -5e-324  # which may have underflowed
     if not isfinite(ahead):
-        return "just ahead the loss is not finite"
-    if ahead > noise and behind < -noise:
-        return "the loss rises where the gradient says that it falls: the gradient has the wrong sign, or is that of another loss"
+        return ": just ahead the loss is not finite"
+    rise, noise = (ahead - behind) / 2, 64 * objective.rounding * abs(loss)
+    seen, ratio = max(abs(rise), abs(says)), rise / says if abs(rise) > noise else 0.0
+    if seen > noise and abs(ahead + behind) < seen / 10 and not 0.5 < ratio < 2:
+        wrong = "sign" if ratio < 0 else "scale"
+        return f": the gradient has the wrong {wrong}, or is noisy or another loss's: the loss changes {ratio:.2g} times as fast as it says"
     if promise <= 1e4 * objective.rounding * abs(loss):
-        return "precision of the loss reached: rounding hides what it could still fall"
-    if abs(ahead) <= noise and abs(behind) <= noise:
-        return "the loss does not change where the gradient says that it falls: the gradient is that of another loss"
-    if ahead < -noise:
-        return "the loss falls less than the gradient says: the gradient is too large, or that of another loss"
-    return "the loss is lowest here, but the gradient is not zero: the loss has a kink, or the gradient is that of another loss"
+        return ": precision of the loss reached, rounding hides what it could still fall"
+    if min(ahead, behind) > noise:
+        return ": the loss is lowest here, though the gradient is not zero: a kink, rounding within the loss, or another loss's gradient"
+    return ""
 
 
 @checked(objective=Instance(Objective), x=VECTOR, p=VECTOR, loss=Real(infinite=True), slope=DOWN, t=POSITIVE,

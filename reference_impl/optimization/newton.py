@@ -115,7 +115,8 @@ def trust_region_step(g: np.ndarray, h: np.ndarray, radius: float) -> tuple[np.n
             if abs(length - radius) <= 4 * ROUNDING * radius or high - low <= ROUNDING * high:
                 break
             slope = float((p**2 / (gaps + t)).sum())
-            t += (length / radius - 1) * length**2 / slope  # Newton's step for 1/‖p‖ = 1/radius, nearly a straight line in μ
+            if slope:  # else it underflows
+                t += (length / radius - 1) * length**2 / slope  # Newton's step for 1/‖p‖ = 1/radius, nearly a straight line in μ
             if not low < t < high:
                 t = (low + high) / 2
     if lowest <= 0 and length < radius * (1 - 1e-9):  # the hard case
@@ -263,6 +264,8 @@ def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[
         most = 0.0
         for _ in range(60):
             p, mu = trust_region_step(g, h, radius)
+            if not (x + p != x).any():
+                break
             promise = max(0.0, -float(g @ p + p @ (h @ p) / 2))
             after = objective.fun(x + p)
             gain, most = (loss - after) / promise if promise > 0 else 0.0, max(most, promise)
@@ -274,7 +277,7 @@ def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[
                 return x + p, after, objective.grad(x + p)
             if (near := by_slope(objective, x, p, loss, g, promise)) is not None:
                 return near
-        raise Stop(f"no step within the trust region lowers the loss enough: {cause(objective, x, p, loss, most)}")
+        raise Stop(f"no step within the trust region lowers the loss enough{cause(objective, x, -g, g, loss, most)}")
 
     def verdict(x: np.ndarray, loss: float, g: np.ndarray) -> Verdict:
         h = hessian(x)

@@ -209,7 +209,7 @@ def _descend(objective: Objective, x0: np.ndarray, inverse: Inverse, gtol: float
                 break
             promise = min(promise, -slope) if slope < 0 else promise  # what H foretold is nearer to the truth than the slope alone
             if not inverse.learnt:
-                raise Stop(f"the line search failed: {cause(objective, x, p, loss, promise)}")
+                raise Stop(f"the line search failed{cause(objective, x, p, g, loss, promise)}")
             inverse.forget()
         s, y = step.x - x, step.grad - g
         if float(s @ y) > ROUNDING * sqrt(float(s @ s) * float(y @ y)) > 0:

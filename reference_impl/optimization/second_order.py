@@ -79,9 +79,10 @@ def descend(objective: Objective, x0: ArrayLike, advance: Callable[[np.ndarray, 
                 if steepest <= gtol:
                     return result(*verdict(x, loss, g))
                 if nit == maxiter:
-                    return result(False, "the iteration limit is reached")
+                    return result(False, f"the iteration limit is reached{cause(objective, x, -g, g, loss)}")
                 if idle == IDLE:
-                    return result(False, "neither loss nor gradient gets smaller: rounding or noise hides what is left of the slope")
+                    why = cause(objective, x, -g, g, loss) or ": rounding or noise hides what is left of the slope"
+                    return result(False, f"neither loss nor gradient gets smaller{why}")
                 x, loss, g = advance(x, loss, g)
                 steepest, nit, idle = largest(g), nit + 1, idle + 1
                 if abs(loss - level) > 64 * objective.rounding * abs(level) or steepest < flattest:
@@ -137,7 +138,7 @@ def searched(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float, g:
         return x + t * p, after, objective.grad(x + t * p)
     if not hidden and (near := by_slope(objective, x, p, loss, g, -slope)) is not None:
         return near
-    raise Stop(f"the line search found no step that lowers the loss enough: {cause(objective, x, p, loss, -slope)}")
+    raise Stop(f"the line search found no step that lowers the loss enough{cause(objective, x, p, g, loss, -slope)}")
 
 
 @checked(objective=Instance(Objective), x=VECTOR, p=VECTOR, loss=Real(), g=VECTOR, promise=Real(infinite=True))
