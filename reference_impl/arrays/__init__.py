@@ -1,4 +1,4 @@
-"""Arrays of any library: which module they belong to, where they lie, and whether parameters and gradients fit together.
+"""Arrays of any library: which module they belong to, and where they lie.
 
 NumPy's arrays are the common case. CuPy's, on a GPU, take NumPy's own functions, and any other library's that follow
 the array API standard will do for an optimizer.
@@ -7,7 +7,7 @@ the array API standard will do for an optimizer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -115,6 +115,52 @@ def full_like(array: Any, value: float) -> Any:
     return np.full_like(array, value, subok=False) if isinstance(array, np.ndarray) else namespace(array).full_like(array, value)
 
 
+def accumulator_like(array: Any, value: float) -> Any:
+    """As `full_like`, but float32 for float16: what adds up many small numbers needs a finer format than they.
+
+    >>> accumulator_like(np.zeros(2, dtype="f2"), 1.0)
+    array([1., 1.], dtype=float32)
+    """
+    return full_like(widened(array), value)
+
+
+def widened(array: Any) -> Any:
+    """A copy of the array, as float32 if it is float16.
+
+    >>> widened(np.ones(2, dtype="f2"))
+    array([1., 1.], dtype=float32)
+    """
+    return array.astype(np.float32) if is_half(array) else copy(array)
+
+
+def wide(array: Any) -> Any:
+    """The array itself, or one of float16 in float32: what is summed or squared there would overflow, and be rounded at every step.
+
+    >>> wide(np.ones(2, dtype="f2")).dtype, wide(np.ones(2)).dtype
+    (dtype('float32'), dtype('float64'))
+    """
+    return array.astype(np.float32) if is_half(array) else array
+
+
+def is_half(array: Any) -> bool:
+    """Whether an array is of NumPy's or CuPy's float16.
+
+    >>> is_half(np.zeros(2, dtype="f2")), is_half(np.zeros(2))
+    (True, False)
+    """
+    return isinstance(array.dtype, np.dtype) and array.dtype == np.float16
+
+
+def computing_dtype(array: Any) -> np.dtype:
+    """NumPy's dtype of the format in which a rule is computed on an array of floating-point numbers: float32 or float64.
+
+    >>> computing_dtype(np.zeros(2, dtype="f2"))
+    dtype('float32')
+    """
+    bits = array.dtype.itemsize * 8 if isinstance(array.dtype, np.dtype) else namespace(array).finfo(array.dtype).bits
+    return np.dtype(np.float64 if bits > 32 else np.float32)
+
+
 def flat_copy(parts: Sequence[Any]) -> Any:
     """The elements of some arrays of one library and dtype, at least one of them, in a new vector.
 
@@ -123,63 +169,6 @@ def flat_copy(parts: Sequence[Any]) -> Any:
     """
     xp = namespace(parts[0])
     return xp.concat([xp.reshape(part, (-1,)) for part in parts])
-
-
-def check_fit(params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
-    """Refuse what an optimizer cannot step on: other keys, shapes, dtypes or libraries, integers, read-only parameters.
-
-    Raises TypeError or ValueError naming the array, its value and what was expected.
-    """
-    for name, given in (("params", params), ("grads", grads)):
-        if not isinstance(given, Mapping):
-            raise TypeError(f"{name} must be a dict of arrays, got {type(given).__name__}")
-        for key, array in given.items():
-            if not isinstance(key, str):
-                raise TypeError(f"{name} must have strings as keys, got {key!r}")
-            if not is_plain(array):
-                raise TypeError(f"{name}[{key!r}] must be an array, got {type(array).__name__}")
-    if params.keys() != grads.keys():
-        raise ValueError(f"grads must have the keys of params {sorted(params)}, got {sorted(grads)}")
-    for key, w in params.items():
-        g = grads[key]
-        if not is_floating(w):
-            raise TypeError(f"params[{key!r}] must have the dtype float16, float32 or float64, got {w.dtype}")
-        if isinstance(w, np.ndarray) != isinstance(g, np.ndarray) or namespace(g) is not namespace(w):
-            raise TypeError(f"grads[{key!r}] must be an array of {namespace(w).__name__} as its parameter is, got one of {namespace(g).__name__}")
-        if g.dtype != w.dtype:
-            raise TypeError(f"grads[{key!r}] must have the dtype {w.dtype} of its parameter, got {g.dtype}")
-        if g.shape != w.shape:
-            raise ValueError(f"grads[{key!r}] must have the shape {w.shape} of its parameter, got {g.shape}")
-        if isinstance(w, np.ndarray) and not w.flags.writeable:
-            raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
-
-
-def check_apart(params: Mapping[str, Any], grads: Mapping[str, Any], state: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse a parameter or a state that shares memory with itself or with another array: ValueError.
-
-    Gradients are only read, and may share memory among themselves.
-
-    Of other libraries' arrays it is only known whether two are the same object.
-    """
-    groups = {"params": params, "grads": grads} | {f"state[{name!r}]": of for name, of in state.items()}
-    named = [(f"{name}[{key!r}]", name != "grads", a) for name, given in groups.items() for key, a in given.items()]
-    seen: dict[int, tuple[str, bool]] = {}
-    for name, written, array in named:
-        other, other_written = seen.setdefault(id(array), (name, written))
-        if other != name and (written or other_written):
-            raise ValueError(f"{name} and {other} must not share memory, got the same array")
-        if written and isinstance(array, np.ndarray) and not (array.flags.forc or array.size == 0) and _overlaps_itself(array):
-            raise ValueError(f"{name} must not overlap itself, got strides {array.strides} for the shape {array.shape}")
-    spans = sorted((*_bounds(a), at) for at, (_, _, a) in enumerate(named) if isinstance(a, np.ndarray) and a.size)
-    reach: list[tuple[int, int, int]] = []  # spans that may still overlap the next
-    for low, high, at in spans:
-        name, written, array = named[at]
-        reach = [span for span in reach if span[1] > low]
-        for _, _, before in reach:
-            other, other_written, other_array = named[before]
-            if (written or other_written) and _share_memory(array, other_array):
-                raise ValueError(f"{name} and {other} must not share memory, got arrays that overlap")
-        reach.append((low, high, at))
 
 
 def check_scale(name: str, value: float, array: Any) -> None:
@@ -216,28 +205,3 @@ def is_floating(array: Any) -> bool:
     if isinstance(array.dtype, np.dtype):
         return bool(array.dtype.kind == "f" and array.dtype.itemsize <= 8 and array.dtype.isnative)
     return bool(namespace(array).isdtype(array.dtype, "real floating"))
-
-
-def _bounds(array: np.ndarray) -> tuple[int, int]:
-    """The addresses between which an array's elements lie."""
-    if array.flags.forc:
-        start = array.__array_interface__["data"][0]
-        return start, start + array.nbytes
-    return np.lib.array_utils.byte_bounds(array)
-
-
-def _share_memory(a: np.ndarray, b: np.ndarray) -> bool:
-    try:
-        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
-    except np.exceptions.TooHardError:  # undecided in reasonable time: not worth the risk
-        return True
-
-
-def _overlaps_itself(array: np.ndarray) -> bool:
-    """Whether two elements may share memory: an axis steps less far than the finer axes reach."""
-    reach = array.itemsize
-    for stride, count in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
-        if stride < reach:
-            return True
-        reach += stride * (count - 1)
-    return False

@@ -1,79 +1,79 @@
-"""What every optimizer shares: hyperparameters, state, checks, and `update` in place."""
+"""What every optimizer shares: hyperparameters, memory, and `update` in place: check, pack, step, unpack."""
 
 from __future__ import annotations
 
 import math
-import numbers
 import operator
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from .. import arrays, engines
-from ..engines.tape import Rule, trace
-from .walk import Walk
+from ..arrays.checks import Flag, Real, check
+from ..arrays.flat import Flat
+from ..arrays.protocol import Array
+from ..engines.tape import Rule, is_elementwise, signature
+from .checking import check_apart, check_params, check_writeable, fitting, layout
+from .clipping import norm
+from .packing import Memory, Pack, packs_for
+from .share import Share
 
 Schedule = Callable[[int], float]
 """A hyperparameter that changes: a pure function of the number of finished steps (0, 1, 2, …)."""
 
 
-class Interval(NamedTuple):
-    """Where a hyperparameter may lie: from `low` (excluded if `open_low`) up to `high`, excluded.
-
-    >>> print(Interval(0, 1)), print(Interval(0, math.inf, open_low=True))
-    [0, 1)
-    (0, inf)
-    (None, None)
-    """
-
-    low: float
-    high: float
-    open_low: bool = False
-
-    def __contains__(self, value: object) -> bool:
-        return self.low <= value < self.high and not (self.open_low and value == self.low)  # type: ignore[operator]
-
-    def __str__(self) -> str:
-        return f"{'(' if self.open_low else '['}{self.low:g}, {self.high:g})"
-
-
-def hyper(default: float, low: float, high: float = math.inf, *, open_low: bool = False) -> Any:
-    """A hyperparameter field of an optimizer: its default and where it may lie."""
-    return field(default=default, metadata={"within": Interval(low, high, open_low)})
+def hyper(default: float | None, low: float, high: float = math.inf, *, open_low: bool = False, scheduled: bool = True, **how: bool) -> Any:
+    """A hyperparameter field of an optimizer: its default, where it may lie (below `high`), and whether it may be a schedule."""
+    return field(default=default, metadata={"within": Real(low, high, open_low, open_high=True), "scheduled": scheduled}, **how)
 
 
 @dataclass
 class Optimizer:
     """The base of all optimizers; a subclass gives its hyperparameters as fields, and its rule.
 
-    Any hyperparameter is a number or a [`Schedule`][reference_impl.optimization.optimizer.Schedule].
-    `check_finite=False` skips the look at the gradients, which costs one more pass over them. `engine` says how the rule is read on
-    NumPy arrays, as [`set_engine`][reference_impl.engines.set_engine] does for all optimizers.
+    Any hyperparameter is a number or a [`Schedule`][reference_impl.optimization.optimizer.Schedule]. These four stand in every optimizer:
+
+    - `clip_norm` and `clip_value` > 0 keep the gradients within a bound: first the norm of all of them together, then each number,
+      as [`clip_norm`][reference_impl.clip_norm] and [`clip_value`][reference_impl.clip_value] do. What `update` is given stays as it is.
+    - `check_finite=False` skips the look at the gradients, which costs one more pass over them: nobody sees then that one is NaN or
+      infinite, or too large or too small for its square. With `clip_norm` the pass is needed anyway, and NaN and infinity are refused.
+    - `engine` says how the rule is read on NumPy arrays, as [`set_engine`][reference_impl.engines.set_engine] does for all optimizers.
+
+    `steps` counts the updates, and schedules follow it.
     """
 
     rule: ClassVar[Rule]
 
     check_finite: bool = field(default=True, kw_only=True, repr=False)
-    engine: str | None = field(default=None, kw_only=True, repr=False)
+    engine: Literal["blocked", "compiled"] | None = field(default=None, kw_only=True, repr=False)
+    clip_norm: float | Schedule | None = hyper(None, 0, open_low=True, kw_only=True, repr=False)
+    clip_value: float | Schedule | None = hyper(None, 0, open_low=True, kw_only=True, repr=False)
     steps: int = field(default=0, init=False, repr=False, compare=False)
-    state: dict[str, dict[str, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    _walk: Walk | None = field(default=None, init=False, repr=False, compare=False)
-    _given: tuple[list[Any], dict[str, float]] = field(default=([], {}), init=False, repr=False, compare=False)
-
-    _begun: str = field(default="", init=False, repr=False, compare=False)  # the rule that the state belongs to
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_walk": None}  # weak references cannot be pickled
+    _packs: list[Pack] = field(default_factory=list, init=False, repr=False, compare=False)
+    _resting: dict[str, Memory] = field(default_factory=dict, init=False, repr=False, compare=False)  # of parameters that the last step had not
+    _layout: object = field(default=None, init=False, repr=False, compare=False)  # what the packs are made for
+    _apart: list[weakref.ref[Array]] = field(default_factory=list, init=False, repr=False, compare=False)  # found not to share memory
+    _begun: str = field(default="", init=False, repr=False, compare=False)  # the rule that the memory belongs to
+    _made: dict[str, float | str] = field(default_factory=dict, init=False, repr=False, compare=False)  # the settings at first
 
     def __post_init__(self) -> None:
         engines.check_engine(self.engine)
-        for name, within in _INTERVALS[type(self)].items():
-            if not callable(value := getattr(self, name)):
-                _checked(name, value, within)
+        for f in fields(self):
+            if f.init and f.type in (bool, "bool"):
+                check(f.name, getattr(self, f.name), Flag())
+        for name, given in _SETTINGS[type(self)].items():
+            if not (callable(value := getattr(self, name)) and given["scheduled"]) and (value is not None or not given["optional"]):
+                _number(name, value, given)
+        self._made = self._set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs: packs are made anew, and weak references cannot be pickled."""
+        return self.__dict__ | {"_packs": [], "_resting": dict(self._memories()), "_layout": None, "_apart": []}
 
     def _rule(self) -> Rule:
         """The rule that the options choose."""
@@ -83,8 +83,32 @@ class Optimizer:
         """What the state array `name` holds before the first step."""
         return 0.0
 
+    def _check_param(self, key: str, w: Array) -> None:
+        """Refuse an array that the rule cannot take."""
+
+    @property
+    def state(self) -> Mapping[str, Mapping[str, Array]]:
+        """For each state array of the rule, by name, the array of each parameter: float32 for one in float16, else in its dtype.
+
+        They change in place; none can be replaced by another.
+        """
+        found: dict[str, dict[str, Array]] = {}
+        for key, memory in self._memories():
+            for name, array in memory.state.items():
+                found.setdefault(name, {})[key] = array
+        return MappingProxyType({name: MappingProxyType(of) for name, of in found.items()})
+
+    def optimizer_of(self, key: str) -> Optimizer:
+        """The optimizer that steps on a parameter: itself, where there are no groups."""
+        return self
+
+    def _memories(self) -> Iterable[tuple[str, Memory]]:
+        for pack in self._packs:
+            yield from pack.memories()
+        yield from self._resting.items()
+
     def hyperparameters(self) -> dict[str, float]:
-        """The value of each hyperparameter in the coming step.
+        """The value of each hyperparameter of the rule in the coming step.
 
         Raises ValueError when one lies outside its range, TypeError when it is no number.
 
@@ -92,31 +116,28 @@ class Optimizer:
         >>> SGD(lr=lambda step: 0.1 / (1 + step)).hyperparameters()
         {'lr': 0.1}
         """
-        return dict(self._hyperparameters())
+        return {name: self._value(name) for name, given in _SETTINGS[type(self)].items() if not given["optional"]}
 
-    def _hyperparameters(self) -> dict[str, float]:
-        """The same; the very same dict as long as the same numbers stand in the fields."""
-        given, values = self._given
-        intervals = _INTERVALS[type(self)]
-        fields_now = [getattr(self, name) for name in intervals]
-        if len(given) == len(fields_now) and all(map(operator.is_, given, fields_now)):
-            return values
-        values = {}
-        for (name, within), value in zip(intervals.items(), fields_now):
-            scheduled = callable(value)
-            values[name] = _checked(f"{name}({self.steps})" if scheduled else name, value(self.steps) if scheduled else value, within)
-        self._given = [] if any(map(callable, fields_now)) else fields_now, values
-        return values
+    def _value(self, name: str) -> float:
+        """The value of a setting in the coming step."""
+        value, given = getattr(self, name), _SETTINGS[type(self)][name]
+        if callable(value) and given["scheduled"]:
+            return _number(f"{name}({self.steps})", value(self.steps), given)
+        return math.inf if value is None and given["optional"] else _number(name, value, given)
 
-    def update(self, params: Mapping[str, Any], grads: Mapping[str, Any]) -> None:
+    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
         """Take one step: change every array of `params` in place.
 
         `params` and `grads` are dicts with the same keys; each gradient has its parameter's shape
         and dtype (float16, 32 or 64). Any layout will do: 0-d, empty, strided, Fortran order; and
         arrays of any library that follows the array API standard and can be changed in place.
 
+        A key may be absent for some steps, and new keys may come: each keeps its state and its own count of steps. Arrays in
+        float16 are stepped on in float32, with a state in float32, and rounded once.
+
         Raises ValueError or TypeError, before anything is changed, when keys, shapes or dtypes do
-        not fit, a gradient holds NaN or infinity, a parameter is read-only, two arrays share
+        not fit, none of the keys of the earlier steps is there, a gradient holds NaN or infinity, or is so large or small that its square leaves the dtype
+        and would spoil the step, a new parameter holds NaN, a parameter is read-only, two arrays share
         memory, or a hyperparameter is out of range or vanishes in the dtype. Only an interrupt can
         leave a step half done.
 
@@ -127,113 +148,220 @@ class Optimizer:
         >>> print(params["w"])
         [0.9 2.1]
         """
-        rule = self._rule()
-        values = self._hyperparameters()
-        walk = self._walk
-        if walk is None or not walk.is_for(rule, params, self.state):
-            arrays.check_fit(params, grads)
-            state = self._state_for(rule, params)
-            arrays.check_apart(params, grads, state)
-            walk = Walk(rule, params, grads, state)
-        elif not walk.has(grads):
-            arrays.check_fit(params, grads)
-            arrays.check_apart(params, grads, self.state)
-            walk.follow(params, grads)
-        walk.check_scale(values)
-        pieces = walk.pieces(params, grads)
-        if self.check_finite and not engines.finite([piece[1] for piece in pieces], self.engine):
-            key = next(key for key, g in grads.items() if not engines.finite([g]))
-            raise ValueError(f"grads[{key!r}] must be finite, got {arrays.not_finite(grads[key])}")
-        self._walk, self.state, self._begun = walk, walk.state, rule.__name__
-        engines.quietly(self._step, walk, pieces, {**values, "t": self.steps + 1})
+        now = layout(params)
+        if now is None or now != self._layout:
+            check_params(params)
+        if now != layout(grads):
+            grads = fitting(params, grads)
+        check_writeable(params)
+        shares = self._shares(now, params, grads)
+        apart = self._check_apart(params, grads, shares)
+
+        for share in shares:
+            share.pack()
+        self._clip(shares)
+        for share in shares:
+            share.check_numbers()
+
+        engines.quietly(take, shares)
+        self._layout, self._apart = now, apart
         self.steps += 1
 
-    def _step(self, walk: Walk, pieces: list[list[Any]], values: dict[str, float]) -> None:
-        for piece in pieces:
-            engines.step(walk.rule, piece, values, self.engine)
-        walk.give_back()
+    def _shares(self, now: object, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Share]:
+        """What is to be done with parameters of the layout `now`, and with which hyperparameters."""
+        rule, values, packs, resting = self._rule(), self.hyperparameters(), self._packs, self._resting
+        if now != self._layout or rule.__name__ != self._begun:
+            packs, resting = self._packs_for(rule, params)
+        check_vanishing(values, packs)
+        if not is_elementwise(rule):  # such a rule may ask for the options too
+            values |= {name: getattr(self, name) for name in signature(rule).hyper if name not in values and name != "t"}
+        return [Share(self, rule, values, params, grads, packs, resting, now)]
 
-    def _state_for(self, rule: Rule, params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """The state arrays that fit `params`: those at hand, or zeros before the first step."""
-        names = trace(rule).state if params or self.state else ()
-        if self.state and self._begun != rule.__name__:
+    def _packs_for(self, rule: Rule, params: Mapping[str, Array]) -> tuple[list[Pack], dict[str, Memory]]:
+        """The packs for these parameters, with the memory that there is of them, and the memory of all others."""
+        known, names = dict(self._memories()), signature(rule).state
+        if known and names and self._begun != rule.__name__:
             raise ValueError(f"the rule must stay {self._begun!r}, whose state this is, got {rule.__name__!r}")
-        if not self.state:
-            return {name: {key: arrays.full_like(w, self._initial(name)) for key, w in params.items()} for name in names}
-        for name in names:
-            have = self.state[name]
-            if have.keys() != params.keys():
-                raise ValueError(f"params must keep the keys of the earlier steps {sorted(have)}, got {sorted(params)}")
-            for key, w in params.items():
-                if have[key].shape != w.shape or have[key].dtype != w.dtype:
-                    raise ValueError(f"params[{key!r}] must keep the shape {have[key].shape} and dtype {have[key].dtype} "
-                                     f"of the earlier steps, got {w.shape} and {w.dtype}")
-        return self.state
+        if known and names and params and known.keys().isdisjoint(params):
+            raise ValueError(f"params must keep the keys of the earlier steps {sorted(known)}, or some of them, got {sorted(params)}")
+        mine = {}
+        for key, w in params.items():
+            if self.check_finite and not engines.finite([w], self.engine):
+                raise ValueError(f"params[{key!r}] must be finite, got {arrays.not_finite(w)}")
+            self._check_param(key, w)
+            memory = known.pop(key, None)
+            if memory is None:
+                memory = Memory(0, {name: arrays.accumulator_like(w, self._initial(name)) for name in names}, w.dtype)
+            memory.check(key, w)
+            mine[key] = memory._replace(dtype=w.dtype)
+        return packs_for(rule, params, mine), known
+
+    def _check_apart(self, params: Mapping[str, Array], grads: Mapping[str, Array], shares: Sequence[Share]) -> list[weakref.ref[Array]]:
+        """Refuse arrays that share memory; returns what to know these by, if they come again: they need not be looked at twice."""
+        given = [*parts(params).values(), *parts(grads).values()]
+        if len(given) == len(self._apart) and all([array is known() for array, known in zip(given, self._apart)]):
+            return self._apart
+        written = {f"params[{key!r}]": w for key, w in parts(params).items()}
+        written |= {f"state[{name!r}][{key!r}]": array for share in shares for pack in share.packs
+                    for name, of in pack.state.items() for key, array in parts(of).items()}
+        check_apart(written, {f"grads[{key!r}]": g for key, g in parts(grads).items()})
+        return [weakref.ref(array) for array in given]
+
+    def _clip(self, shares: Sequence[Share]) -> None:
+        """Find by how much the gradients of some shares together must be scaled, and where they are to be cut."""
+        highest, limit = self._value("clip_norm"), self._value("clip_value")
+        if self.clip_norm is not None:
+            total = norm(vectors[1] for share in shares for vectors in share.vectors)
+            if not total.root < math.inf:
+                for share in shares:
+                    share.check_finite()
+            for share in shares:
+                share.norm, share.clip_root = total.value, total.shrink(highest)
+        for share in shares:
+            share.clip_limit = min(share.clip_limit, limit)
 
     def state_dict(self) -> dict[str, Any]:
-        """The count of steps and the state, in a flat dict of copies, ready for `np.savez`; hyperparameters are not in it.
+        """What a resumed run needs to equal the uninterrupted one, in a flat dict of numbers, text and copies of arrays, ready for `np.savez`.
+
+        The rule that the state belongs to; how many steps were taken, and how many with each parameter; the state;
+        under `hyper/` the hyperparameters as they are, and under `made/` those that were others when the optimizer was made. Of a schedule
+        it only says that it is one.
 
         >>> import numpy as np
         >>> from reference_impl import Momentum
         >>> optimizer = Momentum(lr=0.1)
         >>> optimizer.update({"w": np.array([1.0])}, {"w": np.array([0.5])})
         >>> optimizer.state_dict()
-        {'rule': 'momentum', 'steps': 1, 'v/w': array([0.5])}
+        {'rule': 'momentum', 'steps': 1, 'hyper/lr': 0.1, 'hyper/rho': 0.9, 'steps/w': 1, 'v/w': array([0.5])}
         """
-        copies = {f"{name}/{key}": arrays.copy(a) for name, of in self.state.items() for key, a in of.items()}
-        return {"rule": self._rule().__name__, "steps": self.steps, **copies}
+        saved, memories = self._head(self._begun or self._rule().__name__), dict(self._memories())
+        saved |= {f"steps/{key}": memory.t for key, memory in memories.items()}
+        return saved | {f"{name}/{key}": arrays.copy(array) for key, memory in memories.items() for name, array in memory.state.items()}
+
+    def _head(self, rule: str) -> dict[str, Any]:
+        now, made = self._set(), self._made
+        saved: dict[str, Any] = {"rule": rule, "steps": self.steps} | {f"hyper/{name}": value for name, value in now.items()}
+        return saved | {f"made/{name}": made.get(name, "none") for name in now | made if now.get(name) != made.get(name)}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from `saved`, a `state_dict` of an optimizer with the same rule.
+        """Go on from `saved`, a `state_dict` of an optimizer with the same rule, made with the same hyperparameters.
 
-        With the same hyperparameters the resumed run equals the uninterrupted one bit for bit. Raises ValueError, before
-        anything is changed, when `saved` belongs to another rule or lacks something.
+        The resumed run equals the uninterrupted one bit for bit: hyperparameters that were changed on the way are changed here too. Raises
+        ValueError or TypeError, before anything is changed, when `saved` lacks something, belongs to another rule, or to an optimizer made with
+        other hyperparameters: to go on with others, load first and set them then.
         """
+        for optimizer, attributes in self._read(saved):
+            vars(optimizer).update(attributes)
+
+    def _read(self, saved: Mapping[str, Any]) -> list[tuple[Optimizer, dict[str, Any]]]:
+        """What `saved` makes of the attributes of an optimizer."""
         rule = self._rule()
+        names = signature(rule).state
+        steps, parts = self._read_head(saved, rule.__name__, ("steps", *names))
+        for name in names:
+            for key, array in parts[name].items():
+                if not arrays.is_plain(array) or not arrays.is_floating(array):
+                    raise TypeError(f"saved[{f'{name}/{key}'!r}] must be an array of floating-point numbers, got {array!r}")
+        if any(parts[name].keys() != parts[names[0]].keys() for name in names) or (steps and names and not parts[names[0]]):
+            raise ValueError(f"saved must hold every state array of {list(names)} for every key, got {sorted(saved)}")
+        keys = parts[names[0]] if names else parts["steps"]
+        counts = {key: _count(f"steps/{key}", parts["steps"].get(key, steps)) for key in keys}
+        memories = {key: Memory(counts[key], {name: arrays.widened(parts[name][key]) for name in names}) for key in keys}
+        attributes = {"steps": steps, "_packs": [], "_resting": memories if steps else {}, "_layout": None, "_begun": rule.__name__}
+        return [(self, attributes | self._read_settings(parts["hyper"], parts["made"]))]
+
+    def _read_head(self, saved: Mapping[str, Any], rule: str, prefixes: Sequence[str]) -> tuple[int, dict[str, dict[str, Any]]]:
+        """The count of steps, and the other entries by their prefix."""
         if not isinstance(saved, Mapping):
             raise TypeError(f"saved must be a dict, got {type(saved).__name__}")
         if missing := {"rule", "steps"} - set(saved):
             raise ValueError(f"saved must hold 'rule' and 'steps', got none for {sorted(missing)}")
-        if str(saved["rule"]) != rule.__name__:
-            raise ValueError(f"saved must come from the rule {rule.__name__!r}, got {str(saved['rule'])!r}")
-        try:
-            steps = operator.index(np.asarray(saved["steps"])[()])
-        except TypeError:
-            steps = -1
-        if steps < 0:
-            raise ValueError(f"saved['steps'] must be a count of steps, got {saved['steps']!r}")
-        state: dict[str, dict[str, Any]] = {name: {} for name in trace(rule).state}
+        if str(saved["rule"]) != rule:
+            raise ValueError(f"saved must come from the rule {rule!r}, got {str(saved['rule'])!r}")
+        parts: dict[str, dict[str, Any]] = {prefix: {} for prefix in ("hyper", "made", *prefixes)}
         for entry in sorted(set(saved) - {"rule", "steps"}, key=str):
-            name, slash, key = str(entry).partition("/")
-            if name not in state or not slash:
-                raise ValueError(f"saved must hold {', '.join(f'{n}/<key>' for n in state) or 'no arrays'}, got {entry!r}")
-            if not arrays.is_plain(saved[entry]) or not arrays.is_floating(saved[entry]):
-                raise TypeError(f"saved[{entry!r}] must be an array of floating-point numbers, got {saved[entry]!r}")
-            state[name][key] = arrays.copy(saved[entry])
-        if any(a.keys() != b.keys() for a, b in pairwise(state.values())) or (steps and not all(state.values())):
-            raise ValueError(f"saved must hold every state array of {list(state)} for every key, got {sorted(saved)}")
-        self.steps, self.state, self._begun = steps, state if steps else {}, rule.__name__
+            prefix = max((p for p in parts if str(entry).startswith(f"{p}/")), key=len, default=None)
+            if prefix is None:
+                raise ValueError(f"saved must hold {', '.join(f'{p}/<key>' for p in parts)}, got {entry!r}")
+            parts[prefix][str(entry).removeprefix(f"{prefix}/")] = saved[entry]
+        return _count("steps", saved["steps"]), parts
+
+    def _read_settings(self, now: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+        """The hyperparameters to go on with. A file from before they were saved says nothing of them."""
+        if not now and not made:
+            return {}
+        settings = _SETTINGS[type(self)]
+        if unknown := (now.keys() | made.keys()) - settings.keys():
+            raise ValueError(f"saved must hold hyperparameters of {type(self).__name__} {sorted(settings)}, got {sorted(unknown)}")
+        found = {name: _setting(value) for name, value in now.items()}
+        first = found | {name: _setting(value) for name, value in made.items()}
+        for name in settings:
+            theirs, ours = first.get(name), self._made.get(name)
+            if theirs != ours:
+                raise ValueError(f"saved must come from an optimizer made with {name} = {ours!r} as this one is, got {name} = {theirs!r}")
+            if found.get(name) == "schedule" and not callable(getattr(self, name)):
+                raise ValueError(f"{name} must be set to the schedule that saved speaks of before it is loaded, got {getattr(self, name)!r}")
+        return {name: found.get(name) for name in settings if found.get(name) != "schedule"}
+
+    def _set(self) -> dict[str, float | str]:
+        """The settings in a form that can be saved: a number, or that it is a schedule; nothing for None."""
+        given = {name: getattr(self, name) for name in _SETTINGS[type(self)]}
+        return {name: "schedule" if callable(value) else float(value) for name, value in given.items() if value is not None}
 
 
-class _Intervals(dict[type[Optimizer], dict[str, Interval]]):
-    """The hyperparameters of each optimizer with their intervals, collected when first asked for."""
+class _Settings(dict[type[Optimizer], dict[str, Mapping[str, Any]]]):
+    """The hyperparameters of each optimizer: where they may lie, whether they may be schedules or None; collected when first asked for."""
 
-    def __missing__(self, optimizer: type[Optimizer]) -> dict[str, Interval]:
-        self[optimizer] = {f.name: f.metadata["within"] for f in fields(optimizer) if "within" in f.metadata}
+    def __missing__(self, optimizer: type[Optimizer]) -> dict[str, Mapping[str, Any]]:
+        self[optimizer] = {f.name: {**f.metadata, "optional": f.default is None} for f in fields(optimizer) if "within" in f.metadata}
         return self[optimizer]
 
 
-_INTERVALS = _Intervals()
+_SETTINGS = _Settings()
 
 
-def _checked(name: str, value: Any, within: Interval) -> float:
-    if type(value) is not float and (not isinstance(value, numbers.Real) or isinstance(value, bool)):
-        raise TypeError(f"{name} must be a number in {within} or a schedule, got {value!r}")
+def parts(named: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The arrays whose memory a dict is."""
+    return {"": named.buffer} if type(named) is Flat else named
+
+
+def take(shares: Sequence[Share]) -> None:
+    """Take a step that has been checked."""
+    for share in shares:
+        share.step()
+
+
+def _number(name: str, value: Any, given: Mapping[str, Any]) -> float:
+    within = given["within"]
+    if getattr(value, "shape", None) == ():
+        value = value.item() if isinstance(value, np.generic | np.ndarray) else value[()]
+    if (fault := within.fault(value)) is None:
+        return float(value)
+    interval = str(within).removeprefix("a number in ")
+    if fault is TypeError:
+        raise TypeError(f"{name} must be a number in {interval}{' or a schedule' * given['scheduled']}, got {value!r}")
+    raise ValueError(f"{name} must lie in {interval}, got {value!r}")
+
+
+def _setting(value: Any) -> float | str | None:
+    """A setting as `_set` gives it, from what NumPy's files make of it."""
+    value = np.asarray(arrays.on_host(value))[()]
+    return None if value == "none" else str(value) if isinstance(value, str) else float(value)
+
+
+def _count(entry: str, value: Any) -> int:
     try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if number not in within:
-        raise ValueError(f"{name} must lie in {within}, got {value!r}")
-    return number
+        count = operator.index(np.asarray(value)[()])
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise ValueError(f"saved[{entry!r}] must be a count of steps, got {value!r}")
+    return count
 
+
+def check_vanishing(values: Mapping[str, float], packs: Sequence[Pack]) -> None:
+    """Refuse a hyperparameter that is not 0 but would be in the dtype in which a parameter is stepped on: ValueError."""
+    if any([pack.computing == np.float32 for pack in packs]):
+        for name, value in values.items():
+            if value and abs(value) < 1e-44 and np.float32(value) == 0:
+                raise ValueError(f"{name} must not vanish in float32, got {value!r}")

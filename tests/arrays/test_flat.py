@@ -9,7 +9,7 @@ from rules import OPTIMIZERS
 
 from reference_impl import SGD, Adam, Momentum, flatten
 from reference_impl.arrays.flat import Flat
-from reference_impl.optimization import walk
+from reference_impl.optimization import packing
 
 SHAPES = {"W": (3, 4), "b": (4,), "scale": (), "none": (0, 2)}
 
@@ -120,9 +120,9 @@ def test_only_small_arrays_are_joined(monkeypatch):
     from reference_impl import engines
     step = engines.step
     monkeypatch.setattr(engines, "step", lambda rule, piece, *rest: (seen.append(piece[0].size), step(rule, piece, *rest)))
-    params = {"a": np.zeros(walk.SMALL), "b": np.zeros(3), "large": np.zeros(walk.SMALL + 1), "c": np.zeros(2)}
+    params = {"a": np.zeros(packing.SMALL), "b": np.zeros(3), "large": np.zeros(packing.SMALL + 1), "c": np.zeros(2)}
     SGD().update(params, {key: np.ones_like(w) for key, w in params.items()})
-    assert sorted(seen) == [walk.SMALL + 1, walk.SMALL + 5]
+    assert sorted(seen) == [packing.SMALL + 1, packing.SMALL + 5]
 
 
 def stepped(make=lambda: Adam(lr=0.1)):
@@ -157,7 +157,7 @@ def test_what_was_changed_between_two_steps_is_seen():
     def replaced(optimizer, params, grads):
         params["W"] = params["W"] * 2
         grads["b"] = np.full(4, 3, "f4")
-        optimizer.state["m"]["W"] = np.ones((3, 4), "f4")
+        optimizer.state["m"]["W"][...] = 1
 
     for got, want in zip(follow(replaced), follow(in_place)):
         same(got, want)
@@ -175,7 +175,7 @@ def test_what_was_changed_between_two_steps_is_seen():
         follow(frozen)
 
     def renamed(optimizer, params, grads):
-        return {"V" if key == "W" else key: w for key, w in params.items()}, {"V" if key == "W" else key: g for key, g in grads.items()}
+        return {f"V{key}": w for key, w in params.items()}, {f"V{key}": g for key, g in grads.items()}
 
     with pytest.raises(ValueError, match="params must keep the keys"):
         follow(renamed)
@@ -186,20 +186,18 @@ def test_what_was_changed_between_two_steps_is_seen():
     with pytest.raises(TypeError, match="params must be a dict of arrays, got list"):
         follow(listed)
 
-    def lost(optimizer, params, grads):
-        del optimizer.state["m"]["W"]
 
-    def gained(optimizer, params, grads):
-        optimizer.state["m"]["V"] = np.ones(2, "f4")
-
-    for changed in (lost, gained):
-        with pytest.raises(ValueError, match="params must keep the keys"):
-            follow(changed)
+def test_arrays_of_the_state_change_in_place_and_are_not_replaced():
+    optimizer, _, _ = stepped()
+    for change in (lambda state: state.__setitem__("m", {}), lambda state: state["m"].__setitem__("W", np.ones((3, 4), "f4")),
+                   lambda state: state["m"].__delitem__("W")):
+        with pytest.raises((TypeError, AttributeError)):
+            change(optimizer.state)
 
 
 def test_a_state_that_was_loaded_counts_from_then_on():
     optimizer, params, grads = stepped()
-    optimizer.load_state_dict(Adam().state_dict())
+    optimizer.load_state_dict(Adam(lr=0.1).state_dict())
     other, others = Adam(lr=0.1), copy.deepcopy(params)
     for one, w in ((optimizer, params), (other, others)):
         one.update(w, grads)
@@ -208,7 +206,7 @@ def test_a_state_that_was_loaded_counts_from_then_on():
 
 def test_a_parameter_that_is_gone_is_not_taken_for_another():
     optimizer = SGD()
-    optimizer.update({"a": np.ones(walk.SMALL + 1)}, {"a": np.ones(walk.SMALL + 1)})
+    optimizer.update({"a": np.ones(packing.SMALL + 1)}, {"a": np.ones(packing.SMALL + 1)})
     params = {"b": np.ones(3)}
     optimizer.update(params, {"b": np.ones(3)})
     assert (params["b"] != 1).all()
@@ -217,16 +215,16 @@ def test_a_parameter_that_is_gone_is_not_taken_for_another():
 def test_a_hyperparameter_that_changes_is_held_against_the_dtype_again():
     optimizer, params, grads = Adam(eps=1e-4), arrays(0, "f2"), arrays(1, "f2")
     optimizer.update(params, grads)
-    optimizer.eps = 1e-12
-    with pytest.raises(ValueError, match="eps must not vanish in float16"):
+    optimizer.eps = 1e-50
+    with pytest.raises(ValueError, match="eps must not vanish in float32"):
         optimizer.update(params, grads)
 
 
 def test_large_gradients_are_not_kept_alive():
     import weakref
 
-    optimizer, params = SGD(), {"w": np.zeros(walk.SMALL + 1)}
-    grads = {"w": np.ones(walk.SMALL + 1)}
+    optimizer, params = SGD(), {"w": np.zeros(packing.SMALL + 1)}
+    grads = {"w": np.ones(packing.SMALL + 1)}
     optimizer.update(params, grads)
     gone = weakref.ref(grads["w"])
     del grads

@@ -1,0 +1,120 @@
+"""Check: what an optimizer refuses of parameters and gradients, before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .. import arrays
+from ..arrays.flat import Flat
+from ..arrays.protocol import Array
+
+
+def layout(named: Mapping[str, Array]) -> object:
+    """The keys, types, dtypes and shapes of a dict of arrays, to be compared with another's; None for what is no such dict."""
+    if type(named) is Flat:
+        return type(named.buffer), named.buffer.dtype, named.shapes
+    try:
+        return {key: (type(array), array.dtype, array.shape) for key, array in named.items()}
+    except AttributeError:
+        return None
+
+
+def check_params(params: Mapping[str, Array]) -> None:
+    """Refuse what is no dict of plain arrays of floating-point numbers: TypeError."""
+    check_dict("params", params)
+    for key, w in params.items():
+        if not arrays.is_floating(w):
+            raise TypeError(f"params[{key!r}] must have the dtype float16, float32 or float64, got {w.dtype}")
+
+
+def check_dict(name: str, given: Mapping[str, Array]) -> None:
+    """Refuse what is no dict of arrays: TypeError."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a dict of arrays, got {type(given).__name__}")
+    for key, array in given.items():
+        if not isinstance(key, str):
+            raise TypeError(f"{name} must have strings as keys, got {key!r}")
+        if not arrays.is_plain(array):
+            hint = f": np.asarray({name}[{key!r}]) is one" if isinstance(array, np.generic) else ""
+            raise TypeError(f"{name}[{key!r}] must be an array, got {type(array).__name__}{hint}")
+
+
+def fitting(params: Mapping[str, Array], grads: Mapping[str, Array]) -> Mapping[str, Array]:
+    """The gradients, those that are NumPy's numbers as arrays of no axes: so NumPy gives the gradient of such a parameter.
+
+    Raises TypeError or ValueError where keys, shapes, dtypes or libraries are not those of the parameters.
+    """
+    if isinstance(grads, Mapping) and any(isinstance(g, np.generic) for g in grads.values()):
+        grads = {key: np.asarray(g) if isinstance(g, np.generic) else g for key, g in grads.items()}
+    check_dict("grads", grads)
+    if params.keys() != grads.keys():
+        raise ValueError(f"grads must have the keys of params {sorted(params)}, got {sorted(grads)}")
+    for key, w in params.items():
+        g = grads[key]
+        if isinstance(w, np.ndarray) != isinstance(g, np.ndarray) or arrays.namespace(g) is not arrays.namespace(w):
+            library, other = (arrays.namespace(array).__name__ for array in (w, g))
+            raise TypeError(f"grads[{key!r}] must be an array of {library} as its parameter is, got one of {other}")
+        if g.dtype != w.dtype:
+            raise TypeError(f"grads[{key!r}] must have the dtype {w.dtype} of its parameter, got {g.dtype}")
+        if g.shape != w.shape:
+            raise ValueError(f"grads[{key!r}] must have the shape {w.shape} of its parameter, got {g.shape}")
+    return grads
+
+
+def check_writeable(params: Mapping[str, Array]) -> None:
+    """Refuse parameters that cannot be changed in place: ValueError."""
+    for key, w in params.items():
+        if isinstance(w, np.ndarray) and not w.flags.writeable:
+            raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
+
+
+def check_apart(written: Mapping[str, Array], read: Mapping[str, Array]) -> None:
+    """Refuse an array to be written, named as in a message, that shares memory with itself or with another array: ValueError.
+
+    What is only read may share memory among itself. Of other libraries' arrays it is only known whether two are the same object.
+    """
+    named = [(name, True, array) for name, array in written.items()] + [(name, False, array) for name, array in read.items()]
+    seen: dict[int, tuple[str, bool]] = {}
+    for name, writes, array in named:
+        other, other_writes = seen.setdefault(id(array), (name, writes))
+        if other != name and (writes or other_writes):
+            raise ValueError(f"{name} and {other} must not share memory, got the same array")
+        if writes and isinstance(array, np.ndarray) and not (array.flags.forc or array.size == 0) and _overlaps_itself(array):
+            raise ValueError(f"{name} must not overlap itself, got strides {array.strides} for the shape {array.shape}")
+    spans = sorted((*_bounds(a), at) for at, (_, _, a) in enumerate(named) if isinstance(a, np.ndarray) and a.size)
+    reach: Sequence[tuple[int, int, int]] = []  # spans that may still overlap the next
+    for low, high, at in spans:
+        name, writes, array = named[at]
+        reach = [span for span in reach if span[1] > low]
+        for _, _, before in reach:
+            other, other_writes, other_array = named[before]
+            if (writes or other_writes) and _share_memory(array, other_array):
+                raise ValueError(f"{name} and {other} must not share memory, got arrays that overlap")
+        reach = [*reach, (low, high, at)]
+
+
+def _bounds(array: np.ndarray) -> tuple[int, int]:
+    """The addresses between which an array's elements lie."""
+    if array.flags.forc:
+        start = array.__array_interface__["data"][0]
+        return start, start + array.nbytes
+    return np.lib.array_utils.byte_bounds(array)
+
+
+def _share_memory(a: Array, b: Array) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:  # undecided in reasonable time: not worth the risk
+        return True
+
+
+def _overlaps_itself(array: np.ndarray) -> bool:
+    """Whether two elements may share memory: an axis steps less far than the finer axes reach."""
+    reach = array.itemsize
+    for stride, count in sorted((abs(s), n) for s, n in zip(array.strides, array.shape) if n > 1):
+        if stride < reach:
+            return True
+        reach += stride * (count - 1)
+    return False

@@ -1,0 +1,106 @@
+"""Pack and unpack: the arrays of a step as the few vectors that a rule is applied to, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from .. import arrays
+from ..arrays.flat import Flat
+from ..arrays.protocol import Array
+from ..engines.tape import Rule, is_elementwise
+
+# Up to so many elements it costs less to copy an array twice than to call the rule's ufuncs for it alone.
+SMALL = 2**14
+
+
+class Memory(NamedTuple):
+    """What an optimizer keeps of one parameter: how many steps `t` it took and, by name, its state."""
+
+    t: int
+    state: Mapping[str, Array]
+    dtype: object = None  # the parameter's, once it has been seen
+
+    def check(self, key: str, w: Array) -> None:
+        """Refuse a parameter that it does not fit: ValueError or TypeError."""
+        for array in self.state.values():
+            if arrays.namespace(array) is not arrays.namespace(w):
+                library, other = (arrays.namespace(a).__name__ for a in (array, w))
+                raise TypeError(f"params[{key!r}] must be an array of {library} as its state is, got one of {other}")
+            dtype = w.dtype if self.dtype is None and arrays.is_half(w) and array.dtype == np.float32 else self.dtype or array.dtype
+            if array.shape != w.shape or w.dtype != dtype:
+                raise ValueError(f"params[{key!r}] must keep the shape {array.shape} and dtype {dtype} of the earlier steps, "
+                                 f"got {w.shape} and {w.dtype}")
+
+
+
+class Pack:
+    """Some parameters that a rule steps on as on one array, with their memory.
+
+    One array is taken as it is. Several are small, and are copied side by side for each step; or they are a whole
+    [`Flat`][reference_impl.arrays.flat.Flat], whose buffer is taken. Their state lies side by side for good.
+    """
+
+    def __init__(self, keys: list[str], params: Mapping[str, Array], memories: Mapping[str, Memory]) -> None:
+        first = memories[keys[0]]
+        self.keys, self.t, self.dtype, state = keys, first.t, first.dtype, first.state
+        self.computing = arrays.computing_dtype(params[keys[0]])
+        self.flat = type(params) is Flat and len(keys) == len(params) > 1
+        if len(keys) == 1:
+            self.state: dict[str, Mapping[str, Array]] = {name: {keys[0]: array} for name, array in state.items()}
+            self.vectors = list(state.values())
+            return
+        shapes = {key: params[key].shape for key in keys}
+        side_by_side = {name: Flat(arrays.flat_copy([memories[key].state[name] for key in keys]), shapes) for name in state}
+        self.state, self.vectors = {**side_by_side}, [flat.buffer for flat in side_by_side.values()]
+        if not self.flat:
+            size = sum(params[key].size for key in keys)
+            self.room = np.empty(2 * size, params[keys[0]].dtype)
+            self.copies = Flat(self.room[:size], shapes)
+            self.vectors[:0] = self.copies.buffer, self.room[size:]
+
+    def pack(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Array]:
+        """`[w, g, *state]`, as a rule takes them."""
+        keys = self.keys
+        if len(keys) == 1:
+            return [params[keys[0]], grads[keys[0]], *self.vectors]
+        if self.flat:
+            whole = type(grads) is Flat and list(grads.shapes) == keys
+            return [cast(Flat, params).buffer, grads.buffer if whole else arrays.flat_copy([grads[key] for key in keys]), *self.vectors]
+        np.concatenate([params[key] for key in keys] + [grads[key] for key in keys], axis=None, out=self.room)
+        return self.vectors
+
+    def unpack(self, params: Mapping[str, Array]) -> None:
+        """Copy the new parameters to where they belong, if they were copied."""
+        if len(self.keys) > 1 and not self.flat:
+            for key, new in self.copies.items():
+                params[key][...] = new
+
+    def memories(self) -> Iterable[tuple[str, Memory]]:
+        """The memory of each of the parameters."""
+        for key in self.keys:
+            yield key, Memory(self.t, {name: of[key] for name, of in self.state.items()}, self.dtype)
+
+    def first(self, marked: np.ndarray) -> tuple[str, tuple[int, ...]]:
+        """The key of the parameter, and the index in it, of the first element that is marked; no key if none is."""
+        if len(self.keys) == 1:
+            named: Mapping[str, np.ndarray] = {self.keys[0]: marked}
+        else:
+            named = Flat(marked, {key: array.shape for key, array in next(iter(self.state.values())).items()})
+        for key, array in named.items():
+            if array.any():
+                return key, tuple(int(i) for i in np.argwhere(array)[0])
+        return "", ()
+
+
+def packs_for(rule: Rule, params: Mapping[str, Array], memories: Mapping[str, Memory]) -> list[Pack]:
+    """All `params` in packs: a rule over whole arrays gets each by itself, an elementwise one small arrays that took equally many steps together."""
+    together: dict[object, list[str]] = {}
+    whole = type(params) is Flat and len({memories[key].t for key in params}) == 1
+    for key, w in params.items():
+        small = isinstance(w, np.ndarray) and w.size <= SMALL
+        kind: object = (w.dtype, memories[key].t) if small or whole else key
+        together.setdefault(kind if is_elementwise(rule) else key, []).append(key)
+    return [Pack(keys, params, memories) for keys in together.values()]

@@ -1,0 +1,116 @@
+"""One optimizer's share of a step: the arrays and numbers that have been checked, and what is done with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import arrays, engines
+from ..arrays.protocol import Array
+from ..engines.tape import Rule, is_elementwise, squares
+from .clipping import clipped
+from .packing import Memory, Pack
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+
+@dataclass
+class Share:
+    """What an optimizer is to do with some parameters, and what it will keep of it; nothing is changed before `step`."""
+
+    optimizer: Optimizer
+    rule: Rule
+    values: Mapping[str, float]
+    params: Mapping[str, Array]
+    grads: Mapping[str, Array]
+    packs: list[Pack]
+    resting: dict[str, Memory]
+    layout: object
+
+    vectors: list[list[Array]] = field(default_factory=list)
+    norm: float | None = None  # of all gradients together, if it is known
+    clip_root: float = 1.0
+    clip_limit: float = math.inf
+
+    def pack(self) -> None:
+        """Gather for each pack what the rule takes: [w, g, *state]."""
+        self.vectors = [pack.pack(self.params, self.grads) for pack in self.packs]
+
+    def check_numbers(self) -> None:
+        """Refuse gradients that are not finite, and those whose squares leave the dtype and would spoil the step: ValueError.
+
+        A square that comes near the end of the range is met by a trial on copies. So near that, whatever the state holds by now, a
+        smaller one could not take it over.
+        """
+        if not self.optimizer.check_finite:
+            return
+        squaring = not is_elementwise(self.rule) or squares(self.rule)
+        for pack, vectors in zip(self.packs, self.vectors):
+            limits = np.finfo(pack.computing)
+            most = math.sqrt(float(limits.max) * float(limits.eps) / 8) if squaring else math.inf
+            inside = self.norm is not None and self.norm <= most
+            if not inside and not engines.finite(vectors[1:2], self.optimizer.engine, most):
+                self.check_finite()
+                self._check_state(pack, vectors)
+            if squaring and self.values.get("eps", math.inf) < math.sqrt(limits.tiny):
+                self._check_small(pack, vectors)
+
+    def check_finite(self) -> None:
+        """Refuse gradients that are not finite: ValueError."""
+        for key, g in self.grads.items():
+            if not engines.finite([g], self.optimizer.engine):
+                raise ValueError(f"grads[{key!r}] must be finite, got {arrays.not_finite(g)}")
+
+    def _check_state(self, pack: Pack, vectors: list[Array]) -> None:
+        """Refuse gradients that would make the state infinite."""
+        for before, after in zip(vectors[2:], self._tried(pack, vectors)[1:]):
+            key, at = pack.first(np.isfinite(_host(before)) & ~np.isfinite(after))
+            if key:
+                raise ValueError(f"grads[{key!r}] must leave the state of {self.rule.__name__} within {pack.computing}, "
+                                 f"got {_host(self.grads[key])[at]} at index {at}")
+
+    def _check_small(self, pack: Pack, vectors: list[Array]) -> None:
+        """Refuse gradients whose square is lost, where no eps would hide it: state that is the same for g and -g and too small for the dtype."""
+        limits, g = np.finfo(pack.computing), np.abs(_host(vectors[1]).astype(pack.computing))
+        if not g.size or g.min() > math.sqrt(limits.tiny / limits.eps):
+            return
+        mirrored = [vectors[0], -vectors[1], *vectors[2:]]
+        w, *state = self._tried(pack, vectors)
+        lost = np.isnan(w) & np.isfinite(_host(vectors[0]))
+        for one, other in zip(state, self._tried(pack, mirrored)[1:]):
+            lost |= (g > 0) & (np.abs(one) < limits.tiny) & (one == other)
+        key, at = pack.first(lost)
+        if key:
+            raise ValueError(f"grads[{key!r}] must have a square within {pack.computing} where eps is {self.values['eps']:g}, "
+                             f"got {_host(self.grads[key])[at]} at index {at}")
+
+    def _tried(self, pack: Pack, vectors: list[Array]) -> list[np.ndarray]:
+        """The new w and state, of a step on copies."""
+        copies = [arrays.copy(vector) for vector in vectors]
+        engines.quietly(self._apply, pack, copies)
+        return [_host(array) for array in (copies[0], *copies[2:])]
+
+    def _apply(self, pack: Pack, vectors: list[Array]) -> None:
+        rule, values = self.rule, {**self.values, "t": pack.t + 1}
+        if self.clip_root != 1 or self.clip_limit != math.inf:
+            rule = clipped(rule)
+            values |= {"clip_root": self.clip_root, "clip_limit": self.clip_limit}
+        engines.step(rule, vectors, values, self.optimizer.engine)
+
+    def step(self) -> None:
+        """Take the step, and let the optimizer keep what it needs for the next."""
+        own = self.optimizer
+        own._packs, own._resting, own._layout, own._begun = self.packs, self.resting, self.layout, self.rule.__name__
+        for pack, vectors in zip(self.packs, self.vectors):
+            self._apply(pack, vectors)
+            pack.unpack(self.params)
+            pack.t += 1
+
+
+def _host(array: Array) -> np.ndarray:
+    return np.asarray(arrays.on_host(array))
