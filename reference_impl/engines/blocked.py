@@ -94,7 +94,7 @@ def _source(tape: Tape) -> tuple[str, int]:
     moved = [(names[a], names[r]) for a, r in zip(tape.written, tape.results) if names[a] != names[r]]
     if moved:
         lines.append(", ".join(f"{a}[...]" for a, _ in moved) + " = " + ", ".join(f"{r}.copy()" for _, r in moved))
-    return "\n    ".join([f"def replay({head}):", *lines]), rows
+    return "\n    ".join([f"def replay({head}):", *(lines or ["pass"])]), rows
 
 
 def _homes(tape: Tape) -> tuple[dict[Symbol, str], int]:
@@ -200,4 +200,4 @@ def bounded(array: np.ndarray, most: float) -> bool:
     """The same by the largest and the smallest number of each block."""
     pieces = blocks([array], BLOCK_BYTES // array.dtype.itemsize, read=0) if array.size else ()
     most = min(most, sys.float_info.max)
-    return all(-most <= piece.min() and piece.max() <= most for (piece,) in pieces)
+    return all(-most <= float(piece.min()) and float(piece.max()) <= most for (piece,) in pieces)

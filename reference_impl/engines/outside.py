@@ -37,15 +37,17 @@ def read_from_outside(rule: Any, rule_name: str) -> tuple[Outside, ...]:
 
     def visit(value: Any) -> None:
         function = _function(value)
-        if function is None or function in seen or function.__module__.partition(".")[0] == "numpy":
+        if function is None or function in seen:
             return
         seen.add(function)
         for name, read in _reads(function):
             thing = read()
+            if _is_numpys(thing):
+                continue
             if _function(thing) is not None or _is_fixed(thing):
                 found.append(Outside(read, thing))
                 visit(thing)
-            elif not isinstance(thing, ModuleType | np.ufunc | BuiltinFunctionType | type) and thing is not _MISSING:
+            elif not isinstance(thing, ModuleType | BuiltinFunctionType | type) and thing is not _MISSING:
                 raise TypeError(f"rule {rule_name} must read numbers, functions and modules alone besides its arguments, got {name!r} of type "
                                 f"{type(thing).__name__}: give a number as a hyperparameter, an array as state")
 
@@ -59,6 +61,11 @@ def _function(value: Any) -> FunctionType | None:
         value = value.func
     value = inspect.unwrap(value) if callable(value) else value
     return value if isinstance(value, FunctionType) else None
+
+
+def _is_numpys(thing: Any) -> bool:
+    """Whether it is a ufunc or another function of NumPy's, which does not change; what it does is the tape's affair."""
+    return isinstance(thing, np.ufunc) or (callable(thing) and str(getattr(thing, "__module__", None)).partition(".")[0] == "numpy")
 
 
 def _is_fixed(thing: object) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays as libraries
 from ..arrays import namespace
 from .program import argument_names, statements
 from .tape import Rule, Tape, name_of, signature, trace
@@ -48,8 +47,7 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float]) -> None:
     tape, xp, w = trace(rule), namespace(arrays[0]), arrays[0]
     single = [_single(a) for a in arrays]
     operands = [xp.asarray(value, dtype=single[0].dtype, device=w.device) for value in tape.values(hyper)]
-    for array, result in zip((w, *arrays[2:]), _replay(tape, xp)(*single, *operands)):
-        array[...] = result if result.dtype == array.dtype else xp.astype(result, array.dtype)
+    _write((w, *arrays[2:]), _replay(tape, xp)(*single, *operands))
 
 
 def step_as_written(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float]) -> None:
@@ -76,13 +74,23 @@ def step_as_written(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float
         if result.shape != old.shape or result.dtype != old.dtype:
             raise ValueError(f"rule {name_of(rule)} must return the new {name} with shape {old.shape} and dtype {old.dtype}, "
                              f"got {result.shape} and {result.dtype}")
-    for target, result in zip(targets, [libraries.copy(result) for result in results]):  # a result may be an old array
-        target[...] = result if result.dtype == target.dtype else namespace(target).astype(result, target.dtype)
+    _write(targets, results)
+
+
+def _write(targets: Sequence[Any], results: Sequence[Any]) -> None:
+    """Put the results where they belong; one may be an old array, which another is written to."""
+    for target, copied in [(target, _astype(result, target.dtype)) for target, result in zip(targets, results)]:
+        target[...] = copied
 
 
 def _single(array: Any) -> Any:
     """The array, or its numbers in float32 if it is of float16."""
-    return namespace(array).astype(array, namespace(array).float32) if str(array.dtype).endswith("float16") else array
+    return _astype(array, namespace(array).float32) if str(array.dtype).endswith("float16") else array
+
+
+def _astype(array: Any, dtype: Any) -> Any:
+    """A copy in a dtype of the same library."""
+    return array.astype(dtype) if hasattr(array, "astype") else namespace(array).astype(array, dtype)
 
 
 def _locked(array: Any) -> Any:
