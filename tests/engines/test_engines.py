@@ -220,13 +220,14 @@ def test_a_loop_is_compiled_once_for_all_processes_and_anew_when_its_rule_change
 import numpy as np
 from part_of_it import changed
 from reference_impl.engines import compiled
+from reference_impl.engines.tape import trace
 
 def rule(w, g, *, lr):
     return changed(w) - lr * g
 
 w = np.ones(5)
 compiled.step(rule, [w, np.zeros(5)], {"lr": 1.0})
-print(w[0], sum(compiled._loop(rule, False).stats.cache_hits.values()))
+print(w[0], sum(compiled._loop(rule, trace(rule), False).stats.cache_hits.values()))
 """)
     part.write_text("import numpy as np\ndef changed(w): return np.exp(0.0 * w)")
     assert run(script, tmp_path / "cache") == ["1.0", "0"]
