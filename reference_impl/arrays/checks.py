@@ -68,24 +68,26 @@ POSITIVE, SIZE, SHARE = Real(0, open_low=True), Real(0), Real(0, 1, open_high=Tr
 
 @dataclass(frozen=True)
 class Count:
-    """A whole number, no bool, from `low` up, or to `high`.
+    """A whole number, no bool, from `low` up, or to `high`; with `low` None any.
 
-    >>> print(Count()), print(Count(0, 3))
+    >>> print(Count()), print(Count(0, 3)), print(Count(None))
     a whole number from 1 up
     a whole number from 0 to 3
-    (None, None)
+    a whole number
+    (None, None, None)
     """
 
-    low: int = 1
+    low: int | None = 1
     high: int | None = None
 
     def fault(self, value: object) -> type[Exception] | None:
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
             return ValueError if isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_) else TypeError
-        return None if self.low <= value and (self.high is None or value <= self.high) else ValueError
+        return None if (self.low is None or self.low <= value) and (self.high is None or value <= self.high) else ValueError
 
     def __str__(self) -> str:
-        return f"a whole number from {self.low} {'up' if self.high is None else f'to {self.high}'}"
+        bounds = "" if self.low is None else f" from {self.low} {'up' if self.high is None else f'to {self.high}'}"
+        return f"a whole number{bounds}"
 
 
 @dataclass(frozen=True)
@@ -228,24 +230,27 @@ _NAMES = {"f": "floating-point numbers", "iu": "whole numbers", "iuf": "numbers"
 class ArrayOf:
     """An array of NumPy or CuPy, no list, with these `axes`, "" for any; `dtypes` are the kinds of numbers that will do.
 
-    Its elements are not looked at: a batch that holds NaN goes through.
+    Its elements are not looked at unless they must be `finite`: a batch that holds NaN goes through.
 
-    >>> print(ArrayOf("batch, height, width, channels", "biuf")), print(ArrayOf())
+    >>> print(ArrayOf("batch, height, width, channels", "biuf")), print(ArrayOf(finite=True))
     an array (batch, height, width, channels) of numbers
-    an array of floating-point numbers
+    an array of finite floating-point numbers
     (None, None)
     """
 
     axes: str = ""
     dtypes: str = "f"
+    finite: bool = False
 
     def fault(self, value: object) -> type[Exception] | None:
         if not is_plain(value) or getattr(value.dtype, "kind", "") not in tuple(self.dtypes):  # type: ignore[attr-defined]
             return TypeError
-        return ValueError if self.axes and value.ndim != self.axes.count(",") + 1 else None  # type: ignore[attr-defined]
+        if self.axes and value.ndim != self.axes.count(",") + 1:  # type: ignore[attr-defined]
+            return ValueError
+        return ValueError if self.finite and not bool(np.isfinite(value).all()) else None  # type: ignore[call-overload]
 
     def __str__(self) -> str:
-        return f"an array {f'({self.axes}) ' if self.axes else ''}of {_NAMES[self.dtypes]}"
+        return f"an array {f'({self.axes}) ' if self.axes else ''}of {'finite ' if self.finite else ''}{_NAMES[self.dtypes]}"
 
 
 class _Symbol:

@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import arrays
-from ..arrays.checks import Count, check
+from ..arrays.checks import GENERATOR, POSITIVE, SIZE, ArrayOf, Count, Flag, Function, Instance, Optional, checked
+from ..arrays.protocol import Array
 from ..networks.layers import ReLU
 from ..networks.losses import softmax_cross_entropy
 from ..networks.model import Sequential
 from ..networks.run import Callback, History, Loss, Run
 from ..networks.training import fit
 from ..optimization.optimizer import Optimizer
+from .initialization import root_mean_square
+
+MODEL, DATA, LOSS = Instance(Sequential), ArrayOf(dtypes="biuf"), Function("outputs and targets")
 
 FAULTS = ("learning rate too high", "learning rate too low", "overfitting", "dead ReLUs", "bad initialization", "shuffled labels",
           "unscaled inputs")
@@ -54,6 +58,7 @@ class Monitor(Callback):
       array of weights; both means over the epoch's steps.
 
     `history` is the run's, for when `fit` raises and returns none. Give it the model as training will start from it.
+    Raises TypeError when `model` is none or `inputs` are no array of numbers.
 
     >>> from reference_impl import SGD, Affine, digits
     >>> data, rng = digits(), np.random.default_rng(0)
@@ -63,18 +68,20 @@ class Monitor(Callback):
     (['rms/inputs', 'rms/0', 'rms/1', 'dead/1'], ['rms/2', 'update/0.W', 'gradient/0.W', 'update/2.W'])
     """
 
-    def __init__(self, model: Sequential, inputs: Any) -> None:
+    @checked(model=MODEL, inputs=DATA)
+    def __init__(self, model: Sequential, inputs: Array) -> None:
         self.inputs, self.history = inputs, History()
         self._before = {key: array.copy() for key, array in model.params.items() if array.ndim > 1}
         self._signal, self._sums, self._steps = self._measure(model), dict[str, float](), 0
+        self.columns = [*self._signal, *(f"{what}/{key}" for key in self._before for what in ("update", "gradient"))]
 
     def _measure(self, model: Sequential) -> dict[str, float]:
         x = self.inputs
-        found = {"rms/inputs": _rms(x)}
+        found = {"rms/inputs": root_mean_square(x)}
         with np.errstate(all="ignore"):  # a run that diverges is what a monitor is for
             for i, layer in enumerate(model.layers):
                 x = layer.forward(x)
-                found[f"rms/{i}"] = _rms(x)
+                found[f"rms/{i}"] = root_mean_square(x)
                 if isinstance(layer, ReLU):
                     found[f"dead/{i}"] = float((x.reshape(-1, x.shape[-1]) <= 0).all(axis=0).mean())
         return found
@@ -87,10 +94,9 @@ class Monitor(Callback):
         self.history = run.history
         params, grads = run.model.params, run.model.grads
         for key, before in self._before.items():
-            step = math.sqrt(float(((params[key] - before) ** 2).sum()))
-            length = math.sqrt(float((before * before).sum()))
+            step, length = _length(params[key] - before), _length(before)
             for name, value in ((f"update/{key}", step / length if length else math.inf if step else 0.0),
-                                (f"gradient/{key}", math.sqrt(float((grads[key] ** 2).sum())))):
+                                (f"gradient/{key}", _length(grads[key]))):
                 self._sums[name] = self._sums.get(name, 0.0) + value
             before[...] = params[key]
         self._steps += 1
@@ -100,7 +106,7 @@ class Monitor(Callback):
         self._signal, self._sums, self._steps = self._measure(run.model), {}, 0
 
     def state_dict(self) -> dict[str, Any]:
-        groups = {"before": self._before, "signal": self._signal, "sum": self._sums}
+        groups: dict[str, Mapping[str, Any]] = {"before": self._before, "signal": self._signal, "sum": self._sums}
         return {f"{group}/{key}": value for group, values in groups.items() for key, value in values.items()} | {"steps": self._steps}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -119,7 +125,8 @@ class GradientCheck(NamedTuple):
     kinks: int
 
 
-def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = softmax_cross_entropy, *, rng: np.random.Generator,
+@checked(model=MODEL, inputs=DATA, targets=DATA, loss=LOSS, rng=GENERATOR, entries=Count(), step=POSITIVE, train=Flag())
+def gradient_check(model: Sequential, inputs: Array, targets: Array, loss: Loss = softmax_cross_entropy, *, rng: np.random.Generator,
                    entries: int = 20, step: float = 1e-5, train: bool = False) -> GradientCheck:
     """Compare `backward` with central differences at `entries` random entries of every parameter.
 
@@ -128,7 +135,8 @@ def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = so
     by more than a ten-thousandth of the largest, a kink lies within h (or the curvature is very strong): such an entry is left out. With `train=True` layers act as in training, with the same random numbers in every pass. The model comes back
     as it was.
 
-    Raises ValueError for parameters that are not float64 (the difference would be mostly rounding) and for a step or a count below or at 0.
+    Raises ValueError for parameters that are not float64 (the difference would be mostly rounding) and for a step or a count below or at 0,
+    TypeError for arguments of another kind.
     Source: Goodfellow, Bengio & Courville 2016, chapter 11.
 
     >>> from reference_impl import Affine
@@ -138,15 +146,12 @@ def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = so
     >>> sorted(found.errors), max(found.errors.values()) < 1e-6
     (['0.W', '0.b', '2.W', '2.b'], True)
     """
-    check("entries", entries, Count())
-    if not 0 < step < math.inf:
-        raise ValueError(f"step must be a positive number, got {step!r}")
     params, saved, chance = model.params, model.state_dict(), copy.deepcopy(rng)
     for key, array in params.items():
         if array.dtype != np.float64:
             raise ValueError(f"model must hold float64 parameters, got {array.dtype} in {key!r}")
 
-    def value() -> tuple[float, Any]:
+    def value() -> tuple[float, Array]:
         return loss(model.forward(inputs, train=train, rng=copy.deepcopy(chance)), targets)
 
     middle, dout = value()
@@ -175,6 +180,7 @@ def gradient_check(model: Sequential, inputs: Any, targets: Any, loss: Loss = so
     return GradientCheck(errors, kinks)
 
 
+@checked(classes=Count(2), std=SIZE)
 def expected_first_loss(classes: int, std: float = 0.0) -> float:
     """ln C, the cross-entropy of equal scores; plus σ²/2, with which it bounds the mean for random ones of deviation σ = `std`.
 
@@ -184,13 +190,11 @@ def expected_first_loss(classes: int, std: float = 0.0) -> float:
     >>> round(expected_first_loss(10), 3), round(expected_first_loss(10, std=1.0), 3)
     (2.303, 2.803)
     """
-    check("classes", classes, Count(2))
-    if not 0 <= std < math.inf:
-        raise ValueError(f"std must be a finite number from 0 up, got {std!r}")
     return math.log(classes) + std**2 / 2
 
 
-def overfit_batch(model: Sequential, inputs: Any, targets: Any, optimizer: Optimizer, *, steps: int = 200,
+@checked(model=MODEL, inputs=DATA, targets=DATA, optimizer=Instance(Optimizer), steps=Count(0), loss=LOSS)
+def overfit_batch(model: Sequential, inputs: Array, targets: Array, optimizer: Optimizer, *, steps: int = 200,
                   loss: Loss = softmax_cross_entropy) -> np.ndarray:
     """The losses (steps,) of copies of `model` and `optimizer`, trained on one small batch again and again.
 
@@ -215,13 +219,16 @@ class Diagnosis(NamedTuple):
     why: str
 
 
-def diagnose(history: History, classes: int = 10) -> Diagnosis:
+@checked(history=Instance(History), classes=Count(2), validation=Optional(Instance(str, words="the name of a set that Evaluate was given")))
+def diagnose(history: History, classes: int, *, validation: str | None = None) -> Diagnosis:
     """Name the fault of a classifier's training run from its history: the first rule that applies.
 
-    Needs `fit(callbacks=[Evaluate({"validation": …})])` and the mean cross-entropy; the columns of a
-    [`Monitor`][reference_impl.practice.diagnostics.Monitor] let it tell apart what looks alike in the losses. The `classes`, ten for digits, are about equally
-    frequent. The thresholds come from theory where there is one and from calibration runs; the chapter gives each its reason.
-    Raises ValueError for fewer than two classes, and when `history` holds no step.
+    Needs the mean cross-entropy and [`Evaluate`][reference_impl.networks.evaluation.Evaluate] on new data, by loss and accuracy; `validation`
+    is their name there: by default "validation", or the only name. The columns of a
+    [`Monitor`][reference_impl.practice.diagnostics.Monitor] let it tell apart what looks alike in the losses. The `classes`, about equally
+    frequent, are as many as the network has scores. The thresholds come from theory where there is one and from calibration runs; the
+    chapter gives each its reason. Raises TypeError when `history` is none, ValueError for fewer than two classes, when `history` holds no
+    step, and when it does not tell which data are new.
 
     >>> print(*diagnose(History(losses=[40.0, 35.0]), classes=10), sep=": ")
     unsure: the first loss is 40, not about 2.3: unscaled inputs or too large weights; a Monitor would tell
@@ -229,7 +236,7 @@ def diagnose(history: History, classes: int = 10) -> Diagnosis:
     know_nothing, limit = expected_first_loss(classes), LIMITS
     if not history.losses:
         raise ValueError("history must hold at least one step, got none")
-    rows, first = history.epochs, history.losses[0]
+    rows, first, name = history.epochs, history.losses[0], _new_data(history, validation)
     start = _columns(rows[0], "rms/") if rows else []
     inputs = start[0] if start else None
 
@@ -264,10 +271,10 @@ def diagnose(history: History, classes: int = 10) -> Diagnosis:
         return Diagnosis("learning rate too low", f"all steps together can move no layer by more than {travelled:.2g} of its length")
 
     # What new data say.
-    if not rows or not {"validation_loss", "validation_accuracy"} <= rows[-1].keys():
+    if name is None:
         return Diagnosis("unsure", "the history has no validation_loss and validation_accuracy")
-    others = [row["validation_loss"] for row in rows if "validation_loss" in row]
-    right, learnt = rows[-1]["validation_accuracy"], end < limit["knows little"] * know_nothing
+    others = [row[f"{name}_loss"] for row in rows if f"{name}_loss" in row]
+    right, learnt = rows[-1][f"{name}_accuracy"], end < limit["knows little"] * know_nothing
     if learnt and others[-1] > know_nothing and right < _better_than_chance(limit["near chance"], classes):
         return Diagnosis("shuffled labels", f"the training loss fell to {end:.2g}, yet on new data nothing is better than by chance")
     if travelled is None and end > limit["high"] * know_nothing:
@@ -284,6 +291,19 @@ def diagnose(history: History, classes: int = 10) -> Diagnosis:
     return Diagnosis("unsure", f"only {right:.0%} of the new data are right, and no rule says why")
 
 
+def _new_data(history: History, wanted: str | None) -> str | None:
+    """The name under which a run was evaluated on new data, None if it was not."""
+    last = history.epochs[-1].keys() if history.epochs else ()
+    names = [key.removesuffix("_loss") for key in last if key.endswith("_loss") and f"{key.removesuffix('_loss')}_accuracy" in last]
+    if wanted is None and not names:
+        return None
+    if wanted is None:
+        wanted = names[0] if len(names) == 1 else "validation"
+    if wanted not in names:
+        raise ValueError(f"validation must be one of the evaluated {names}, got {wanted!r}")
+    return wanted
+
+
 def _columns(row: Mapping[str, float], prefix: str) -> list[float]:
     return [value for key, value in row.items() if key.startswith(prefix)]
 
@@ -293,5 +313,5 @@ def _better_than_chance(part: float, classes: int) -> float:
     return 1 / classes + part * (1 - 1 / classes)
 
 
-def _rms(array: Any) -> float:
-    return math.sqrt(float((array * array).mean()))
+def _length(array: Array) -> float:
+    return math.sqrt(float((arrays.wide(array) ** 2).sum()))

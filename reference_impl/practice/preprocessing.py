@@ -5,12 +5,15 @@ Derived in the chapter on [preprocessing][preprocessing].
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ..arrays import wide
+from ..arrays.checks import SIZE, ArrayOf, Flag, check, checked
+from ..arrays.protocol import Array
+
+TABLE = ArrayOf(dtypes="biuf")
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -19,7 +22,10 @@ class AffineMap:
     """A fitted preprocessing step: called with inputs (…, features) it returns (inputs - `mean`) `matrix`.
 
     `matrix` is (features, kept), or (features,) where each feature is only multiplied. Fit it on training inputs and
-    call it on all others, or the test says too much or too little. Raises ValueError for another number of features.
+    call it on all others, or the test says too much or too little. Inputs of float16 are computed with in float32, and rounded
+    once; `mean` and `matrix` that are fitted to them are float32.
+
+    Raises TypeError for what is no array, ValueError for another number of features, and for a `mean` and a `matrix` that do not fit.
 
     >>> step = AffineMap(np.array([1.0, 2.0]), np.array([2.0, 1.0]))
     >>> step(np.array([[2.0, 2.0]])).tolist()
@@ -29,17 +35,26 @@ class AffineMap:
     mean: np.ndarray
     matrix: np.ndarray
 
-    def __call__(self, inputs: Any) -> Any:
+    def __post_init__(self) -> None:
+        check("mean", self.mean, ArrayOf("features", finite=True))
+        check("matrix", self.matrix, ArrayOf(finite=True))
+        if self.matrix.ndim not in (1, 2) or self.matrix.shape[:1] != self.mean.shape:
+            raise ValueError(f"matrix must be ({len(self.mean)},) or ({len(self.mean)}, kept), got the shape {self.matrix.shape}")
+
+    def __call__(self, inputs: Array) -> Array:
+        check("inputs", inputs, TABLE)
         if inputs.shape[-1:] != self.mean.shape:
             raise ValueError(f"inputs must have {len(self.mean)} features, got shape {inputs.shape}")
-        centred = inputs - self.mean
-        return centred * self.matrix if self.matrix.ndim == 1 else centred @ self.matrix
+        centred = wide(inputs) - self.mean
+        out: Array = centred * self.matrix if self.matrix.ndim == 1 else centred @ self.matrix
+        return out.astype(np.float16) if inputs.dtype == np.float16 else out
 
 
+@checked(inputs=TABLE)
 def center(inputs: np.ndarray) -> AffineMap:
     """Subtract each feature's mean over the training inputs, (n, features).
 
-    Raises ValueError when `inputs` is empty, no table, or not finite and below 1e150 in size. It is fitted in float64
+    Raises TypeError when `inputs` is no array of numbers, ValueError when it is empty, no table, or not finite and below 1e150 in size. It is fitted in float64
     and keeps the inputs' own floating-point type.
 
     >>> center(np.array([[1.0], [3.0]]))(np.array([[3.0]])).tolist()
@@ -49,6 +64,7 @@ def center(inputs: np.ndarray) -> AffineMap:
     return _fitted(inputs, mean, np.ones_like(mean))
 
 
+@checked(inputs=TABLE)
 def standardize(inputs: np.ndarray) -> AffineMap:
     """Subtract each feature's mean and divide by its standard deviation; a constant feature becomes 0.
 
@@ -64,6 +80,7 @@ def standardize(inputs: np.ndarray) -> AffineMap:
     return _fitted(inputs, mean, np.where(varies, 1 / np.where(varies, deviation, 1), 0))
 
 
+@checked(inputs=TABLE, eps=SIZE, zca=Flag())
 def whiten(inputs: np.ndarray, *, eps: float = 0.0, zca: bool = False) -> AffineMap:
     """Turn into the covariance's eigenbasis, divide by the *root* of its eigenvalues: the covariance becomes the identity.
 
@@ -77,8 +94,6 @@ def whiten(inputs: np.ndarray, *, eps: float = 0.0, zca: bool = False) -> Affine
     [[1. 0.]
      [0. 1.]]
     """
-    if not 0 <= eps < math.inf:
-        raise ValueError(f"eps must be a finite number from 0 up, got {eps!r}")
     x, mean = _moments(inputs)
     centred = x - mean
     values, vectors = np.linalg.eigh(centred.T @ centred / len(x))
@@ -87,6 +102,7 @@ def whiten(inputs: np.ndarray, *, eps: float = 0.0, zca: bool = False) -> Affine
     return _fitted(inputs, mean, matrix @ vectors[:, kept].T if zca else matrix)
 
 
+@checked(inputs=TABLE)
 def curvatures(inputs: np.ndarray) -> np.ndarray:
     """The eigenvalues, rising, of the Hessian of least squares with a bias: of [x 1]ᵀ[x 1] / n, features + 1 of them.
 
@@ -102,6 +118,7 @@ def curvatures(inputs: np.ndarray) -> np.ndarray:
     return found
 
 
+@checked(inputs=TABLE)
 def condition_number(inputs: np.ndarray) -> float:
     """The largest of the [`curvatures`][reference_impl.practice.preprocessing.curvatures] over the smallest that is not 0.
 
@@ -132,5 +149,5 @@ def _above_rounding(values: np.ndarray, inputs: np.ndarray) -> np.ndarray:
 
 
 def _fitted(inputs: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> AffineMap:
-    dtype = inputs.dtype if np.issubdtype(inputs.dtype, np.floating) else np.float64
+    dtype = wide(inputs[:0]).dtype if inputs.dtype.kind == "f" else np.float64
     return AffineMap(mean.astype(dtype), matrix.astype(dtype))

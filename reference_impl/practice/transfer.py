@@ -6,14 +6,17 @@ Derived in the chapter on [transfer learning][transfer-learning].
 from __future__ import annotations
 
 import copy
-import operator
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
+from ..arrays.checks import ArrayOf, Count, Instance, checked, shown
+from ..arrays.protocol import Array
 from ..networks.layers import Layer
 from ..networks.model import Sequential
 
+PLACE = Count(None)
 
+
+@checked(model=Instance(Sequential))
 def freeze(model: Sequential, layers: Iterable[int]) -> None:
     """Freeze the layers at these places of `model`, and thaw all others.
 
@@ -31,7 +34,11 @@ def freeze(model: Sequential, layers: Iterable[int]) -> None:
     ['2.W', '2.b']
     """
     count = len(model.layers)
-    places = [operator.index(place) for place in layers]
+    if not isinstance(layers, Iterable) or isinstance(layers, str | bytes | Mapping):
+        raise TypeError(f"layers must be a list of places, got {shown(layers)}")
+    places = list(layers)
+    if wrong := [place for place in places if PLACE.fault(place)]:
+        raise TypeError(f"layers must be whole numbers, got {shown(wrong[0])}")
     if bad := [place for place in places if not -count <= place < count]:
         raise IndexError(f"layers must be places of a model with {count} layers, got {bad[0]}")
     chosen = {place % count for place in places}
@@ -39,6 +46,7 @@ def freeze(model: Sequential, layers: Iterable[int]) -> None:
         layer.frozen = i in chosen
 
 
+@checked(model=Instance(Sequential), head=Instance(Layer), body=PLACE)
 def with_new_head(model: Sequential, *head: Layer, body: int = -1) -> Sequential:
     """A copy of `model`'s first `body` layers (by default, all but the last) with the layers `head` behind them.
 
@@ -61,7 +69,8 @@ def with_new_head(model: Sequential, *head: Layer, body: int = -1) -> Sequential
     return Sequential(*kept, *head)
 
 
-def features(model: Sequential, x: Any, body: int = -1) -> Any:
+@checked(model=Instance(Sequential), x=ArrayOf(dtypes="biuf"), body=PLACE)
+def features(model: Sequential, x: Array, body: int = -1) -> Array:
     """What the first `body` layers of `model` (by default, all but the last) make of a batch `x`, at test time.
 
     A head that is trained on these goes the way that it goes behind the frozen body, which then runs only once.

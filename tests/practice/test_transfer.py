@@ -127,9 +127,11 @@ def test_places_may_be_any_whole_numbers_from_either_end_and_come_twice():
 @pytest.mark.parametrize(("places", "error", "message"), [
     ([0, 7], IndexError, "layers must be places of a model with 7 layers, got 7"),
     ([-8], IndexError, "layers must be places of a model with 7 layers, got -8"),
-    ([0, 1.0], TypeError, "integer"),
-    (["0"], TypeError, "integer"),
-    (2, TypeError, "iterable"),
+    ([0, 1.0], TypeError, "layers must be whole numbers, got 1.0"),
+    (["0"], TypeError, "layers must be whole numbers, got '0'"),
+    ([True, False], TypeError, "layers must be whole numbers, got True"),
+    (2, TypeError, "layers must be a list of places, got 2"),
+    ("", TypeError, "layers must be a list of places, got ''"),
 ])
 def test_freeze_refuses_what_is_no_place_and_changes_nothing(places, error, message):
     model = network()
@@ -175,7 +177,7 @@ def test_what_is_refused(call, message):
 
 
 def test_a_head_must_be_layers():
-    with pytest.raises(TypeError, match="layers must be layers, got 5"):
+    with pytest.raises(TypeError, match="head must be a Layer, got 5"):
         with_new_head(network(), 5)
 
 
