@@ -264,7 +264,7 @@ def stages(root: Path, path: str) -> Iterator[tuple[str, list[str]]]:
     module = Path(path).relative_to("reference_impl").with_suffix("")
     folder, name = module.parent.as_posix(), module.name if module.name != "__init__" else module.parent.name
     own = [file for file in (f"tests/{folder}/test_{name}.py",) if (root / file).exists()]
-    yield "own", [*own, path]
+    yield "own", [path, *own]
     tree = ast.parse((ROOT / path).read_bytes())
     defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")]
     spoken = re.compile(rf"\b(?:{'|'.join([name, *defined])})\b")

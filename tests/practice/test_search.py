@@ -107,7 +107,7 @@ def client():
 
     quiet = {"distributed.logging.distributed": "error", "distributed.admin.system-monitor.interval": "10s"}
     with dask.config.set(quiet), distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50) as cluster:
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50) as cluster:
         with distributed.Client(cluster) as client:
             yield client
 
