@@ -271,8 +271,8 @@ def diagnose(history: History, classes: int, *, validation: str | None = None) -
         return Diagnosis("learning rate too low", f"all steps together can move no layer by more than {travelled:.2g} of its length")
 
     # What new data say.
-    if name is None:
-        return Diagnosis("unsure", "the history has no validation_loss and validation_accuracy")
+    if name is None or not {f"{name}_loss", f"{name}_accuracy"} <= rows[-1].keys():
+        return Diagnosis("unsure", f"the last epoch has no {name or 'validation'}_loss and {name or 'validation'}_accuracy")
     others = [row[f"{name}_loss"] for row in rows if f"{name}_loss" in row]
     right, learnt = rows[-1][f"{name}_accuracy"], end < limit["knows little"] * know_nothing
     if learnt and others[-1] > know_nothing and right < _better_than_chance(limit["near chance"], classes):
@@ -293,8 +293,8 @@ def diagnose(history: History, classes: int, *, validation: str | None = None) -
 
 def _new_data(history: History, wanted: str | None) -> str | None:
     """The name under which a run was evaluated on new data, None if it was not."""
-    last = history.epochs[-1].keys() if history.epochs else ()
-    names = [key.removesuffix("_loss") for key in last if key.endswith("_loss") and f"{key.removesuffix('_loss')}_accuracy" in last]
+    columns = dict.fromkeys(key for row in history.epochs for key in row)
+    names = [name for key in columns if f"{(name := key.removesuffix('_loss'))}_accuracy" in columns and name != key]
     if wanted is None and not names:
         return None
     if wanted is None:

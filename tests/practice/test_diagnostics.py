@@ -306,6 +306,116 @@ def test_each_rule_on_a_made_up_history(fault, first, epochs):
     assert found.why
 
 
+def smooth(last):
+    """Validation losses whose mean over three epochs goes from 2 to `last`."""
+    return [2.0, 2.0, 2.0, 2.0, 3 * last - 4.0]
+
+
+def fault(first=2.5, losses=(2.2, 0.1), validation=(2.3, 0.3), accuracy=0.9, steps=200, classes=10, monitor=True, last=None, **columns):
+    epochs = rows(losses, validation, accuracy, **(FINE if monitor else {}) | {key.replace("_", "/", 1): value for key, value in columns.items()})
+    epochs[-1] |= {key.replace("_", "/", 1): value for key, value in (last or {}).items()}
+    return diagnose(History(losses=[first] * steps, epochs=epochs), classes).fault
+
+
+UP, DOWN = 1 + 1e-9, 1 - 1e-9
+WORSE = (2.5, 2.4)  # losses that say nothing by themselves
+
+
+@pytest.mark.parametrize(("name", "at", "beyond"), [
+    ("unscaled inputs", {"rms_inputs": 0.05}, {"rms_inputs": 0.05 * DOWN}),
+    ("unscaled inputs", {"rms_inputs": 5.0, "rms_1": 1.0}, {"rms_inputs": 5.0 * UP}),
+    ("bad initialization", {"first": LN10 + 2}, {"first": (LN10 + 2) * UP}),
+    ("bad initialization", {"first": math.log(3) + 2, "classes": 3}, {"first": (math.log(3) + 2) * UP, "classes": 3}),
+    ("dead ReLUs", {"dead_1": 0.7 * DOWN}, {"dead_1": 0.7}),
+    ("dead ReLUs", {"last": {"dead_1": 0.7 * DOWN}}, {"last": {"dead_1": 0.7}}),
+    ("bad initialization", {"rms_inputs": 2.0, "rms_1": 0.2}, {"rms_inputs": 2.0, "rms_1": 0.2 * DOWN}),
+    ("learning rate too high", {"losses": (1.25 * 2.5, 0.1)}, {"losses": (1.25 * 2.5 * UP, 0.1)}),
+    ("learning rate too high", {"first": 1.0, "losses": (1.25 * LN10, 0.1)}, {"first": 1.0, "losses": (1.25 * LN10 * UP, 0.1)}),
+    ("learning rate too high", {"losses": WORSE, "update_2.W": 0.1}, {"losses": WORSE, "update_2.W": 0.1 * UP}),
+    ("learning rate too high", {"losses": (2.2, 0.25 * LN10), "update_2.W": 0.5}, {"losses": (2.2, 0.25 * LN10 * UP), "update_2.W": 0.5}),
+    ("learning rate too high", {"losses": (1.6, 1.15 * 1.6)}, {"losses": (1.6, 1.15 * 1.6 * UP)}),
+    ("learning rate too high", {"losses": (0.9, 0.5 * LN10)}, {"losses": (0.9, 0.5 * LN10 * UP)}),
+    ("learning rate too low", {"losses": WORSE, "steps": 45}, {"losses": WORSE, "steps": 44}),  # a hundredth of the weights' length each
+    ("learning rate too low", {"losses": (2.2, 0.25 * LN10), "steps": 44}, {"losses": (2.2, 0.25 * LN10 * UP), "steps": 44}),
+    ("shuffled labels", {"losses": (2.2, 0.95 * LN10), "validation": (2.3, 3.0), "accuracy": 0.1},
+     {"losses": (2.2, 0.95 * LN10 * DOWN), "validation": (2.3, 3.0), "accuracy": 0.1}),
+    ("shuffled labels", {"validation": (2.3, LN10), "accuracy": 0.1}, {"validation": (2.3, LN10 * UP), "accuracy": 0.1}),
+    ("shuffled labels", {"validation": (2.3, 3.0), "accuracy": 0.1 + 0.15 * 0.9}, {"validation": (2.3, 3.0), "accuracy": (0.1 + 0.15 * 0.9) * DOWN}),
+    ("shuffled labels", {"validation": (2.3, 3.0), "accuracy": 0.25 + 0.15 * 0.75, "classes": 4},
+     {"validation": (2.3, 3.0), "accuracy": (0.25 + 0.15 * 0.75) * DOWN, "classes": 4}),
+    ("learning rate too low", {"losses": (2.2, 0.5 * LN10), "monitor": False}, {"losses": (2.2, 0.5 * LN10 * UP), "monitor": False}),
+    ("learning rate too low", {"losses": (2.2, 2.0), "validation": (2.5, 2.0 + 0.25 * LN10), "monitor": False},
+     {"losses": (2.2, 2.0), "validation": (2.5, (2.0 + 0.25 * LN10) * DOWN), "monitor": False}),
+    ("overfitting", {"losses": [2.0, 1.0, 0.5, 0.2, 0.1], "validation": smooth(2.04 * DOWN)},
+     {"losses": [2.0, 1.0, 0.5, 0.2, 0.1], "validation": smooth(2.04 * UP)}),
+    ("overfitting", {"losses": (2.2, 1.0), "validation": (1.5, 1.0 + 0.25 * LN10)}, {"losses": (2.2, 1.0), "validation": (1.5, (1.0 + 0.25 * LN10) * UP)}),
+    ("healthy", {"accuracy": 0.55}, {"accuracy": 0.55 * UP}),
+    ("healthy", {"accuracy": 0.625, "classes": 4}, {"accuracy": 0.625 * UP, "classes": 4}),
+])
+def test_each_threshold_lies_where_the_chapter_says(name, at, beyond):
+    assert fault(**at) != name == fault(**beyond)
+
+
+@pytest.mark.parametrize(("losses", "expected"), [
+    (np.linspace(2.3, 2.0, 11), "learning rate too low"),
+    (np.r_[np.linspace(2.3, 2.25, 3), np.linspace(2.26, 2.0, 9)], "learning rate too low"),  # ten of eleven steps lead down
+    (np.r_[2.3, 2.31, np.linspace(2.28, 2.1, 3), 2.11], "unsure"),  # three of five
+    (np.r_[2.3, 2.31, np.linspace(2.28, 2.1, 4)], "unsure"),  # four of five: not more than that
+    ([2.0], "unsure"),
+])
+def test_without_a_monitor_a_low_rate_is_a_loss_that_falls_nearly_always(losses, expected):
+    assert fault(losses=losses, validation=losses, accuracy=0.3, monitor=False) == expected
+
+
+@pytest.mark.parametrize("first", [LN10 - 0.019, LN10 + 0.019])
+def test_a_loss_that_stays_where_it_was_may_have_no_signal(first):
+    def why(first):
+        return diagnose(History(losses=[first] * 200, epochs=rows([LN10] * 5, [LN10] * 5, 0.1)), 10).why
+
+    assert "no signal" in why(first) and "no signal" not in why(LN10 + 0.0201) + why(LN10 - 0.0201)
+
+
+def test_of_two_epochs_each_validation_loss_is_taken_by_itself():
+    assert fault(losses=(2.0, 0.1), validation=(1.0, 1.021)) == "overfitting" != fault(losses=(2.0, 0.1), validation=(1.0, 1.019))
+
+
+@pytest.mark.parametrize(("sets", "asked", "found"), [
+    (["validation"], None, "validation"), (["test"], None, "test"), (["dev", "validation"], None, "validation"), (["dev", "test"], "test", "test"),
+])
+def test_new_data_go_by_any_name(sets, asked, found):
+    epochs = [{"loss": a} | {f"{name}_{what}": value for name in sets for what, value in (("loss", 0.3), ("accuracy", 0.9 if name == found else 0.2))}
+              for a in FALLING]
+    assert diagnose(History(losses=[2.5] * 200, epochs=epochs), 10, validation=asked).fault == "healthy"
+
+
+@pytest.mark.parametrize(("columns", "asked"), [
+    (["dev_loss", "dev_accuracy", "test_loss", "test_accuracy"], None), (["dev_loss", "dev_accuracy"], "validation"), (["dev_loss"], "dev"), ([], "dev")])
+def test_a_name_that_no_new_data_have_is_refused(columns, asked):
+    with pytest.raises(ValueError, match=r"validation must be one of the evaluated \[.*\], got '(dev|validation)'"):
+        diagnose(History(losses=[2.5], epochs=[{"loss": 1.0} | dict.fromkeys(columns, 0.5)]), 10, validation=asked)
+
+
+def test_without_new_data_or_with_an_unfinished_last_row_it_is_unsure():
+    for epochs in ([{"loss": 1.0, "validation_loss": 1.0}], [*rows([1.0], [1.0], 0.9), {"rms/inputs": 1.0, "rms/0": 1.0}]):
+        found = diagnose(History(losses=[2.5], epochs=epochs), 10)
+        assert found == ("unsure", "the last epoch has no validation_loss and validation_accuracy")
+
+
+def test_the_classes_are_asked_for():
+    with pytest.raises(TypeError, match="classes"):
+        diagnose(History(losses=[2.5]))
+
+
+def test_the_monitor_says_which_columns_it_makes_and_measures_half_precision_in_double():
+    rng = np.random.default_rng(0)
+    model = Sequential(Affine(64, 20, rng=rng, dtype="f2"), ReLU(), Affine(20, 10, rng=rng, dtype="f2"))
+    x = (DATA.inputs[:100] * 3000).astype("f2")
+    monitor = Monitor(model, x)
+    assert monitor.row()["rms/inputs"] == pytest.approx(np.sqrt(np.mean(x.astype(float) ** 2)), rel=1e-12)
+    history = fit(model, DATA.inputs[:100].astype("f2"), DATA.labels[:100], SGD(lr=0.1), epochs=1, rng=rng, callbacks=[monitor])
+    assert list(history.epochs[0])[1:] == monitor.columns and all(map(math.isfinite, history.epochs[0].values()))
+
+
 def test_what_it_answers_is_what_it_says_it_can():
     stored = [one[column] for one in STORED["relu"] + STORED["tanh"] for column in ("diagnosis", "from_curves")]
     assert set(stored) <= {*FAULTS, "healthy", "unsure"}
