@@ -37,7 +37,6 @@ parser.add_argument("--rounds", type=int, default=15)
 parser.add_argument("--only", default="", help="only the cases whose name contains this")
 parser.add_argument("--write", action="store_true")
 parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
-options = parser.parse_args()
 
 
 def main() -> None:
@@ -280,7 +279,9 @@ def epochs() -> Contenders:
     return {"blocked": ours(), "compiled": ours(engine="compiled")} | {f"torch, {name}": torchs(**how) for name, how in HOW.items()}
 
 
-if options.worker:
-    worker(options.worker)
-else:
-    main()
+if __name__ == "__main__":
+    options = parser.parse_args()
+    if options.worker:
+        worker(options.worker)
+    else:
+        main()

@@ -157,8 +157,8 @@ def computing_dtype(array: Any) -> np.dtype:
     >>> computing_dtype(np.zeros(2, dtype="f2"))
     dtype('float32')
     """
-    bits = array.dtype.itemsize * 8 if isinstance(array.dtype, np.dtype) else namespace(array).finfo(array.dtype).bits
-    return np.dtype(np.float64 if bits > 32 else np.float32)
+    double = array.dtype.itemsize > 4 if isinstance(array.dtype, np.dtype) else namespace(array).finfo(array.dtype).bits > 32
+    return np.dtype(np.float64 if double else np.float32)
 
 
 def flat_copy(parts: Sequence[Any]) -> Any:

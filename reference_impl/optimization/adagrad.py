@@ -60,7 +60,7 @@ class AdaGrad(Optimizer):
 
     lr: float | Schedule = hyper(0.01, 0, open_low=True)
     eps: float | Schedule = hyper(1e-10, 0)
-    initial_accumulator: float = hyper(0.0, 0)
+    initial_accumulator: float = hyper(0.0, 0, scheduled=False)
     eps_inside_root: bool = False
 
     def _rule(self) -> Rule:

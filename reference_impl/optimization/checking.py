@@ -11,22 +11,41 @@ from ..arrays.flat import Flat
 from ..arrays.protocol import Array
 
 
-def layout(named: Mapping[str, Array]) -> object:
-    """The keys, types, dtypes and shapes of a dict of arrays, to be compared with another's; None for what is no such dict."""
+Layout = list[tuple[str, type, object, object]]
+"""The key, type, dtype and shape of each array of a dict; a `Flat` counts as one array with many shapes."""
+
+
+def layout(named: Mapping[str, Array]) -> Layout:
+    """What fits with other arrays of the same layout, once it has been checked."""
     if type(named) is Flat:
-        return type(named.buffer), named.buffer.dtype, named.shapes
-    try:
-        return {key: (type(array), array.dtype, array.shape) for key, array in named.items()}
-    except AttributeError:
-        return None
+        return [("", type(named.buffer), named.buffer.dtype, named.shapes)]
+    return [(key, type(array), array.dtype, array.shape) for key, array in named.items()]
+
+
+def have_layout(before: Layout, params: Mapping[str, Array], grads: Mapping[str, Array]) -> bool:
+    """Whether parameters, writeable, and gradients have a layout that has been checked."""
+    if type(params) is Flat and type(grads) is Flat:
+        w = params.buffer
+        return layout(params) == layout(grads) == before and (not isinstance(w, np.ndarray) or w.flags.writeable)
+    if type(params) is not dict or type(grads) is not dict or not len(params) == len(grads) == len(before):
+        return False
+    for key, kind, dtype, shape in before:
+        w, g = params.get(key), grads.get(key)
+        if type(w) is not kind or type(g) is not kind or w.shape != shape or g.shape != shape or w.dtype != dtype or g.dtype != dtype:
+            return False
+        if kind is np.ndarray and not w.flags.writeable:
+            return False
+    return True
 
 
 def check_params(params: Mapping[str, Array]) -> None:
-    """Refuse what is no dict of plain arrays of floating-point numbers: TypeError."""
+    """Refuse what is no dict of plain arrays of floating-point numbers, TypeError, and those that cannot be changed in place, ValueError."""
     check_dict("params", params)
     for key, w in params.items():
         if not arrays.is_floating(w):
             raise TypeError(f"params[{key!r}] must have the dtype float16, float32 or float64, got {w.dtype}")
+        if isinstance(w, np.ndarray) and not w.flags.writeable:
+            raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
 
 
 def check_dict(name: str, given: Mapping[str, Array]) -> None:
@@ -61,13 +80,6 @@ def fitting(params: Mapping[str, Array], grads: Mapping[str, Array]) -> Mapping[
         if g.shape != w.shape:
             raise ValueError(f"grads[{key!r}] must have the shape {w.shape} of its parameter, got {g.shape}")
     return grads
-
-
-def check_writeable(params: Mapping[str, Array]) -> None:
-    """Refuse parameters that cannot be changed in place: ValueError."""
-    for key, w in params.items():
-        if isinstance(w, np.ndarray) and not w.flags.writeable:
-            raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
 
 
 def check_apart(written: Mapping[str, Array], read: Mapping[str, Array]) -> None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..arrays.protocol import Array
-from .checking import layout
+from .checking import Layout, layout
 from .optimizer import Optimizer
 from .packing import Memory
 from .share import Share
@@ -102,9 +102,9 @@ class Groups(Optimizer):
             yield from optimizer._memories()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_layout": None, "_apart": []}
+        return self.__dict__ | {"_layout": [], "_apart": []}
 
-    def _shares(self, now: object, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Share]:
+    def _shares(self, now: Layout, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Share]:
         keys = self._split(params)
         shares = []
         for pattern, optimizer in self._at_step():
@@ -127,7 +127,7 @@ class Groups(Optimizer):
 
     def _read(self, saved: Mapping[str, Any]) -> list[tuple[Optimizer, dict[str, Any]]]:
         steps, parts = self._read_head(saved, self._name(), list(self.groups))
-        read: list[tuple[Optimizer, dict[str, Any]]] = [(self, {"steps": steps, "_layout": None} | self._read_settings(parts["hyper"], parts["made"]))]
+        read: list[tuple[Optimizer, dict[str, Any]]] = [(self, {"steps": steps, "_layout": []} | self._read_settings(parts["hyper"], parts["made"]))]
         for pattern, optimizer in self.groups.items():
             try:
                 read += optimizer._read(parts[pattern])

@@ -17,18 +17,52 @@ from ..arrays.checks import Flag, Real, check
 from ..arrays.flat import Flat
 from ..arrays.protocol import Array
 from ..engines.tape import Rule, is_elementwise, signature
-from .checking import check_apart, check_params, check_writeable, fitting, layout
+from .checking import Layout, check_apart, check_params, fitting, have_layout, layout
 from .clipping import norm
-from .packing import Memory, Pack, packs_for
+from .packing import SINGLE, Memory, Pack, packs_for
 from .share import Share
 
 Schedule = Callable[[int], float]
 """A hyperparameter that changes: a pure function of the number of finished steps (0, 1, 2, …)."""
 
 
-def hyper(default: float | None, low: float, high: float = math.inf, *, open_low: bool = False, scheduled: bool = True, **how: bool) -> Any:
+@dataclass(frozen=True)
+class Setting:
+    """What a hyperparameter may be: a number from `low` (excluded if `open_low`) up to `high`, excluded, or a schedule of such numbers."""
+
+    low: float
+    high: float = math.inf
+    open_low: bool = False
+    scheduled: bool = True
+    optional: bool = False
+
+    def check(self, name: str, given: object) -> None:
+        """Refuse what cannot be one; what a schedule gives is only seen when it is asked."""
+        if not (callable(given) and self.scheduled) and not (given is None and self.optional):
+            self._number(name, given)
+
+    def value(self, name: str, given: Any, steps: int) -> float:
+        """Its value after so many finished steps."""
+        return self._number(f"{name}({steps})", given(steps)) if callable(given) and self.scheduled else self._number(name, given)
+
+    def _number(self, name: str, value: Any) -> float:
+        if isinstance(value, np.generic | np.ndarray) and value.shape == ():
+            value = value.item()
+        within = Real(self.low, self.high, self.open_low, open_high=True)
+        if (fault := within.fault(value)) is None:
+            return float(value)
+        interval = str(within).removeprefix("a number in ")
+        if fault is TypeError:
+            raise TypeError(f"{name} must be a number in {interval}{' or a schedule' * self.scheduled}, got {value!r}")
+        raise ValueError(f"{name} must lie in {interval}, got {value!r}")
+
+
+BOUND = Setting(0, open_low=True, optional=True)
+
+
+def hyper(default: float, low: float, high: float = math.inf, *, open_low: bool = False, scheduled: bool = True) -> Any:
     """A hyperparameter field of an optimizer: its default, where it may lie (below `high`), and whether it may be a schedule."""
-    return field(default=default, metadata={"within": Real(low, high, open_low, open_high=True), "scheduled": scheduled}, **how)
+    return field(default=default, metadata={"setting": Setting(low, high, open_low, scheduled)})
 
 
 @dataclass
@@ -50,13 +84,13 @@ class Optimizer:
 
     check_finite: bool = field(default=True, kw_only=True, repr=False)
     engine: Literal["blocked", "compiled"] | None = field(default=None, kw_only=True, repr=False)
-    clip_norm: float | Schedule | None = hyper(None, 0, open_low=True, kw_only=True, repr=False)
-    clip_value: float | Schedule | None = hyper(None, 0, open_low=True, kw_only=True, repr=False)
+    clip_norm: float | Schedule | None = field(default=None, kw_only=True, repr=False, metadata={"setting": BOUND})
+    clip_value: float | Schedule | None = field(default=None, kw_only=True, repr=False, metadata={"setting": BOUND})
     steps: int = field(default=0, init=False, repr=False, compare=False)
 
     _packs: list[Pack] = field(default_factory=list, init=False, repr=False, compare=False)
     _resting: dict[str, Memory] = field(default_factory=dict, init=False, repr=False, compare=False)  # of parameters that the last step had not
-    _layout: object = field(default=None, init=False, repr=False, compare=False)  # what the packs are made for
+    _layout: Layout = field(default_factory=list, init=False, repr=False, compare=False)  # what the packs are made for
     _apart: list[weakref.ref[Array]] = field(default_factory=list, init=False, repr=False, compare=False)  # found not to share memory
     _begun: str = field(default="", init=False, repr=False, compare=False)  # the rule that the memory belongs to
     _made: dict[str, float | str] = field(default_factory=dict, init=False, repr=False, compare=False)  # the settings at first
@@ -66,14 +100,13 @@ class Optimizer:
         for f in fields(self):
             if f.init and f.type in (bool, "bool"):
                 check(f.name, getattr(self, f.name), Flag())
-        for name, given in _SETTINGS[type(self)].items():
-            if not (callable(value := getattr(self, name)) and given["scheduled"]) and (value is not None or not given["optional"]):
-                _number(name, value, given)
+        for name, setting in _SETTINGS[type(self)].items():
+            setting.check(name, getattr(self, name))
         self._made = self._set()
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs: packs are made anew, and weak references cannot be pickled."""
-        return self.__dict__ | {"_packs": [], "_resting": dict(self._memories()), "_layout": None, "_apart": []}
+        return self.__dict__ | {"_packs": [], "_resting": dict(self._memories()), "_layout": [], "_apart": []}
 
     def _rule(self) -> Rule:
         """The rule that the options choose."""
@@ -116,14 +149,12 @@ class Optimizer:
         >>> SGD(lr=lambda step: 0.1 / (1 + step)).hyperparameters()
         {'lr': 0.1}
         """
-        return {name: self._value(name) for name, given in _SETTINGS[type(self)].items() if not given["optional"]}
-
-    def _value(self, name: str) -> float:
-        """The value of a setting in the coming step."""
-        value, given = getattr(self, name), _SETTINGS[type(self)][name]
-        if callable(value) and given["scheduled"]:
-            return _number(f"{name}({self.steps})", value(self.steps), given)
-        return math.inf if value is None and given["optional"] else _number(name, value, given)
+        values = {}
+        for name, setting in _SETTINGS[type(self)].items():
+            if not setting.optional:
+                value = getattr(self, name)
+                values[name] = value if type(value) is float and setting.low < value < setting.high else setting.value(name, value, self.steps)
+        return values
 
     def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
         """Take one step: change every array of `params` in place.
@@ -148,12 +179,10 @@ class Optimizer:
         >>> print(params["w"])
         [0.9 2.1]
         """
-        now = layout(params)
-        if now is None or now != self._layout:
+        now = self._layout
+        if not have_layout(now, params, grads):
             check_params(params)
-        if now != layout(grads):
-            grads = fitting(params, grads)
-        check_writeable(params)
+            now, grads = layout(params), fitting(params, grads)
         shares = self._shares(now, params, grads)
         apart = self._check_apart(params, grads, shares)
 
@@ -167,10 +196,10 @@ class Optimizer:
         self._layout, self._apart = now, apart
         self.steps += 1
 
-    def _shares(self, now: object, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Share]:
+    def _shares(self, now: Layout, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Share]:
         """What is to be done with parameters of the layout `now`, and with which hyperparameters."""
         rule, values, packs, resting = self._rule(), self.hyperparameters(), self._packs, self._resting
-        if now != self._layout or rule.__name__ != self._begun:
+        if (now is not self._layout and now != self._layout) or rule.__name__ != self._begun:
             packs, resting = self._packs_for(rule, params)
         check_vanishing(values, packs)
         if not is_elementwise(rule):  # such a rule may ask for the options too
@@ -199,7 +228,8 @@ class Optimizer:
     def _check_apart(self, params: Mapping[str, Array], grads: Mapping[str, Array], shares: Sequence[Share]) -> list[weakref.ref[Array]]:
         """Refuse arrays that share memory; returns what to know these by, if they come again: they need not be looked at twice."""
         given = [*parts(params).values(), *parts(grads).values()]
-        if len(given) == len(self._apart) and all([array is known() for array, known in zip(given, self._apart)]):
+        known = [seen() for seen in self._apart]
+        if len(given) == len(known) and all(map(operator.is_, given, known)):
             return self._apart
         written = {f"params[{key!r}]": w for key, w in parts(params).items()}
         written |= {f"state[{name!r}][{key!r}]": array for share in shares for pack in share.packs
@@ -209,16 +239,19 @@ class Optimizer:
 
     def _clip(self, shares: Sequence[Share]) -> None:
         """Find by how much the gradients of some shares together must be scaled, and where they are to be cut."""
-        highest, limit = self._value("clip_norm"), self._value("clip_value")
         if self.clip_norm is not None:
+            highest = BOUND.value("clip_norm", self.clip_norm, self.steps)
             total = norm(vectors[1] for share in shares for vectors in share.vectors)
             if not total.root < math.inf:
                 for share in shares:
                     share.check_finite()
             for share in shares:
                 share.norm, share.clip_root = total.value, total.shrink(highest)
-        for share in shares:
-            share.clip_limit = min(share.clip_limit, limit)
+        if self.clip_value is not None:
+            limit = BOUND.value("clip_value", self.clip_value, self.steps)
+            for share in shares:
+                check_vanishing({"clip_value": limit}, share.packs)
+                share.clip_limit = limit
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to equal the uninterrupted one, in a flat dict of numbers, text and copies of arrays, ready for `np.savez`.
@@ -267,7 +300,7 @@ class Optimizer:
         keys = parts[names[0]] if names else parts["steps"]
         counts = {key: _count(f"steps/{key}", parts["steps"].get(key, steps)) for key in keys}
         memories = {key: Memory(counts[key], {name: arrays.widened(parts[name][key]) for name in names}) for key in keys}
-        attributes = {"steps": steps, "_packs": [], "_resting": memories if steps else {}, "_layout": None, "_begun": rule.__name__}
+        attributes = {"steps": steps, "_packs": [], "_resting": memories if steps else {}, "_layout": [], "_begun": rule.__name__}
         return [(self, attributes | self._read_settings(parts["hyper"], parts["made"]))]
 
     def _read_head(self, saved: Mapping[str, Any], rule: str, prefixes: Sequence[str]) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -309,11 +342,11 @@ class Optimizer:
         return {name: "schedule" if callable(value) else float(value) for name, value in given.items() if value is not None}
 
 
-class _Settings(dict[type[Optimizer], dict[str, Mapping[str, Any]]]):
-    """The hyperparameters of each optimizer: where they may lie, whether they may be schedules or None; collected when first asked for."""
+class _Settings(dict[type[Optimizer], dict[str, Setting]]):
+    """The hyperparameters of each optimizer, collected when first asked for."""
 
-    def __missing__(self, optimizer: type[Optimizer]) -> dict[str, Mapping[str, Any]]:
-        self[optimizer] = {f.name: {**f.metadata, "optional": f.default is None} for f in fields(optimizer) if "within" in f.metadata}
+    def __missing__(self, optimizer: type[Optimizer]) -> dict[str, Setting]:
+        self[optimizer] = {f.name: f.metadata["setting"] for f in fields(optimizer) if "setting" in f.metadata}
         return self[optimizer]
 
 
@@ -329,18 +362,6 @@ def take(shares: Sequence[Share]) -> None:
     """Take a step that has been checked."""
     for share in shares:
         share.step()
-
-
-def _number(name: str, value: Any, given: Mapping[str, Any]) -> float:
-    within = given["within"]
-    if getattr(value, "shape", None) == ():
-        value = value.item() if isinstance(value, np.generic | np.ndarray) else value[()]
-    if (fault := within.fault(value)) is None:
-        return float(value)
-    interval = str(within).removeprefix("a number in ")
-    if fault is TypeError:
-        raise TypeError(f"{name} must be a number in {interval}{' or a schedule' * given['scheduled']}, got {value!r}")
-    raise ValueError(f"{name} must lie in {interval}, got {value!r}")
 
 
 def _setting(value: Any) -> float | str | None:
@@ -361,7 +382,7 @@ def _count(entry: str, value: Any) -> int:
 
 def check_vanishing(values: Mapping[str, float], packs: Sequence[Pack]) -> None:
     """Refuse a hyperparameter that is not 0 but would be in the dtype in which a parameter is stepped on: ValueError."""
-    if any([pack.computing == np.float32 for pack in packs]):
+    if any([-1e-44 < value < 1e-44 for value in values.values()]) and any(pack.computing is SINGLE for pack in packs):
         for name, value in values.items():
-            if value and abs(value) < 1e-44 and np.float32(value) == 0:
+            if value and np.float32(value) == 0:
                 raise ValueError(f"{name} must not vanish in float32, got {value!r}")

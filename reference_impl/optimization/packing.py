@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, cast
 
@@ -14,6 +15,23 @@ from ..engines.tape import Rule, is_elementwise
 
 # Up to so many elements it costs less to copy an array twice than to call the rule's ufuncs for it alone.
 SMALL = 2**14
+
+
+SINGLE = np.dtype(np.float32)
+
+
+class Range(NamedTuple):
+    """The numbers of a dtype whose square may be taken without a thought, and the smallest eps that hides a square that is lost."""
+
+    low: float
+    high: float
+    eps: float
+
+
+# A square of at most half the rounding of the largest number cannot lead over the end of the range, whatever it is added to.
+RANGES = {dtype: Range(low=math.sqrt(float(limits.tiny / limits.eps)), high=math.sqrt(float(limits.max)) * math.sqrt(float(limits.eps) / 8),
+                       eps=math.sqrt(float(limits.tiny)))
+          for dtype in (SINGLE, np.dtype(np.float64)) for limits in [np.finfo(dtype)]}
 
 
 class Memory(NamedTuple):
@@ -47,6 +65,7 @@ class Pack:
         first = memories[keys[0]]
         self.keys, self.t, self.dtype, state = keys, first.t, first.dtype, first.state
         self.computing = arrays.computing_dtype(params[keys[0]])
+        self.safe = RANGES[self.computing]
         self.flat = type(params) is Flat and len(keys) == len(params) > 1
         if len(keys) == 1:
             self.state: dict[str, Mapping[str, Array]] = {name: {keys[0]: array} for name, array in state.items()}

@@ -12,6 +12,7 @@ import numpy as np
 from .. import arrays, engines
 from ..arrays.protocol import Array
 from ..engines.tape import Rule, is_elementwise, squares
+from .checking import Layout
 from .clipping import clipped
 from .packing import Memory, Pack
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .optimizer import Optimizer
 
 
-@dataclass
+@dataclass(slots=True)
 class Share:
     """What an optimizer is to do with some parameters, and what it will keep of it; nothing is changed before `step`."""
 
@@ -30,7 +31,7 @@ class Share:
     grads: Mapping[str, Array]
     packs: list[Pack]
     resting: dict[str, Memory]
-    layout: object
+    layout: Layout
 
     vectors: list[list[Array]] = field(default_factory=list)
     norm: float | None = None  # of all gradients together, if it is known
@@ -51,13 +52,12 @@ class Share:
             return
         squaring = not is_elementwise(self.rule) or squares(self.rule)
         for pack, vectors in zip(self.packs, self.vectors):
-            limits = np.finfo(pack.computing)
-            most = math.sqrt(float(limits.max) * float(limits.eps) / 8) if squaring else math.inf
+            most = pack.safe.high if squaring else math.inf
             inside = self.norm is not None and self.norm <= most
             if not inside and not engines.finite(vectors[1:2], self.optimizer.engine, most):
                 self.check_finite()
                 self._check_state(pack, vectors)
-            if squaring and self.values.get("eps", math.inf) < math.sqrt(limits.tiny):
+            if squaring and self.values.get("eps", math.inf) < pack.safe.eps:
                 self._check_small(pack, vectors)
 
     def check_finite(self) -> None:
@@ -76,14 +76,14 @@ class Share:
 
     def _check_small(self, pack: Pack, vectors: list[Array]) -> None:
         """Refuse gradients whose square is lost, where no eps would hide it: state that is the same for g and -g and too small for the dtype."""
-        limits, g = np.finfo(pack.computing), np.abs(_host(vectors[1]).astype(pack.computing))
-        if not g.size or g.min() > math.sqrt(limits.tiny / limits.eps):
+        g, tiny = np.abs(_host(vectors[1]).astype(pack.computing)), np.finfo(pack.computing).tiny
+        if not g.size or g.min() > pack.safe.low:
             return
         mirrored = [vectors[0], -vectors[1], *vectors[2:]]
         w, *state = self._tried(pack, vectors)
         lost = np.isnan(w) & np.isfinite(_host(vectors[0]))
         for one, other in zip(state, self._tried(pack, mirrored)[1:]):
-            lost |= (g > 0) & (np.abs(one) < limits.tiny) & (one == other)
+            lost |= (g > 0) & (np.abs(one) < tiny) & (one == other)
         key, at = pack.first(lost)
         if key:
             raise ValueError(f"grads[{key!r}] must have a square within {pack.computing} where eps is {self.values['eps']:g}, "
@@ -105,7 +105,8 @@ class Share:
     def step(self) -> None:
         """Take the step, and let the optimizer keep what it needs for the next."""
         own = self.optimizer
-        own._packs, own._resting, own._layout, own._begun = self.packs, self.resting, self.layout, self.rule.__name__
+        if self.packs is not own._packs:
+            own._packs, own._resting, own._layout, own._begun = self.packs, self.resting, self.layout, self.rule.__name__
         for pack, vectors in zip(self.packs, self.vectors):
             self._apply(pack, vectors)
             pack.unpack(self.params)
