@@ -261,6 +261,14 @@ if sys.platform == "win32":
         os.lseek(file, byte, os.SEEK_SET)
         msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
 
+elif sys.platform == "emscripten":  # the browser has one process, and no locks
+
+    def _lock(file: int, byte: int, wait: bool) -> bool:
+        return True
+
+    def _unlock(file: int, byte: int) -> None:
+        pass
+
 else:
     import fcntl
 
