@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -34,8 +35,9 @@ class Layer(ABC):
         self.buffers: dict[str, Array] = {}
 
     def __init_subclass__(cls) -> None:
-        if "backward" in vars(cls) and "backward_params" not in vars(cls):  # the one that was inherited belongs to another `backward`
+        if "backward_params" not in vars(cls) and cls.backward is not cls._pair:  # what is inherited belongs to another `backward`
             cls.backward_params = Layer.backward_params  # type: ignore[method-assign]
+        cls._pair = cls.backward
 
     @abstractmethod
     def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
@@ -54,6 +56,8 @@ class Layer(ABC):
         A subclass that overrides `backward` alone gets this one back, which calls it.
         """
         self.backward(dout)
+
+    _pair: ClassVar[Callable[..., Array]] = backward
 
     def _saved(self) -> Any:
         """What the last forward pass left in `self._cache`."""
@@ -115,7 +119,7 @@ class Affine(Layer):
     def backward_params(self, dout: Array) -> None:
         x = self._saved()
         _check_shape(dout, (len(x), self.params["W"].shape[1]))
-        np.matmul(x.T, dout, out=self.grads["W"])
+        np.matmul(x.T, dout, out=self.grads["W"])  # type: ignore[call-overload]
         if "b" in self.grads:
             _sum_rows(dout, self.grads["b"])
 
@@ -166,7 +170,7 @@ class Conv2D(Layer):
         _, patches_shape, rows = self._saved()
         _check_shape(dout, (*patches_shape[:3], self.params["W"].shape[3]))
         dout = dout.reshape(-1, dout.shape[3])
-        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, dout.shape[1]))
+        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, dout.shape[1]))  # type: ignore[call-overload]
         if "b" in self.grads:
             _sum_rows(dout, self.grads["b"])
 
@@ -245,13 +249,15 @@ class ReLU(Layer):
 
     def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
         _check_array("x", x)
-        self._cache = np.maximum(x, 0)
-        return self._cache
+        out: Array = np.maximum(x, 0)
+        self._cache = out
+        return out
 
     def backward(self, dout: Array) -> Array:
         out = self._saved()
         _check_shape(dout, out.shape)
-        return dout * (out > 0)
+        din: Array = dout * (out > 0)
+        return din
 
 
 class Tanh(Layer):
@@ -264,13 +270,15 @@ class Tanh(Layer):
 
     def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
         _check_array("x", x)
-        self._cache = np.tanh(x)
-        return self._cache
+        out: Array = np.tanh(x)
+        self._cache = out
+        return out
 
     def backward(self, dout: Array) -> Array:
         out = self._saved()
         _check_shape(dout, out.shape)
-        return dout * (1 - out * out)
+        din: Array = dout * (1 - out * out)
+        return din
 
 
 class Sigmoid(Layer):
@@ -283,13 +291,15 @@ class Sigmoid(Layer):
 
     def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
         _check_array("x", x)
-        self._cache = (1 + np.tanh(x / 2)) / 2
-        return self._cache
+        out: Array = (1 + np.tanh(x / 2)) / 2
+        self._cache = out
+        return out
 
     def backward(self, dout: Array) -> Array:
         out = self._saved()
         _check_shape(dout, out.shape)
-        return dout * (out * (1 - out))
+        din: Array = dout * (out * (1 - out))
+        return din
 
 
 def _check_array(name: str, x: Array) -> None:
@@ -309,7 +319,7 @@ def _sum_rows(rows: Array, out: Array) -> None:
     if out.dtype == np.float16:
         out[...] = rows.sum(axis=0, dtype=np.float32)
     else:
-        rows.sum(axis=0, out=out)
+        np.sum(rows, axis=0, out=out)  # type: ignore[call-overload]
 
 
 def _weights(shape: tuple[int, ...], fan_in: int, rng: np.random.Generator, std: float | None, bias: bool, dtype: DTypeLike) -> dict[str, Array]:

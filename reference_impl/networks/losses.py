@@ -26,7 +26,8 @@ def log_softmax(scores: Array) -> Array:
     if not scores.ndim or not scores.shape[-1]:
         raise ValueError(f"scores must be (..., classes), got {scores.shape}")
     shifted = scores - scores.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    found: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return found
 
 
 def softmax(scores: Array) -> Array:

@@ -95,8 +95,8 @@ class Run:
     def examples(self, chosen: np.ndarray) -> Batch:
         """Copies of the chosen examples."""
         places = arrays.beside(chosen, self.inputs)
-        inputs, targets, weights = (of if of is None else of.take(places, axis=0) for of in (self.inputs, self.targets, self.weights))
-        return Batch(inputs, targets, weights)
+        weights = None if self.weights is None else self.weights.take(places, axis=0)
+        return Batch(self.inputs.take(places, axis=0), self.targets.take(places, axis=0), weights)
 
     def diverged(self, where: str) -> Diverged:
         """The error that ends the run."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from ..arrays.checks import ArrayOf, check, shown
+from ..arrays.protocol import Array
 from .losses import softmax_cross_entropy
 
 
-def softmax_regression(params: Mapping[str, np.ndarray], inputs: np.ndarray,
-                       labels: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+def softmax_regression(params: Mapping[str, Array], inputs: Array, labels: Array) -> tuple[float, dict[str, Array]]:
     """The mean cross-entropy of a batch under a linear classifier, and its gradient.
 
     `params` holds `W` (features, classes) and `b` (classes,); `inputs` is (batch, features),
     `labels` (batch,) are integers in [0, classes). Raises ValueError and TypeError for others. Source: Bishop 2006, section 4.3.4.
 
+    >>> import numpy as np
     >>> params = {"W": np.zeros((2, 3)), "b": np.zeros(3)}
     >>> loss, grads = softmax_regression(params, np.eye(2), np.array([0, 2]))
     >>> round(loss, 4), grads["b"].round(4).tolist()
