@@ -21,5 +21,5 @@ def test_each_file_is_read_anew_and_by_some_page(name):
 
 
 def test_a_name_that_there_is_not():
-    with pytest.raises(ValueError, match=re.escape(f"name is 'nothing'; expected one of {FILES}")):
+    with pytest.raises(ValueError, match=re.escape(f"name must be {', '.join(map(repr, FILES[:-1]))} or {FILES[-1]!r}, got 'nothing'")):
         measured("nothing")

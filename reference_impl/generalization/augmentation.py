@@ -157,7 +157,8 @@ def average_views(predict: Callable[[Array], Array], views: Array) -> Array:
     outputs = predict(views.reshape(-1, *views.shape[2:]))
     if outputs.shape[:1] != (views.shape[0] * views.shape[1],):
         raise ValueError(f"predict must return {views.shape[0] * views.shape[1]} rows, got the shape {outputs.shape}")
-    return outputs.reshape(*views.shape[:2], -1).mean(axis=0)
+    by_view: Array = outputs.reshape(*views.shape[:2], -1)
+    return by_view.mean(axis=0)
 
 
 @checked(images=FLOATS, rng=GENERATOR, strength=SIZE)

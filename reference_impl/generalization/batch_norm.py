@@ -100,10 +100,10 @@ class BatchNorm(Layer):
             finite = np.isfinite(var)
             self._follow("mean", mean, finite)
             self._follow("var", var * (n / (n - self.ddof)), finite)
-            var = np.where(finite, var, math.nan)  # an overflow would come out as 0
+            divisor = np.where(finite, var, math.nan) + self.eps  # an overflow would come out as 0
         else:
-            x_hat, var = rows - self.buffers["mean"], self.buffers["var"]
-        inverse_std = 1 / np.sqrt(var + self.eps)
+            x_hat, divisor = rows - self.buffers["mean"], self.buffers["var"] + self.eps
+        inverse_std = 1 / np.sqrt(divisor)
         x_hat *= inverse_std
         self._cache = x_hat, inverse_std, train, x.shape
         out: Array = gamma * x_hat

@@ -18,7 +18,7 @@ from ..networks.losses import softmax
 from ..networks.model import Sequential
 
 KEEP = Real(0, 1, open_low=True)
-INPUTS = ArrayOf(dtypes="biuf")
+FLOATS = ArrayOf()
 
 
 class Dropout(Layer):
@@ -129,7 +129,7 @@ class Thinned(NamedTuple):
     chances: np.ndarray
 
 
-@checked(model=Instance(Sequential), x=INPUTS, predict=Function("the outputs"))
+@checked(model=Instance(Sequential), x=FLOATS, predict=Function("the outputs"))
 def thinned_predictions(model: Sequential, x: Array, *, predict: Callable[[Array], Array] = softmax) -> Thinned:
     """What a model with one layer of dropout, of `n` units, predicts under each of its 2**n masks, in the order of `all_masks`.
 
@@ -153,9 +153,10 @@ def thinned_predictions(model: Sequential, x: Array, *, predict: Callable[[Array
     if x.ndim != 2 or dropout.shared:
         raise ValueError(f"model must give its Dropout layer (batch, n), with a coin for each unit, got {x.shape} for {dropout!r}")
     masks = all_masks(x.shape[1])
+    factors = np.asarray(masks / dropout.keep if dropout.inverted else masks, like=x).astype(arrays.wide(x[:0]).dtype)
     drawn = []
-    for mask in masks / dropout.keep if dropout.inverted else masks:
-        out = x * np.asarray(mask, like=x).astype(x.dtype)
+    for factor in factors:
+        out = _scaled(x, factor)
         for layer in above:
             out = layer.forward(out)
         drawn.append(predict(out))
@@ -215,7 +216,7 @@ class Sampled(NamedTuple):
     spread: np.ndarray
 
 
-@checked(model=Instance(Sequential), x=INPUTS, samples=Count(), rng=GENERATOR, predict=Function("the outputs"))
+@checked(model=Instance(Sequential), x=FLOATS, samples=Count(), rng=GENERATOR, predict=Function("the outputs"))
 def sample_predictions(model: Sequential, x: Array, samples: int, rng: np.random.Generator, *,
                        predict: Callable[[Array], Array] = softmax) -> np.ndarray:
     """Predictions with the dropout left on, for `samples` draws of all masks: (samples, batch, outputs).
@@ -239,7 +240,7 @@ def sample_predictions(model: Sequential, x: Array, samples: int, rng: np.random
     return np.stack(drawn)
 
 
-@checked(model=Instance(Sequential), x=INPUTS, samples=Count(), rng=GENERATOR, predict=Function("the outputs"))
+@checked(model=Instance(Sequential), x=FLOATS, samples=Count(), rng=GENERATOR, predict=Function("the outputs"))
 def monte_carlo(model: Sequential, x: Array, samples: int, rng: np.random.Generator, *,
                 predict: Callable[[Array], Array] = softmax) -> Sampled:
     """The mean and the spread of [`sample_predictions`][reference_impl.generalization.dropout.sample_predictions].
@@ -297,4 +298,5 @@ def uncertainty(probabilities: Array) -> Uncertainty:
 
 def _entropy(probabilities: Array) -> Array:
     logarithms: Array = np.log(np.where(probabilities > 0, probabilities, 1))
-    return -(probabilities * logarithms).sum(axis=-1)
+    information: Array = -probabilities * logarithms
+    return information.sum(axis=-1)

@@ -6,6 +6,8 @@ import json
 from importlib.resources import files
 from typing import Any
 
+from ..arrays.checks import OneOf, check
+
 __all__ = ["measured"]
 
 
@@ -18,7 +20,6 @@ def measured(name: str) -> dict[str, Any]:
     'float64'
     """
     names = sorted(file.name.removesuffix(".json") for file in files(__name__).iterdir() if file.name.endswith(".json"))
-    if name not in names:
-        raise ValueError(f"name is {name!r}; expected one of {names}")
+    check("name", name, OneOf(*names))
     found: dict[str, Any] = json.loads((files(__name__) / f"{name}.json").read_text(encoding="utf-8"))
     return found

@@ -5,6 +5,7 @@ They need Matplotlib, an optional extra; nothing in the package but the pages' c
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from html import escape
 from io import StringIO
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import matplotlib
 import numpy as np
@@ -26,7 +27,8 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from .play import Play
+from ..arrays.checks import POSITIVE, Count, Either, Flag, Function, Instance, Numbers, Optional, check, checked, shown
+from .play import Play, check_limits
 
 __all__ = ["COLORS", "Figure", "Play", "contours", "display", "figure", "legend", "show", "trace"]
 
@@ -38,6 +40,9 @@ MIME = "application/vnd.descent.figure+json"  # what the site's hook looks for
 ABOVE = "above"  # marks the legends that `legend` made
 NARROW = 3.9  # inches: as wide as a phone is at the size of the text
 LINK = re.compile(r"\[([^\]]+)\](?:\([^)\s]*\)|\[[\w.]*\])")  # Markdown's, in a caption
+
+TEXT, AXES, FIGURE = Instance(str, words="a string"), Instance(Axes, words="axes"), Instance(Drawing, words="a figure")
+PLAY = Optional(Instance(Play))
 
 STYLE: Any = {  # for Matplotlib's stubs every key is a type of its own
     "axes.edgecolor": INK,
@@ -84,6 +89,11 @@ class Figure:
     caption: str
     play: Play | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("svg", "narrow", "alt", "caption"):
+            check(name, getattr(self, name), TEXT)
+        check("play", self.play, PLAY)
+
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         data = {"svg": self.svg, "narrow": self.narrow, "alt": self.alt, "caption": self.caption, "play": self.play and self.play.data}
         return {"text/plain": f"Figure: {self.alt}", "text/html": self._repr_html_(), MIME: data}
@@ -95,7 +105,8 @@ class Figure:
             caption = re.sub(rf"{mark}(\S(?:.*?\S)?){mark}", rf"<{tag}>\1</{tag}>", caption, flags=re.S)
         return f'<figure style="margin: 0; max-width: 48em">{self.svg}<figcaption>{caption}</figcaption></figure>'
 
-    def save(self, path: str | Path) -> None:
+    @checked(path=Instance(str, os.PathLike, words="a path"))
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the drawing to an SVG file that stands alone: black on white, in the size in which it was drawn.
 
         >>> import os, tempfile
@@ -114,36 +125,43 @@ class Figure:
         Path(path).write_text(text + "\n", encoding="utf-8")
 
 
+@overload
+def figure(ncols: Literal[1] = 1, *, width: float = 7.2, height: float = 3.2, sharey: bool = False) -> tuple[Drawing, Axes]: ...  # type: ignore[overload-overlap]
+@overload
+def figure(ncols: int, *, width: float = 7.2, height: float = 3.2, sharey: bool = False) -> tuple[Drawing, np.ndarray]: ...
+@checked(ncols=Count(), width=POSITIVE, height=POSITIVE, sharey=Flag())
 def figure(ncols: int = 1, *, width: float = 7.2, height: float = 3.2, sharey: bool = False) -> tuple[Drawing, Any]:
     """A figure in the book's style, with one axes, or an array of `ncols` side by side.
 
     `width` and `height` are in inches; at 7.2 inches the text comes out at the size of a caption. On a narrow screen the
     axes are shown one below the other. Sets Matplotlib's `rcParams` to the book's style, for what is drawn next.
 
-    Raises `ValueError` unless `ncols` is at least 1 and both lengths are positive.
+    Raises `TypeError` or `ValueError` unless `ncols` is a whole number from 1 up and both lengths are positive.
 
     >>> fig, (left, right) = figure(2, sharey=True)
     >>> left.get_facecolor() == right.get_facecolor()
     True
     """
-    if ncols < 1:
-        raise ValueError(f"ncols is {ncols}; expected at least 1")
-    if not (width > 0 and height > 0):
-        raise ValueError(f"width and height are {width} and {height}; expected positive lengths in inches")
     matplotlib.rcParams.update(STYLE)
     fig = Drawing(figsize=(width, height), layout="constrained")
     return fig, fig.subplots(1, ncols, sharey=sharey)
 
 
+@checked(ax=AXES, ncols=Optional(Count()))
 def legend(ax: Axes, ncols: int | None = None) -> Legend:
     """The legend above the axes and their title, where it covers nothing, in `ncols` columns: by default in one line, on a phone in fewer.
+
+    Raises `ValueError` where nothing drawn has a label.
 
     >>> fig, ax = figure()
     >>> _ = ax.plot([0, 1], label="momentum")
     >>> [text.get_text() for text in legend(ax).get_texts()]
     ['momentum']
     """
-    ncols = ncols or len(ax.get_legend_handles_labels()[1])
+    labels = ax.get_legend_handles_labels()[1]
+    if not labels:
+        raise ValueError("ax must hold something with a label, got none")
+    ncols = ncols or len(labels)
     title = 1.9 * STYLE["axes.titlesize"] / 72 if ax.get_title(loc="left") else 0.0  # inches: above it, if there is one
     above = ScaledTranslation(0, title, ax.figure.dpi_scale_trans)
     key = ax.legend(loc="lower left", bbox_to_anchor=(0, 1), bbox_transform=ax.transAxes + above, ncols=ncols, borderpad=0.1, columnspacing=1.4)
@@ -151,6 +169,7 @@ def legend(ax: Axes, ncols: int | None = None) -> Legend:
     return key
 
 
+@checked(fig=FIGURE, alt=TEXT, caption=TEXT, play=PLAY)
 def show(fig: Drawing, *, alt: str, caption: str, play: Play | None = None) -> Figure:
     """The finished figure, for the last line of a cell; `fig` is closed.
 
@@ -166,10 +185,10 @@ def show(fig: Drawing, *, alt: str, caption: str, play: Play | None = None) -> F
     'The loss halves with every step.'
     """
     for name, value in (("alt", alt), ("caption", caption)):
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{name} is {value!r}; expected a sentence")
+        if not value.strip():
+            raise ValueError(f"{name} must be a sentence, got {value!r}")
     if not fig.axes:
-        raise ValueError("fig has no axes; expected a figure with something drawn")
+        raise ValueError("fig must have something drawn, got no axes")
     alt = " ".join(alt.split())
     wide = _svg(fig, alt)
     with _narrowed(fig) as possible:
@@ -210,6 +229,7 @@ def display(value: object) -> None:
         print(bundle()["text/plain"] if bundle else repr(value))
 
 
+@checked(ax=AXES, landscape=Function("points (..., 2)"), levels=Either(Count(), Numbers(1)))
 def contours(
     ax: Axes,
     landscape: Callable[[np.ndarray], np.ndarray],
@@ -222,48 +242,46 @@ def contours(
     `landscape` takes points of shape (..., 2) and returns their losses, of shape (...). `levels` is the losses to draw, or
     their number: the k-th then lies k² times as high above the lowest loss as the first, so that on a bowl the rings are evenly spaced.
 
-    Raises `ValueError` if a limit does not rise, the losses have another shape, or one is not finite.
+    Raises `ValueError` if limits or levels do not rise, the losses have another shape, are all the same, or one is not finite.
 
     >>> fig, ax = figure()
     >>> lines = contours(ax, lambda w: (w**2).sum(axis=-1), (-1, 1), (-1, 1), levels=[0.25, 0.5])
     >>> [float(level) for level in lines.levels]
     [0.25, 0.5]
     """
-    for name, (low, high) in (("xlim", xlim), ("ylim", ylim)):
-        if not low < high:
-            raise ValueError(f"{name} is {(low, high)}; expected it to rise")
+    check_limits("xlim", xlim)
+    check_limits("ylim", ylim)
     x, y = np.meshgrid(np.linspace(*xlim, 121), np.linspace(*ylim, 121))
     loss = np.asarray(landscape(np.stack([x, y], axis=-1)))
     if loss.shape != x.shape:
-        raise ValueError(f"landscape returned shape {loss.shape} for points of shape {(*x.shape, 2)}; expected {x.shape}")
-    if not np.isfinite(loss).all():
-        raise ValueError("landscape is not finite everywhere within the limits; expected finite losses")
-    if isinstance(levels, int):
+        raise ValueError(f"landscape must return the shape {x.shape} for points of shape {(*x.shape, 2)}, got {loss.shape}")
+    if not np.isfinite(loss).all() or loss.min() == loss.max():
+        raise ValueError(f"landscape must be finite and vary within the limits, got losses from {loss.min()} to {loss.max()}")
+    if isinstance(levels, int | np.integer):
         levels = list(loss.min() + (loss.max() - loss.min()) * (np.arange(1, levels + 1) / (levels + 1)) ** 2)
+    if (np.diff(levels) <= 0).any():
+        raise ValueError(f"levels must rise, got {shown(levels)}")
     lines = ax.contour(x, y, loss, levels=levels, colors=[INK], alpha=0.3, linewidths=0.8, linestyles="solid")
     ax.set(xlim=xlim, ylim=ylim)
     ax.grid(visible=False)
     return lines
 
 
+@checked(ax=AXES, path=Numbers(2), label=TEXT, every=Count())
 def trace(ax: Axes, path: np.ndarray, label: str, every: int = 1) -> Line2D:
     """Draw an optimizer's path, of shape (steps + 1, 2), with a mark at every `every`-th step and a ring at its start.
 
-    Raises `ValueError` if the path has another shape or is not finite, the label is empty or `every` is below 1.
+    Raises `TypeError` or `ValueError` if the path has another shape or is not finite, the label is empty or `every` is below 1.
 
     >>> fig, ax = figure()
     >>> trace(ax, np.array([[1.0, 1.0], [0.5, 0.0]]), "descent").get_label()
     'descent'
     """
     path = np.asarray(path)
-    if path.ndim != 2 or path.shape[1] != 2 or not len(path):
-        raise ValueError(f"path has shape {path.shape}; expected (steps + 1, 2)")
-    if not np.isfinite(path).all():
-        raise ValueError("path is not finite; expected a path that does not diverge")
+    if path.shape[1] != 2:
+        raise ValueError(f"path must have the shape (steps + 1, 2), got {path.shape}")
     if not label:
-        raise ValueError(f"label is {label!r}; expected the path's name")
-    if every < 1:
-        raise ValueError(f"every is {every}; expected at least 1")
+        raise ValueError(f"label must be the path's name, got {label!r}")
     (line,) = ax.plot(path[:, 0], path[:, 1], label=label, marker="o", markersize=3, markevery=every, linewidth=1.4)
     ax.plot(*path[0], marker="o", markersize=7, markerfacecolor="none", color=line.get_color(), linestyle="none")
     return line

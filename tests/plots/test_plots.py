@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from reference_impl.plots import INK, MIME, Figure, contours, figure, show, trace
+from reference_impl.plots import INK, MIME, Figure, contours, figure, legend, show, trace
 
 
 def drawn() -> Figure:
@@ -118,18 +118,22 @@ display(None)
 
 
 @pytest.mark.parametrize(("call", "said"), [
-    (lambda fig, ax: figure(0), "ncols is 0"),
-    (lambda fig, ax: figure(height=-1), "positive"),
-    (lambda fig, ax: show(fig, alt=" ", caption="c"), "alt is ' '"),
-    (lambda fig, ax: show(fig, alt="a", caption=""), "caption is ''"),
-    (lambda fig, ax: show(type(fig)(), alt="a", caption="c"), "no axes"),
-    (lambda fig, ax: contours(ax, lambda w: w, (-1, 1), (-1, 1)), "shape"),
-    (lambda fig, ax: contours(ax, lambda w: w[..., 0], (1, -1), (-1, 1)), "xlim is (1, -1)"),
-    (lambda fig, ax: contours(ax, lambda w: w[..., 0] * np.nan, (-1, 1), (-1, 1)), "not finite"),
-    (lambda fig, ax: trace(ax, np.zeros(3), "p"), "shape (3,)"),
-    (lambda fig, ax: trace(ax, np.full((3, 2), np.inf), "p"), "not finite"),
-    (lambda fig, ax: trace(ax, np.zeros((3, 2)), ""), "label"),
-    (lambda fig, ax: trace(ax, np.zeros((3, 2)), "p", every=0), "every is 0"),
+    (lambda fig, ax: figure(0), "ncols must be a whole number from 1 up, got 0"),
+    (lambda fig, ax: figure(height=-1), "height must be a number in (0, inf), got -1"),
+    (lambda fig, ax: show(fig, alt=" ", caption="c"), "alt must be a sentence, got ' '"),
+    (lambda fig, ax: show(fig, alt="a", caption=""), "caption must be a sentence, got ''"),
+    (lambda fig, ax: show(type(fig)(), alt="a", caption="c"), "fig must have something drawn, got no axes"),
+    (lambda fig, ax: contours(ax, lambda w: w, (-1, 1), (-1, 1)), "landscape must return the shape (121, 121)"),
+    (lambda fig, ax: contours(ax, lambda w: w[..., 0], (1, -1), (-1, 1)), "xlim must be 2 finite numbers that rise, got (1, -1)"),
+    (lambda fig, ax: contours(ax, lambda w: w[..., 0], (-1, 1), (1, 1)), "ylim must be 2 finite numbers that rise, got (1, 1)"),
+    (lambda fig, ax: contours(ax, lambda w: w[..., 0] * np.nan, (-1, 1), (-1, 1)), "landscape must be finite and vary within the limits"),
+    (lambda fig, ax: contours(ax, lambda w: w[..., 0] * 0, (-1, 1), (-1, 1)), "landscape must be finite and vary within the limits"),
+    (lambda fig, ax: contours(ax, lambda w: w[..., 0], (-1, 1), (-1, 1), [1, 1]), "levels must rise, got [1, 1]"),
+    (lambda fig, ax: trace(ax, np.zeros((3, 3)), "p"), "path must have the shape (steps + 1, 2), got (3, 3)"),
+    (lambda fig, ax: trace(ax, np.full((3, 2), np.inf), "p"), "path must be a non-empty matrix of finite numbers, got array([[inf, inf]"),
+    (lambda fig, ax: trace(ax, np.zeros((3, 2)), ""), "label must be the path's name, got ''"),
+    (lambda fig, ax: trace(ax, np.zeros((3, 2)), "p", every=0), "every must be a whole number from 1 up, got 0"),
+    (lambda fig, ax: legend(ax), "ax must hold something with a label, got none"),
 ])  # fmt: skip
 def test_bad_input_is_refused(call, said):
     with pytest.raises(ValueError, match=re.escape(said)):
@@ -137,8 +141,6 @@ def test_bad_input_is_refused(call, said):
 
 
 def test_a_wide_legend_takes_more_lines_on_a_phone():
-    from reference_impl.plots import legend
-
     fig, ax = figure()
     for name in ("gradient descent", "momentum with friction", "Nesterov's gradient"):
         ax.plot([0, 1], label=name)
