@@ -5,7 +5,7 @@
 
 A change is another comparison, operator, sign, number, truth value, `and` for `or`, a negated condition, two arguments swapped, a statement
 left out; never in docstrings, annotations, wording or what another platform runs. It is tried in a copy of the tree: against the module's own
-tests and doctests, then those that speak of what the module defines, then the page of the same name. What runs into the time limit is caught.
+tests and doctests, then those that import what the module defines, then the page of the same name. What runs into the time limit is caught.
 Exits with 1 if fewer than 95 of 100 are.
 """
 
@@ -266,13 +266,26 @@ def stages(root: Path, path: str) -> Iterator[tuple[str, list[str]]]:
     own = [file for file in (f"tests/{folder}/test_{name}.py",) if (root / file).exists()]
     yield "own", [path, *own]
     tree = ast.parse((ROOT / path).read_bytes())
-    defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")]
-    spoken = re.compile(rf"\b(?:{'|'.join([name, *defined])})\b")
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")}
     others = [file.relative_to(root).as_posix() for file in sorted((root / "tests").rglob("test_*.py"), key=lambda file: folder not in file.parts)
-              if file.parent.name != "book" and file.name != "test_pages.py" and spoken.search(file.read_text(encoding="utf-8"))]
+              if file.parent.name != "book" and imported(file) & {name, *defined}]
     yield "others", [*(file for file in others if file not in own), *(["reference_impl"] if folder == "." else [f"reference_impl/{folder}"])]
     if (root / "docs" / f"{module}.md").exists():
         yield "page", ["tests/test_pages.py", "-k", f"{module}.md"]
+
+
+def imported(file: Path) -> set[str]:
+    """The names that a test imports, itself or through the helpers beside it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {part for alias in node.names for part in alias.name.split(".")}
+            module = getattr(node, "module", None) or ""
+            found |= set(module.split("."))
+            for helper in {module, *(alias.name for alias in node.names)}:
+                if (path := ROOT / "tests" / f"{helper}.py").exists():
+                    found |= imported(path)
+    return found
 
 
 def shown(change: Change) -> str:

@@ -334,6 +334,13 @@ def test_a_width_needs_whole_numbers_and_a_search_of_failures_says_so(tmp_path):
     assert search(width, whole, log=log) == found and log.read_text() == "".join(text)  # goes on from three of eight
 
 
+def test_a_warning_of_a_search_points_at_its_call():
+    with pytest.warns(RuntimeWarning) as caught:
+        search(lambda setting, rng: math.nan, [{}])
+        halving(lambda setting, rng: math.nan, [{}], over="n", budgets=[1])
+    assert [warning.filename for warning in caught] == [__file__] * 2
+
+
 def test_a_search_with_one_number_among_failures_does_not_warn(recwarn):
     search(lambda setting, rng: 1 / setting["a"], [{"a": 0}, {"a": 1}])
     search(lambda setting, rng: math.inf, [{"a": 0}])
@@ -568,6 +575,8 @@ def test_the_part_that_goes_on_is_rounded_down_but_never_to_none(keep, sizes):
 def test_a_third_of_twenty_seven_is_nine():
     rungs = halving(lambda setting, rng: setting["a"], [{"a": a} for a in range(27)], over="n", budgets=[1, 3, 9, 27], keep=1 / 3)
     assert [len(rung) for rung in rungs] == [27, 9, 3, 1]
+    rungs = halving(lambda setting, rng: setting["a"], [{"a": a} for a in range(100)], over="n", budgets=[1, 3], keep=0.29)
+    assert [len(rung) for rung in rungs] == [100, 29] and 0.29 * 100 < 29
 
 
 def test_halving_that_maximizes_is_halving_of_the_opposite(tmp_path):

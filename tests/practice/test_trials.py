@@ -89,9 +89,20 @@ def test_a_failed_trial_says_where_in_few_words(start, tmp_path):
         first, second = run()
     for trial in (first, second):
         assert trial.error == "ValueError: " + "x" * 985 + "..." and len(trial.error) == 1000
-        assert len(trial.traceback) <= 4000
+        assert len(trial.traceback) == 4000
     quiet = Trial(0, {}, math.nan, "ValueError", traceback="Traceback", maximize=True)
     assert repr(quiet) == "Trial(index=0, setting={}, value=nan, error='ValueError')" and Trial(0, {}, 1.0, maximize=True) == Trial(0, {}, 1.0)
+
+
+@pytest.mark.parametrize("length", [0, 987, 988, 989, 2000])
+def test_an_error_is_cut_behind_a_thousand_letters(length):
+    def says(setting, rng):
+        raise ValueError("x" * length)
+
+    with pytest.warns(RuntimeWarning, match="no trial has a number"):
+        (trial,) = search(says, [{}])
+    whole = "ValueError: " + "x" * length
+    assert trial.error == (whole if len(whole) <= 1000 else whole[:997] + "...")
 
 
 def test_a_traceback_ends_where_the_error_was_raised_and_is_kept_in_the_log(tmp_path):
