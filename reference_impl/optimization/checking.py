@@ -10,7 +10,6 @@ from .. import arrays
 from ..arrays.flat import Flat
 from ..arrays.protocol import Array
 
-
 Layout = list[tuple[str, type, object, object]]
 """The key, type, dtype and shape of each array of a dict; a `Flat` counts as one array with many shapes."""
 

@@ -28,9 +28,12 @@ class Norm(NamedTuple):
     value: float
     root: float
 
-    def shrink(self, bound: float) -> float:
-        """The root of the factor that brings the norm down to `bound`; 1 where it is there but for its own rounding."""
-        return 1.0 if self.value <= bound * (1 + 1e-15) or math.isnan(self.value) else math.sqrt(bound) / self.root
+    def shrink(self, bound: float) -> tuple[float, float]:
+        """Two factors that bring the norm down to `bound` together: a tiny one in two parts, which no dtype loses. 1 where it is there but for its own rounding."""
+        if self.value <= bound * (1 + 1e-15):
+            return 1.0, 1.0
+        root = math.sqrt(bound) / self.root
+        return (root, root) if root < 1e-15 else (bound / self.value, 1.0)
 
 
 def norm(vectors: Iterable[Array]) -> Norm:
@@ -84,8 +87,8 @@ def clip_norm(grads: Mapping[str, Array], bound: float) -> dict[str, Array]:
     {'W': array([[3.]]), 'b': array([4.])}
     """
     _check(grads, bound)
-    root = norm(grads.values()).shrink(bound)
-    return {key: arrays.copy(g) if root == 1 else _kept(g, lambda wide: wide * root * root) for key, g in grads.items()}
+    one, other = norm(grads.values()).shrink(bound)
+    return {key: arrays.copy(g) if one == 1 else _kept(g, lambda wide: wide * one * other) for key, g in grads.items()}
 
 
 def clip_value(grads: Mapping[str, Array], bound: float) -> dict[str, Array]:
@@ -118,25 +121,26 @@ def _kept(g: Array, change: Callable[[Array], Array]) -> Array:
 
 @cache
 def clipped(rule: Rule) -> Rule:
-    """The rule that sees its gradient scaled by `clip_root` twice, and then cut at `clip_limit`.
-
-    The root of a factor never leaves the range of a dtype, as the factor itself can.
+    """The rule that sees its gradient scaled by two factors, and then cut at `clip_limit`.
 
     >>> def sgd(w, g, *, lr):
     ...     return w - lr * g
-    >>> clipped(sgd)(1.0, 8.0, lr=1.0, clip_root=0.5, clip_limit=np.inf), clipped(sgd)(1.0, 8.0, lr=1.0, clip_root=1.0, clip_limit=3.0)
-    (np.float64(-1.0), np.float64(-2.0))
+    >>> float(clipped(sgd)(1.0, 8.0, lr=1.0, clip_factor=0.5, clip_other=0.5, clip_limit=1.5))
+    -0.5
     """
 
-    def derived(w, g, *state, clip_root, clip_limit, **hyper):  # type: ignore[no-untyped-def]
-        xp = np if is_elementwise(rule) else arrays.namespace(g)
-        g = xp.minimum(xp.maximum(clip_root * (clip_root * g), -clip_limit), clip_limit)
-        return rule(w, g, *state, **hyper)
+    def elementwise(w, g, *state, clip_factor, clip_other, clip_limit, **hyper):  # type: ignore[no-untyped-def]
+        return rule(w, np.minimum(np.maximum(clip_other * (clip_factor * g), -clip_limit), clip_limit), *state, **hyper)
 
+    @whole_arrays
+    def whole(w, g, *state, clip_factor, clip_other, clip_limit, **hyper):  # type: ignore[no-untyped-def]
+        return rule(w, arrays.namespace(g).clip(clip_other * (clip_factor * g), -clip_limit, clip_limit), *state, **hyper)
+
+    derived: Rule = elementwise if is_elementwise(rule) else whole
     names = signature(rule)
     kinds = inspect.Parameter
     derived.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in ("w", "g", *names.state)]
-        + [kinds(name, kinds.KEYWORD_ONLY) for name in (*names.hyper, "clip_root", "clip_limit")])
+        + [kinds(name, kinds.KEYWORD_ONLY) for name in (*names.hyper, "clip_factor", "clip_other", "clip_limit")])
     derived.__name__ = f"clipped_{rule.__name__}"
-    return derived if is_elementwise(rule) else whole_arrays(derived)
+    return derived

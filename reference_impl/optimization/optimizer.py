@@ -16,7 +16,7 @@ from .. import arrays, engines
 from ..arrays.checks import Flag, Real, check
 from ..arrays.flat import Flat
 from ..arrays.protocol import Array
-from ..engines.tape import Rule, is_elementwise, signature
+from ..engines.tape import Rule, is_elementwise, signature, trace
 from .checking import Layout, check_apart, check_params, fitting, have_layout, layout
 from .clipping import norm
 from .packing import SINGLE, Memory, Pack, packs_for
@@ -38,12 +38,15 @@ class Setting:
 
     def check(self, name: str, given: object) -> None:
         """Refuse what cannot be one; what a schedule gives is only seen when it is asked."""
-        if not (callable(given) and self.scheduled) and not (given is None and self.optional):
+        if not self._is_schedule(given) and not (given is None and self.optional):
             self._number(name, given)
 
     def value(self, name: str, given: Any, steps: int) -> float:
         """Its value after so many finished steps."""
-        return self._number(f"{name}({steps})", given(steps)) if callable(given) and self.scheduled else self._number(name, given)
+        return self._number(f"{name}({steps})", given(steps)) if self._is_schedule(given) else self._number(name, given)
+
+    def _is_schedule(self, given: object) -> bool:
+        return self.scheduled and callable(given) and not isinstance(given, type)
 
     def _number(self, name: str, value: Any) -> float:
         if isinstance(value, np.generic | np.ndarray) and value.shape == ():
@@ -209,6 +212,8 @@ class Optimizer:
     def _packs_for(self, rule: Rule, params: Mapping[str, Array]) -> tuple[list[Pack], dict[str, Memory]]:
         """The packs for these parameters, with the memory that there is of them, and the memory of all others."""
         known, names = dict(self._memories()), signature(rule).state
+        if is_elementwise(rule):
+            trace(rule)  # what cannot be read is refused here
         if known and names and self._begun != rule.__name__:
             raise ValueError(f"the rule must stay {self._begun!r}, whose state this is, got {rule.__name__!r}")
         if known and names and params and known.keys().isdisjoint(params):
@@ -246,7 +251,7 @@ class Optimizer:
                 for share in shares:
                     share.check_finite()
             for share in shares:
-                share.norm, share.clip_root = total.value, total.shrink(highest)
+                share.norm, share.clip_factors = total.value, total.shrink(highest)
         if self.clip_value is not None:
             limit = BOUND.value("clip_value", self.clip_value, self.steps)
             for share in shares:
@@ -265,7 +270,7 @@ class Optimizer:
         >>> optimizer = Momentum(lr=0.1)
         >>> optimizer.update({"w": np.array([1.0])}, {"w": np.array([0.5])})
         >>> optimizer.state_dict()
-        {'rule': 'momentum', 'steps': 1, 'hyper/lr': 0.1, 'hyper/rho': 0.9, 'steps/w': 1, 'v/w': array([0.5])}
+        {'rule': 'momentum', 'steps': 1, 'hyper/lr': 0.1, 'hyper/rho': 0.9, 'hyper/lr_inside': False, 'steps/w': 1, 'v/w': array([0.5])}
         """
         saved, memories = self._head(self._begun or self._rule().__name__), dict(self._memories())
         saved |= {f"steps/{key}": memory.t for key, memory in memories.items()}
@@ -320,26 +325,25 @@ class Optimizer:
         return _count("steps", saved["steps"]), parts
 
     def _read_settings(self, now: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-        """The hyperparameters to go on with. A file from before they were saved says nothing of them."""
+        """The settings to go on with. A file from before they were saved says nothing of them."""
         if not now and not made:
             return {}
-        settings = _SETTINGS[type(self)]
-        if unknown := (now.keys() | made.keys()) - settings.keys():
-            raise ValueError(f"saved must hold hyperparameters of {type(self).__name__} {sorted(settings)}, got {sorted(unknown)}")
         found = {name: _setting(value) for name, value in now.items()}
         first = found | {name: _setting(value) for name, value in made.items()}
-        for name in settings:
+        for name in sorted(first.keys() | self._made.keys()):
             theirs, ours = first.get(name), self._made.get(name)
             if theirs != ours:
                 raise ValueError(f"saved must come from an optimizer made with {name} = {ours!r} as this one is, got {name} = {theirs!r}")
             if found.get(name) == "schedule" and not callable(getattr(self, name)):
                 raise ValueError(f"{name} must be set to the schedule that saved speaks of before it is loaded, got {getattr(self, name)!r}")
-        return {name: found.get(name) for name in settings if found.get(name) != "schedule"}
+        return {name: found.get(name) for name in first | self._set() if found.get(name) != "schedule"}
 
     def _set(self) -> dict[str, float | str]:
-        """The settings in a form that can be saved: a number, or that it is a schedule; nothing for None."""
-        given = {name: getattr(self, name) for name in _SETTINGS[type(self)]}
-        return {name: "schedule" if callable(value) else float(value) for name, value in given.items() if value is not None}
+        """The hyperparameters and options in a form that can be saved: a number, a word, or "schedule"; nothing for None."""
+        names = [f.name for f in fields(self) if f.init and f.name not in ("check_finite", "engine")]
+        given = {name: "schedule" if callable(value := getattr(self, name)) else value for name in names}
+        given |= {name: float(value) for name, value in given.items() if name in _SETTINGS[type(self)] and not isinstance(value, str | None)}
+        return {name: value for name, value in given.items() if isinstance(value, bool | int | float | str)}
 
 
 class _Settings(dict[type[Optimizer], dict[str, Setting]]):
@@ -366,8 +370,8 @@ def take(shares: Sequence[Share]) -> None:
 
 def _setting(value: Any) -> float | str | None:
     """A setting as `_set` gives it, from what NumPy's files make of it."""
-    value = np.asarray(arrays.on_host(value))[()]
-    return None if value == "none" else str(value) if isinstance(value, str) else float(value)
+    value = np.asarray(arrays.on_host(value)).item()
+    return None if value == "none" else value
 
 
 def _count(entry: str, value: Any) -> int:

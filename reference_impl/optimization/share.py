@@ -35,7 +35,7 @@ class Share:
 
     vectors: list[list[Array]] = field(default_factory=list)
     norm: float | None = None  # of all gradients together, if it is known
-    clip_root: float = 1.0
+    clip_factors: tuple[float, float] = (1.0, 1.0)
     clip_limit: float = math.inf
 
     def pack(self) -> None:
@@ -86,8 +86,8 @@ class Share:
             lost |= (g > 0) & (np.abs(one) < tiny) & (one == other)
         key, at = pack.first(lost)
         if key:
-            raise ValueError(f"grads[{key!r}] must have a square within {pack.computing} where eps is {self.values['eps']:g}, "
-                             f"got {_host(self.grads[key])[at]} at index {at}")
+            raise ValueError(f"grads[{key!r}] must have a square that does not vanish in {pack.computing} where eps is "
+                             f"{self.values['eps']:g}, got {_host(self.grads[key])[at]} at index {at}")
 
     def _tried(self, pack: Pack, vectors: list[Array]) -> list[np.ndarray]:
         """The new w and state, of a step on copies."""
@@ -97,9 +97,9 @@ class Share:
 
     def _apply(self, pack: Pack, vectors: list[Array]) -> None:
         rule, values = self.rule, {**self.values, "t": pack.t + 1}
-        if self.clip_root != 1 or self.clip_limit != math.inf:
+        if self.clip_factors != (1.0, 1.0) or self.clip_limit != math.inf:
             rule = clipped(rule)
-            values |= {"clip_root": self.clip_root, "clip_limit": self.clip_limit}
+            values |= {"clip_factor": self.clip_factors[0], "clip_other": self.clip_factors[1], "clip_limit": self.clip_limit}
         engines.step(rule, vectors, values, self.optimizer.engine)
 
     def step(self) -> None:

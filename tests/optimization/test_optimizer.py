@@ -3,14 +3,19 @@
 import copy
 import io
 import math
+import pickle
 import re
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 from rules import OPTIMIZERS
 
-from reference_impl import SGD, Adam, Momentum
+from reference_impl import SGD, AdaGrad, Adam, Groups, Momentum, Muon, engines
+from reference_impl.optimization import packing
 from reference_impl.optimization.optimizer import Optimizer, hyper
 
 
@@ -352,3 +357,283 @@ def test_an_optimizer_is_a_rule_and_its_fields():
     params = {"w": np.array([1.0, 1.0])}
     SignDescent().update(params, {"w": np.array([5.0, -0.1])})
     np.testing.assert_allclose(params["w"], [0.9, 1.1])
+
+
+# --- what a resumed run needs ------------------------------------------------------------------------------------------------------
+
+
+def steps(optimizer, count, params, change=None):
+    for seed in range(count):
+        if seed == change:
+            optimizer.lr = optimizer.lr / 2
+        optimizer.update(params, {key: np.random.default_rng([optimizer.steps, 7]).normal(size=w.shape) for key, w in params.items()})
+
+
+def through(store, saved):
+    if store == "dict":
+        return saved
+    np.savez(file := io.BytesIO(), **saved)
+    file.seek(0)
+    return np.load(file)
+
+
+@pytest.mark.parametrize("store", ["dict", "npz"])
+@pytest.mark.parametrize("make", [lambda: SGD(lr=0.1), lambda: Momentum(lr=0.1, lr_inside=True), lambda: Adam(lr=0.1, clip_norm=1.0, clip_value=0.5)])
+def test_a_hyperparameter_that_was_changed_in_mid_run_is_resumed(make, store):
+    uninterrupted, first, second = make(), make(), make()
+    whole, half = problem()[0], problem()[0]
+    steps(uninterrupted, 8, whole, change=3)
+    steps(first, 5, half, change=3)
+    saved = through(store, first.state_dict())
+    assert saved["hyper/lr"] == 0.05 and saved["made/lr"] == 0.1
+    second.load_state_dict(saved)
+    assert second.lr == 0.05
+    steps(second, 3, half)
+    np.testing.assert_equal(half, whole)
+    np.testing.assert_equal(second.state_dict(), uninterrupted.state_dict())
+
+
+MADE = [
+    (lambda: Adam(lr=0.1), lambda: Adam(lr=0.5), "made with lr = 0.5 as this one is, got lr = 0.1"),
+    (lambda: Adam(lr=0.1), lambda: Adam(lr=0.1, beta2=0.99), "made with beta2 = 0.99 as this one is, got beta2 = 0.999"),
+    (lambda: Adam(lr=0.1), lambda: Adam(lr=lambda step: 0.1), "made with lr = 'schedule' as this one is, got lr = 0.1"),
+    (lambda: Adam(lr=lambda step: 0.1), lambda: Adam(lr=0.1), "made with lr = 0.1 as this one is, got lr = 'schedule'"),
+    (lambda: SGD(clip_norm=1.0), lambda: SGD(), "made with clip_norm = None as this one is, got clip_norm = 1.0"),
+    (lambda: SGD(), lambda: SGD(clip_value=2), "made with clip_value = 2.0 as this one is, got clip_value = None"),
+    (lambda: Muon(), lambda: Muon(nesterov=False), "made with nesterov = False as this one is, got nesterov = True"),
+    (lambda: AdaGrad(initial_accumulator=1), lambda: AdaGrad(), "made with initial_accumulator = 0.0 as this one is, got initial_accumulator = 1.0"),
+]
+
+
+@pytest.mark.parametrize("store", ["dict", "npz"])
+@pytest.mark.parametrize(("make", "other", "says"), MADE, ids=[says for *_, says in MADE])
+def test_an_optimizer_made_with_others_is_told_what_differs(make, other, says, store):
+    optimizer, resumed = make(), other()
+    optimizer.update({"w": np.eye(2)}, {"w": np.eye(2)})
+    before = resumed.state_dict()
+    with pytest.raises(ValueError, match=re.escape(f"saved must come from an optimizer {says}")):
+        resumed.load_state_dict(through(store, optimizer.state_dict()))
+    np.testing.assert_equal(resumed.state_dict(), before)
+
+
+def test_a_bound_that_was_set_or_lifted_in_mid_run_is_resumed():
+    for first, last in ((None, 1.0), (1.0, None)):
+        optimizer, resumed = SGD(clip_norm=first), SGD(clip_norm=first)
+        optimizer.clip_norm = last
+        resumed.load_state_dict(through("npz", optimizer.state_dict()))
+        assert resumed.clip_norm == last
+
+
+def test_a_schedule_cannot_be_saved_and_must_be_there():
+    def schedule(step):
+        return 0.1
+
+    scheduled, resumed = SGD(lr=schedule), SGD(lr=schedule)
+    resumed.load_state_dict(scheduled.state_dict())
+    assert resumed.lr is schedule
+    changed, resumed = SGD(lr=0.1), SGD(lr=0.1)
+    changed.lr = schedule
+    with pytest.raises(ValueError, match=r"lr must be set to the schedule that saved speaks of before it is loaded, got 0\.1"):
+        resumed.load_state_dict(changed.state_dict())
+    resumed.lr = schedule
+    resumed.load_state_dict(changed.state_dict())
+    assert resumed.lr is schedule
+
+
+def test_state_belongs_to_the_rule_that_made_it():
+    optimizer = Adam(eps_hat=True)
+    params, grads = problem()
+    optimizer.update(params, grads)
+    optimizer.eps_hat = False
+    assert optimizer.state_dict()["rule"] == "adam_eps_hat"
+    with pytest.raises(ValueError, match="saved must come from the rule 'adam', got 'adam_eps_hat'"):
+        Adam().load_state_dict(optimizer.state_dict())
+
+
+def test_a_file_from_before_hyperparameters_were_saved_can_be_loaded():
+    optimizer = Adam(lr=0.5)
+    old = {"rule": "adam", "steps": 3, "m/w": np.ones(2), "v/w": np.ones(2)}
+    optimizer.load_state_dict(old)
+    assert optimizer.lr == 0.5 and optimizer.steps == 3 and optimizer.state_dict()["steps/w"] == 3
+
+
+@pytest.mark.parametrize(("wrong", "says"), [
+    ({"steps/W": -1}, "saved['steps/W'] must be a count of steps, got -1"),
+    ({"steps/W": 0.5}, "saved['steps/W'] must be a count of steps, got 0.5"),
+    ({"hyper/colour": 1.0}, "made with colour = None as this one is, got colour = 1.0"),
+    ({"v/c": np.ones(2, "f2"), "steps": 0.5}, "saved['steps'] must be a count"),
+])
+def test_an_entry_that_makes_no_sense_is_refused(wrong, says):
+    optimizer = Momentum()
+    params, grads = problem()
+    optimizer.update(params, grads)
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match=re.escape(says)):
+        optimizer.load_state_dict(before | wrong)
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
+@pytest.mark.parametrize("kind", [*OPTIMIZERS, "groups"])
+def test_a_copy_goes_on_as_the_original(kind, again):
+    optimizer = Groups({"W": Adam(), "*": Momentum()}, clip_norm=1.0) if kind == "groups" else OPTIMIZERS[kind]()
+    if again is not copy.copy and "schedules" in kind:
+        optimizer.lr = optimizer.rho = 0.5  # a lambda cannot be pickled
+    params, grads = problem()
+    optimizer.update(params, grads)
+    other, others = again(optimizer), copy.deepcopy(params)
+    other.update(others, grads)
+    if again is not copy.copy:
+        optimizer.update(params, grads)
+        np.testing.assert_equal(others, params)
+        np.testing.assert_equal(other.state_dict(), optimizer.state_dict())
+
+
+# --- arguments ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.array(0.5), np.float32(0.5), np.float64(0.5), np.array(0.5, "f4")], ids=repr)
+def test_numbers_in_arrays_of_no_axes_are_numbers(value):
+    for lr in (value, lambda step: value, lambda step: np.where(step < 3, value, 0.25)):
+        w = {"w": np.array([1.0])}
+        SGD(lr=lr).update(w, {"w": np.array([1.0])})
+        assert w["w"] == 0.5 and type(SGD(lr=lr).hyperparameters()["lr"]) is float
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_the_gradient_of_a_number_may_be_numpys_number(dtype):
+    params = {"w": np.array(3.0, dtype), "W": np.ones(2, dtype)}
+    grads = {"w": (params["w"] * params["w"]), "W": np.ones(2, dtype)}
+    assert isinstance(grads["w"], np.generic)
+    SGD(lr=0.5).update(params, grads)
+    assert params["w"] == -1.5 and params["w"].dtype == dtype
+    with pytest.raises(TypeError, match=r"params\['w'\] must be an array, got float\d\d: np.asarray\(params\['w'\]\) is one"):
+        SGD(lr=0.5).update({"w": grads["w"]}, {"w": grads["w"]})
+    with pytest.raises(TypeError, match=r"grads\['w'\] must have the dtype float.. of its parameter, got longdouble|float128"):
+        SGD(lr=0.5).update({"w": np.array(3.0, dtype)}, {"w": np.longdouble(1)})
+
+
+@pytest.mark.parametrize(("name", "value", "error"), [
+    (name, value, error) for name in ("check_finite", "lr_inside") for value, error in (("no", TypeError), (1, TypeError), (None, TypeError), ([], TypeError))
+] + [("engine", value, ValueError) for value in ("fast", 3, True, [])] + [
+    (name, value, error) for name in ("lr", "rho", "clip_norm", "clip_value")
+    for value, error in ((-1, ValueError), (math.nan, ValueError), (math.inf, ValueError), (10**400, ValueError), ("1", TypeError), (True, TypeError),
+                         (1j, TypeError), ([0.1], TypeError), (np.array([0.1]), TypeError), (np.array(True), TypeError), (SGD, TypeError), (np.array(1j), TypeError))
+] + [("clip_norm", 0, ValueError), ("clip_value", 0.0, ValueError), ("rho", 1, ValueError), ("lr", 0, ValueError), ("lr", None, TypeError)])
+def test_an_argument_of_the_wrong_kind_is_refused_by_name(name, value, error):
+    with pytest.raises(error, match=f"^{name} must "):
+        Momentum(**{name: value})
+    if name in ("lr", "rho", "clip_norm", "clip_value") and not callable(value) and value is not None:
+        optimizer, params = Momentum(**{name: lambda step: value}), {"w": np.ones(2)}
+        with pytest.raises(error, match=rf"^{name}\(0\) must "):
+            optimizer.update(params, {"w": np.ones(2)})
+        assert optimizer.steps == 0 and not optimizer.state and (params["w"] == 1).all()
+
+
+def test_where_the_sum_starts_is_a_number():
+    with pytest.raises(TypeError, match=r"initial_accumulator must be a number in \[0, inf\), got <function"):
+        AdaGrad(initial_accumulator=lambda step: 0.1)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_parameters_that_hold_no_numbers_are_refused(kind):
+    for bad in (np.nan, np.inf):
+        params, grads = problem()
+        params["W"][1, 2] = bad
+        optimizer = OPTIMIZERS[kind]()
+        with pytest.raises(ValueError, match=rf"params\['W'\] must be finite, got {bad} at index \(1, 2\)"):
+            optimizer.update(params, grads)
+        assert optimizer.steps == 0 and not optimizer.state
+        optimizer.check_finite = False
+        optimizer.update(params, grads)
+
+
+def test_a_rule_that_cannot_be_read_is_refused_before_anything_is_changed():
+    @dataclass
+    class Branching(Optimizer):
+        rule = staticmethod(lambda w, g, v, *, lr: (w, v) if g > 0 else (w - lr * g, v))
+        lr: float = hyper(0.1, 0)
+
+    for check in (True, False):
+        optimizer, params = Branching(check_finite=check), {"w": np.ones(2)}
+        with pytest.raises(TypeError):
+            optimizer.update(params, {"w": np.ones(2)})
+        assert optimizer.steps == 0 and not optimizer.state and (params["w"] == 1).all()
+
+
+class Interrupt(BaseException):
+    pass
+
+
+def test_after_an_interrupt_between_two_arrays_the_run_can_go_on(monkeypatch):
+    optimizer = Momentum()
+    params = {"a": np.zeros(packing.SMALL + 1), "b": np.zeros(packing.SMALL + 1)}
+    grads = {key: np.ones_like(w) for key, w in params.items()}
+    step, calls = engines.step, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise Interrupt
+        step(*args)
+
+    monkeypatch.setattr(engines, "step", interrupted)
+    with pytest.raises(Interrupt):
+        optimizer.update(params, grads)
+    assert optimizer.steps == 0 and [optimizer.state_dict()[f"steps/{key}"] for key in "ab"] == [1, 0]
+    optimizer.update(params, grads)
+    np.testing.assert_allclose([params["a"][0], params["b"][0]], [-0.029, -0.01])
+    assert optimizer.steps == 1
+
+
+def test_two_optimizers_in_two_threads_do_not_meet():
+    def run(seed):
+        optimizer, params = Adam(lr=0.1), problem("f4")[0]
+        for step in range(200):
+            optimizer.update(params, {key: np.random.default_rng([seed, step]).normal(size=w.shape).astype("f4") for key, w in params.items()})
+        return params
+
+    with ThreadPoolExecutor(4) as pool:
+        for threaded, seed in zip(pool.map(run, range(8)), range(8)):
+            np.testing.assert_equal(threaded, run(seed))
+
+
+def test_any_mapping_is_a_dict_of_arrays():
+    params, grads = problem()
+    expected = copy.deepcopy(params)
+    optimizer, plain = Adam(), Adam()
+    for _ in range(3):
+        optimizer.update(MappingProxyType(params), OrderedDict(reversed(grads.items())))
+        plain.update(expected, grads)
+    np.testing.assert_equal(params, expected)
+
+
+def test_a_parameter_replaced_in_the_dict_is_the_one_that_is_changed():
+    optimizer = Momentum(lr=0.1, rho=0.5)
+    params, grads = {"a": np.zeros(2), "b": np.zeros(2)}, {"a": np.ones(2), "b": np.ones(2)}
+    optimizer.update(params, grads)
+    old = params["a"]
+    params["a"] = np.full(2, 5.0)
+    optimizer.update(params, grads)
+    np.testing.assert_allclose(params["a"], 4.85)
+    np.testing.assert_allclose(old, -0.1)
+    params["b"] = grads["b"]
+    with pytest.raises(ValueError, match=r"must not share memory"):
+        optimizer.update(params, grads)
+
+
+def test_float16_is_stepped_on_in_float32():
+    optimizer, single = Adam(lr=1e-3), Adam(lr=1e-3)
+    half, wide = {"w": np.ones(3, "f2")}, {"w": np.ones(3, "f4")}
+    grads = np.array([300.0, 2e-4, -6e4], "f2")
+    optimizer.update(half, {"w": grads})
+    single.update(wide, {"w": grads.astype("f4")})
+    np.testing.assert_array_equal(half["w"], wide["w"].astype("f2"))
+    assert optimizer.state["v"]["w"].dtype == np.float32
+    np.testing.assert_allclose(optimizer.state["v"]["w"], single.state["v"]["w"], rtol=1e-6)
+    resumed = Adam(lr=1e-3)
+    resumed.load_state_dict(optimizer.state_dict())
+    resumed.update(half, {"w": grads})
+    resumed = Adam(lr=1e-3)  # a file from when the state was in half precision too
+    resumed.load_state_dict({"rule": "adam", "steps": 1, "m/w": np.ones(3, "f2"), "v/w": np.ones(3, "f2")})
+    assert resumed.state["m"]["w"].dtype == np.float32
