@@ -17,10 +17,10 @@ import numpy as np
 
 from ..arrays import namespace
 from . import blocked, compiled, fused, whole
-from .tape import Rule, is_elementwise
+from .tape import Rule, is_elementwise, trace
 
-# Unless Numba is asked for: below this many elements a step is too short to repay a second of compilation.
-COMPILED_FROM = 2**18
+# Unless Numba is asked for: below this many elements thousands of steps do not repay the half second in which it starts.
+COMPILED_FROM = 2**16
 
 ENGINES = ("blocked", "compiled")
 _chosen: str | None = None
@@ -32,8 +32,9 @@ _QUIET.run(np.seterr, all="ignore")
 def set_engine(engine: str | None) -> None:
     """Read rules on NumPy arrays by `engine` from now on in this process, where an optimizer does not say otherwise.
 
-    "blocked" is NumPy alone; "compiled" is Numba; None, as at first, takes Numba for arrays of 2¹⁸ elements or more,
-    where it is installed. Arrays that Numba does not take (float16, strided) are read in blocks. The results agree to rounding.
+    "blocked" is NumPy alone; "compiled" is Numba; None, as at first, takes Numba for arrays of 2¹⁶ elements or more,
+    where it is installed and the results are the same bit for bit: where the rule has no operation that two libraries may round
+    differently, as exp or a power. Arrays that Numba does not take (float16, strided) are read in blocks.
     Raises ValueError for another name, ModuleNotFoundError for "compiled" without Numba.
 
     >>> set_engine("fast")
@@ -63,7 +64,7 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
     if not is_elementwise(rule):
         whole.step_as_written(rule, arrays, hyper)
     elif isinstance(arrays[0], np.ndarray):
-        if _compiles(arrays[0], engine) and (views := blocked.flat(arrays)) is not None:
+        if _compiles(arrays[0], engine, rule) and (views := blocked.flat(arrays)) is not None:
             compiled.step(rule, views, hyper)
         else:
             blocked.step(rule, arrays, hyper)
@@ -109,8 +110,8 @@ def quietly(function: Callable[..., Any], *args: Any) -> Any:
     return _QUIET.copy().run(function, *args)
 
 
-def _compiles(array: np.ndarray, engine: str | None) -> bool:
+def _compiles(array: np.ndarray, engine: str | None, rule: Rule | None = None) -> bool:
     engine = engine or _chosen
     if engine == "blocked" or array.dtype.itemsize == 2:
         return False
-    return (engine == "compiled" or array.size >= COMPILED_FROM) and compiled.available()
+    return (engine == "compiled" or (array.size >= COMPILED_FROM and (rule is None or trace(rule).exact))) and compiled.available()

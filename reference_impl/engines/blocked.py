@@ -20,11 +20,14 @@ from .operations import OPERATIONS
 from .program import Argument, Node, Symbol, argument_names, statements
 from .tape import Rule, Tape, trace
 
-# Large enough to hide what a call of a ufunc costs, small enough for a second-level cache.
-BLOCK_BYTES = 2**19
+# Large enough to hide what a call of a ufunc costs, small enough for a second-level cache; a block has up to twice as many.
+BLOCK_BYTES = 2**18
 
-# Arrays of fewer elements are not worth a second thread.
-THREADS_FROM = 2**18
+# Fewer operations on elements are not worth a second thread.
+THREADS_FROM = 2**20
+
+# So many operations has a long rule.
+MANY = 16
 
 SINGLE = np.dtype(np.float32)
 
@@ -48,12 +51,17 @@ def flat(arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
 
 
 def blocks(arrays: Sequence[np.ndarray], size: int, read: int = 1, dtype: np.dtype | None = None) -> Iterable[Sequence[np.ndarray]]:
-    """One-dimensional pieces of at most `size` elements of `arrays`, in `dtype` if it is given; number `read` is only read."""
+    """One-dimensional pieces of `arrays`, in `dtype` if it is given; number `read` is only read.
+
+    They are even, of `size` elements or more where there are so many, and of fewer than twice that.
+    """
     views = flat(arrays)
     if views is None or (dtype is not None and arrays[0].dtype is not dtype and arrays[0].dtype != dtype):
         return _copied(views or arrays, size, read, dtype)
-    if views[0].size <= size:
+    count = views[0].size // size
+    if count <= 1:
         return [views]
+    size = -(-views[0].size // count)
     return ([view[start:start + size] for view in views] for start in range(0, views[0].size, size))
 
 
@@ -178,7 +186,7 @@ def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -
     """
     tape, dtype = trace(rule), arrays[0].dtype
     values = tape.values(hyper)
-    if threads.count > 1 and arrays[0].size >= THREADS_FROM and (views := flat(arrays)) is not None:
+    if threads.count > 1 and arrays[0].size * len(tape.work) >= THREADS_FROM and (views := flat(arrays)) is not None:
         threads.together(lambda first, last: _plan(tape, dtype).run([view[first:last] for view in views], values), views[0].size)
     else:
         _plan(tape, dtype).run(arrays, values)
@@ -191,7 +199,7 @@ def finite(array: np.ndarray, most: float = math.inf) -> bool:
         return bounded(array, most)
     view = views[0]
     # A sum of squares is quickest, but may overflow. Where the step has threads, not by BLAS: its own would go on spinning beside them.
-    threaded = threads.count > 1 and view.size >= THREADS_FROM
+    threaded = threads.count > 1 and view.size * MANY >= THREADS_FROM
     squares = np.einsum("i,i", view, view) if threaded else view.dot(view)
     return (math.isfinite(squares) and squares <= most * most) or bounded(view, most)
 

@@ -21,6 +21,9 @@ from . import blocked, threads
 from .program import argument_names, statements
 from .tape import Rule, Tape, trace
 
+# The elements that the look for what is not finite takes at once.
+BLOCK = 2**14
+
 # Arrays of fewer elements are not worth waking other threads.
 THREADS_FROM = 2**15
 
@@ -127,8 +130,14 @@ def _squares(parallel: bool) -> Callable[[np.ndarray], float]:
 
     def loop(view):  # type: ignore[no-untyped-def]
         total = view.dtype.type(0)
-        for i in indices(view.size):
-            total += view[i] * view[i]
+        count = -(-view.size // BLOCK)
+        # From the last block to the first: the step, which begins with the first, finds in the cache what was read last.
+        for i in indices(count):
+            start = (count - 1 - i) * BLOCK
+            block, part = view[start:start + BLOCK], view.dtype.type(0)
+            for j in range(block.size):
+                part += block[j] * block[j]
+            total += part
         return total
 
     return numba.njit(parallel=parallel, fastmath={"reassoc"})(loop)

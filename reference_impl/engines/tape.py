@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from .operations import OPERATIONS
 from .outside import Outside, read_from_outside
 from .program import Argument, Node, Number, Symbol, statements
 from .traced import Recorder, Traced
@@ -109,6 +110,11 @@ class Tape:
     def work(self) -> tuple[Node, ...]:
         """The nodes that compute arrays."""
         return tuple(node for node in self.nodes if not node.scalar)
+
+    @cached_property
+    def exact(self) -> bool:
+        """Whether every reading gives the same bits: whether no operation on arrays leaves its last digits to a library."""
+        return all(OPERATIONS[node.ufunc].exact for node in self.work)
 
     @property
     def traffic(self) -> tuple[int, int]:

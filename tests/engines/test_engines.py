@@ -51,6 +51,31 @@ def test_small_arrays_are_read_in_blocks_and_large_ones_compiled(readings):
     assert readings == ["blocked", "compiled"]
 
 
+def test_a_rule_whose_last_digits_a_library_chooses_is_compiled_only_where_that_is_asked_for(readings):
+    def rule(w, g, *, lr):
+        return w - lr * np.tanh(g)
+
+    assert all(trace(r).exact for r in RULES) and not trace(rule).exact
+    for engine in (None, "compiled"):
+        engines.step(rule, [np.ones(engines.COMPILED_FROM), np.ones(engines.COMPILED_FROM)], {"lr": 0.1}, engine)
+    assert readings == ["blocked", "compiled"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_results_do_not_depend_on_whether_numba_is_there(rule, dtype):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=engines.COMPILED_FROM + 3).astype(dtype) for _ in trace(rule).arrays]
+    arrays[3:] = [abs(a) for a in arrays[3:]]
+    if len(arrays) == 3 and "s" in trace(rule).state:
+        arrays[2] = abs(arrays[2])
+    both = [[a.copy() for a in arrays] for _ in range(2)]
+    engines.quietly(engines.step, rule, both[0], RULES[rule], "blocked")
+    engines.quietly(engines.step, rule, both[1], RULES[rule])
+    for a, b in zip(*both):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_an_optimizer_may_ask_for_its_engine(readings):
     update(SGD(engine="compiled"))
     update(SGD(engine="blocked"), engines.COMPILED_FROM)
@@ -98,8 +123,9 @@ def test_the_environment_may_ask_for_fewer_threads(wish, count, monkeypatch):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_threads_change_no_bit(rule, count):
-    arrays = arrays_for(rule, blocked.THREADS_FROM + 13)
+def test_threads_change_no_bit(rule, count, monkeypatch):
+    monkeypatch.setattr(blocked, "THREADS_FROM", 1)
+    arrays = arrays_for(rule, 2**18 + 13)
     expected = rule(*[a.copy() for a in arrays], **RULES[rule])
     set_threads(count)
     blocked.step(rule, arrays, RULES[rule])
@@ -153,9 +179,10 @@ def test_large_arrays_are_shared_among_the_threads(monkeypatch):
     together, parts = threads.together, []
     monkeypatch.setattr(threads, "together", lambda function, size: (parts.append(size), together(function, size)))
     set_threads(2)
-    for size in (blocked.THREADS_FROM - 1, blocked.THREADS_FROM):
+    operations = len(trace(SGD.rule).work)
+    for size in (blocked.THREADS_FROM // operations - 1, blocked.THREADS_FROM // operations):
         update(SGD(engine="blocked", check_finite=False), size)
-    assert parts == [blocked.THREADS_FROM]
+    assert operations == 2 and parts == [blocked.THREADS_FROM // 2]
 
 
 @pytest.mark.parametrize("where", [0, 2, 4])
