@@ -47,7 +47,7 @@ METHODS = {
     "sum": "axis dtype out keepdims", "mean": "axis dtype out keepdims", "std": "axis dtype out ddof keepdims",
     "var": "axis dtype out ddof keepdims", "max": "axis out keepdims", "min": "axis out keepdims", "argmax": "axis out dtype keepdims",
     "all": "axis out keepdims", "any": "axis out keepdims", "cumsum": "axis dtype out", "clip": "min max out", "round": "decimals out",
-    "take": "indices axis out", "view": "dtype", "astype": "dtype order casting subok copy", "copy": "order", "ravel": "order", "swapaxes": "axis1 axis2", "diagonal": "offset axis1 axis2",
+    "take": "indices axis out", "repeat": "repeats axis", "view": "dtype", "astype": "dtype order casting subok copy", "copy": "order", "ravel": "order", "swapaxes": "axis1 axis2", "diagonal": "offset axis1 axis2",
 }
 NO_UFUNCS = {"isnat", "matvec", "spacing", "vecdot", "vecmat"}
 

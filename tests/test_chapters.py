@@ -1,63 +1,23 @@
-"""The book is whole: every chapter has its page, its module and its tests; every question and correction stands in it once."""
+"""The book is whole: what CONTRIBUTING asks of a chapter and of a rule is there, or a message says what is missing and where."""
 
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
+import rules
 import yaml
 from book.indexes import marks
 from book.page import Page
 
+import reference_impl
+from reference_impl import Optimizer, optimization
+from reference_impl.engines.tape import is_elementwise
+
 ROOT = Path(__file__).parents[1]
-
-# What each chapter must answer and correct: a piece of the question's quotation, or of the correction's title.
-QUESTIONS = {
-    "optimization/sgd": ["타코셸 모양", "이 그림은 뭘까", "이것만 업데이트"],
-    "optimization/momentum": ["효과가 좋음", "속도의 의미"],
-    "optimization/nesterov": ["다시 원점으로 돌아가서", "일종의 correction", "overshooting이 덜하다"],
-    "optimization/adagrad": [],
-    "optimization/rmsprop": [],
-    "optimization/adam": ["거의? Adam"],
-    "optimization/schedules": [],
-    "optimization/newton": [],
-    "optimization/quasi_newton": [],
-    "optimization/comparison": ["Loss fun의 개형"],
-    "generalization/weight_decay": [],
-    "generalization/dropout": [],
-    "generalization/batch_norm": [],
-    "generalization/augmentation": [],
-    "generalization/ensembles": ["하이퍼 파라미터를 동일하게"],
-    "practice/preprocessing": [],
-    "practice/initialization": [],
-    "practice/diagnostics": [],
-    "practice/search": [],
-    "practice/transfer": [],
-}
-CORRECTIONS = {
-    "optimization/sgd": ["ratio of smallest to largest", "stuck at a saddle", "gradient would have to vanish in all directions", "saddles are no big problem",
-                         "a noisy gradient takes a long time"],
-    "optimization/momentum": ["a force that does not stop", "rho is the friction", "weighted average of gradient and velocity", "the ball gets out",
-                              "noise is averaged out", "modulus is two root rho", "two ways to write momentum are the same", "zigzags cancel out"],
-    "optimization/nesterov": ["always a better convergence rate", "rarely used", "updated too early"],
-    "optimization/adagrad": ["decaying gradient", "divide by the squared gradient", "X gets smaller", "improvement becomes zero", "without epsilon"],
-    "optimization/rmsprop": ["half-life is one over beta", "place does not matter"],
-    "optimization/adam": ["AdaGrad + Momentum", "keeps the moments from getting too small", "almost any architecture", "no step is longer"],
-    "optimization/schedules": ["exponential decay is used most", "must not use it up"],
-    "optimization/newton": ["in one shot", "always goes to the minimum", "no hyperparameter like a learning rate", "converges linearly", "a few hundred parameters"],
-    "optimization/quasi_newton": ["full batch and stochastic"],
-    "optimization/comparison": [],
-    "generalization/weight_decay": ["overfitting comes mainly from", "rarely used in networks"],
-    "generalization/dropout": ["half of training's", "by the dropout probability", "by the delete ratio", "snippet that does not run"],
-    "generalization/batch_norm": ["the scale is σ", "internal covariate shift"],
-    "generalization/augmentation": ["horizontal flips", "jitter regularises"],
-    "generalization/ensembles": ["about 2 %", "simplest and fastest way to reduce the gap"],
-    "practice/preprocessing": ["eigenvalues"],
-    "practice/initialization": ["two over the root of n", "variance of the neurons", "all zero, or all equal"],
-    "practice/diagnostics": [],
-    "practice/search": ["covers the whole space better"],
-    "practice/transfer": ["re-initialised layer", "lower the learning rate somewhat", "prejudice that much data"],
-}
-
+PARTS = ("optimization", "generalization", "practice")
 
 # The chapters that obey the rules of the first edition only: numbers are claimed, formulas and comparisons may be loose.
 FIRST_EDITION = [
@@ -68,7 +28,7 @@ FIRST_EDITION = [
 ]  # fmt: skip
 
 
-def navigation() -> list[str]:
+def navigation(root=ROOT):
     """The paths of the navigation, in order."""
 
     def paths(nav):
@@ -76,43 +36,76 @@ def navigation() -> list[str]:
             return [nav]
         return [path for entry in (nav.values() if isinstance(nav, dict) else nav) for path in paths(entry)]
 
-    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    text = (root / "mkdocs.yml").read_text(encoding="utf-8")
     return paths(yaml.load(text[text.index("\nnav:"):text.index("\ntheme:")], Loader=yaml.BaseLoader)["nav"])
 
 
-# The pages on the engines are about the package, not from the notes.
-CHAPTERS = [path.removesuffix(".md") for path in navigation() if "/" in path and not path.startswith(("api/", "engines/"))]
+def chapters(root=ROOT):
+    """Every chapter that the navigation names, in its order, and then those that only have a page."""
+    named = [path for path in navigation(root) if path.startswith(PARTS)]
+    pages = sorted(path.relative_to(root / "docs").as_posix() for part in PARTS for path in (root / "docs" / part).glob("*.md"))
+    return [path.removesuffix(".md") for path in dict.fromkeys(named + pages)]
 
 
-def test_the_navigation_holds_the_whole_curriculum():
-    assert sorted(CHAPTERS) == sorted(QUESTIONS) == sorted(CORRECTIONS)
+def lacking(chapter, root=ROOT):
+    """What of a chapter is not there: each time the file, and what it should hold."""
+    part, name = chapter.split("/")
+    wanted = {  # what a file must hold, and how a message shows it
+        f"docs/{chapter}.md": ("", "the page"),
+        f"reference_impl/{chapter}.py": ("", "the module"),
+        f"tests/{part}/test_{name}.py": (rf"\b{part}\.{name} import |\b{part} import .*\b{name}\b", f"tests that import from reference_impl.{part}.{name}"),
+        "mkdocs.yml": (rf"^ +- {chapter}\.md$", f"the line '- {chapter}.md' under nav"),
+        "docs/index.md": (rf"^\| \[[^]]+\]\({chapter}\.md\) \| \S", f"the row '| [Title]({chapter}.md) | what it answers |'"),
+        f"docs/api/{part}.md": (rf"^::: reference_impl\.{part}\.{name}$", f"the line '::: reference_impl.{part}.{name}'"),
+    }
+    found = {file: (root / file).read_text(encoding="utf-8") if (root / file).exists() else None for file in wanted}
+    return [f"{file} lacks {what}" for file, (pattern, what) in wanted.items() if found[file] is None or not re.search(pattern, found[file], re.M)]
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_a_chapter_is_whole(chapter):
+    assert not lacking(chapter)
+
+
+def test_the_indexes_are_in_the_navigation():
     assert {"questions.md", "corrections.md"} <= set(navigation())
 
 
 def test_which_chapters_are_still_of_the_first_edition():
-    assert [chapter for chapter in CHAPTERS if "edition" not in Page.read(ROOT / "docs" / f"{chapter}.md").meta] == FIRST_EDITION
+    assert [chapter for chapter in chapters() if "edition" not in Page.read(ROOT / "docs" / f"{chapter}.md").meta] == FIRST_EDITION
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_a_chapter_is_a_page_a_module_and_tests_of_one_name(chapter):
-    part, name = chapter.split("/")
-    assert (ROOT / "docs" / part / f"{name}.md").exists()
-    assert (ROOT / "reference_impl" / part / f"{name}.py").exists()
-    tests = (ROOT / "tests" / part / f"test_{name}.py").read_text(encoding="utf-8")
-    assert f"{part}.{name} import" in tests or f"{part} import {name}" in tests, "the tests import the chapter's module"
-    assert f"reference_impl.{part}.{name}\n" in (ROOT / "docs" / "api" / f"{part}.md").read_text(encoding="utf-8")
-    assert f"({part}/{name}.md)" in (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+def written():
+    """What the package defines: the update rules, and the optimizers with the modules that they are in."""
+    found, classes = [], {}
+    for module in iter_modules(optimization.__path__, "reference_impl.optimization."):
+        here = import_module(module.name)
+        for name, thing in vars(here).items():
+            if getattr(thing, "__module__", "") != here.__name__ or name.startswith("_"):
+                continue
+            if inspect.isclass(thing) and issubclass(thing, Optimizer) and "rule" in vars(thing):
+                classes[name] = here.__name__
+            if inspect.isfunction(thing) and list(inspect.signature(thing).parameters)[:2] == ["w", "g"] and is_elementwise(thing):
+                found.append(thing)
+    return found, classes
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_every_question_and_correction_stands_in_its_chapter_once(chapter):
-    path = ROOT / "docs" / f"{chapter}.md"
-    found = marks(Page.read(path), path.read_text(encoding="utf-8"))
-    for kind, wanted in (("question", QUESTIONS[chapter]), ("correction", CORRECTIONS[chapter])):
-        said = [mark.said.replace("\n> ", " ") for mark in found if mark.kind == kind]
-        assert len(set(said)) == len(said)
-        for words in wanted:
-            assert sum(words in text for text in said) == 1, f"{words!r} in {said}"
+def test_a_rule_and_its_optimizer_are_tested_and_public():
+    found, classes = written()
+    missing = [f"tests/rules.py lacks {rule.__module__}.{rule.__name__} in RULES" for rule in found if rule not in rules.RULES]
+    made = {type(make()) for make in rules.OPTIMIZERS.values()}
+    for name, module in classes.items():
+        if name not in reference_impl.__all__:
+            missing.append(f"reference_impl/__init__.py lacks 'from .{module.removeprefix('reference_impl.')} import {name} as {name}'")
+        optimizer = getattr(import_module(module), name)
+        if is_elementwise(optimizer.rule) and optimizer not in made:
+            missing.append(f"tests/rules.py lacks {name} in OPTIMIZERS")
+    assert not missing
+
+
+def test_rules_written_by_hand_are_found():
+    found, classes = written()
+    assert {"sgd", "adam_eps_hat", "yogi"} <= {rule.__name__ for rule in found} and {"SGD", "AMSGrad"} <= set(classes)
 
 
 # Words for a place on the page; "never above the average" is none.
@@ -120,15 +113,19 @@ PLACE = re.compile(r"\b(derived|derivation|shown|seen|run|runs|proof|was|it|them
                    r"|\b(above|below)[,.;:]|\bthis (page|section|chapter)\b", re.IGNORECASE)
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_an_entry_of_an_index_stands_alone(chapter):
-    path = ROOT / "docs" / f"{chapter}.md"
-    for mark in marks(Page.read(path), path.read_text(encoding="utf-8")):
-        found = PLACE.search(f"{mark.said}\n{mark.answer}")
-        assert not found, f"{path}:{mark.line + 1}: {found[0]!r} points to a place that the index does not show"
+def test_an_entry_of_an_index_stands_alone_and_once():
+    said = {}
+    for chapter in chapters():
+        path = ROOT / "docs" / f"{chapter}.md"
+        for mark in marks(Page.read(path), path.read_text(encoding="utf-8")):
+            place = f"{path}:{mark.line + 1}"
+            found = PLACE.search(f"{mark.said}\n{mark.answer}")
+            assert not found, f"{place}: {found[0]!r} points to a place that the index does not show"
+            assert mark.said not in said, f"{place} says what {said[mark.said]} says"
+            said[mark.said] = place
+    assert said
 
 
-def test_no_question_and_no_correction_stands_in_two_chapters():
-    said = [mark.said for chapter in CHAPTERS for path in [ROOT / "docs" / f"{chapter}.md"]
-            for mark in marks(Page.read(path), path.read_text(encoding="utf-8"))]
-    assert len(set(said)) == len(said)
+@pytest.mark.parametrize("words", ["as was shown above", "(below, a run)", "See this page."])
+def test_a_word_for_a_place_is_seen(words):
+    assert PLACE.search(words)
