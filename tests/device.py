@@ -36,7 +36,7 @@ FUNCTIONS = {
         "concat": "axis out dtype casting", "stack": "axis out dtype casting", "hstack": "dtype casting", "argwhere": "",
         "all": "axis out keepdims", "any": "axis out keepdims", "clip": "a_min a_max out", "diag": "k", "diagonal": "offset axis1 axis2",
         "outer": "b out", "array_equal": "a2 equal_nan", "copyto": "src casting where", "reshape": "newshape order copy", "broadcast_to": "shape",
-        "shape": "", "array2string": "precision threshold",
+        "shape": "", "array2string": "precision threshold", "sum": "axis dtype out keepdims",
     },
     "linalg": {"solve": "b", "cholesky": "", "eigh": "UPLO", "eigvalsh": "UPLO", "norm": "ord axis keepdims", "lstsq": "b rcond"},
 }
