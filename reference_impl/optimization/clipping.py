@@ -33,7 +33,7 @@ class Norm(NamedTuple):
         if self.value <= bound * (1 + 1e-15):
             return 1.0, 1.0
         root = math.sqrt(bound) / self.root
-        return (root, root) if root < 1e-15 else (bound / self.value, 1.0)
+        return (root, root) if root < 1e-15 or math.isinf(self.value) else (bound / self.value, 1.0)
 
 
 def norm(vectors: Iterable[Array]) -> Norm:

@@ -83,6 +83,12 @@ class Groups(Optimizer):
         """The optimizer of the group that a key belongs to."""
         return next(self.groups[pattern] for pattern, its in self._split([key]).items() if its)
 
+    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        """Take one step in all groups, as an optimizer does; all are checked before any steps."""
+        super().update(params, grads)
+        for optimizer in self.groups.values():
+            optimizer.steps = self.steps
+
     def hyperparameters(self) -> dict[str, float]:
         """The value of each hyperparameter in the coming step, as `pattern/name`.
 

@@ -48,8 +48,8 @@ def muon(w: Any, g: Any, v: Any, *, lr: Any, rho: Any, weight_decay: Any, nester
     as in AdamW. Source: Jordan et al. 2024.
     """
     v = rho * v + g
-    rows, columns = w.shape
-    widening = max(1.0, rows / columns if outputs_first else columns / rows) ** 0.5
+    outputs, inputs = w.shape if outputs_first else w.shape[::-1]
+    widening = max(1.0, outputs / max(inputs, 1)) ** 0.5
     w = (1 - lr * weight_decay) * w - lr * widening * orthogonalize(rho * v + g if nesterov else v)
     return w, v
 

@@ -77,6 +77,10 @@ def test_a_bound_equal_to_the_norm_is_no_reason_to_scale():
         np.testing.assert_array_equal(clip_norm({"w": g}, float(np.linalg.norm(g)))["w"], g)
 
 
+def test_a_norm_beyond_all_numbers_comes_down_to_a_bound_that_is_large_too():
+    assert clip_norm({"w": np.full(100, 1.7e308)}, 1e300)["w"] == pytest.approx(np.full(100, 1e299))
+
+
 def test_a_gradient_just_beyond_the_bound_is_scaled():
     g = np.array([3.0, 4.0])
     assert clip_norm({"w": g}, 5 * (1 - 1e-12))["w"][0] < 3
