@@ -121,8 +121,8 @@ class Changes(ast.NodeVisitor):
         elif isinstance(node.value, int | float):
             self.change(node, repr(node.value + 1))
             self.change(node, f"({node.value - 1!r})")
-            if isinstance(node.value, float):
-                self.change(node, repr(1.1 * node.value))
+            if isinstance(node.value, float) and abs(node.value) > 1e-3:  # half more of a tolerance says nothing
+                self.change(node, repr(1.5 * node.value))
 
     def visit_If(self, node: ast.If) -> None:
         if "TYPE_CHECKING" in self.text(node.test) or "sys.platform" in self.text(node.test):
