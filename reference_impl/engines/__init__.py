@@ -11,16 +11,19 @@ import contextvars
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..arrays import namespace
+from ..arrays.checks import shown
 from . import blocked, compiled, fused, whole
 from .tape import Rule, is_elementwise, trace
 
 # Unless Numba is asked for: below this many elements thousands of steps do not repay the half second in which it starts.
 COMPILED_FROM = 2**16
+
+R = TypeVar("R")
 
 ENGINES = ("blocked", "compiled")
 _chosen: str | None = None
@@ -48,7 +51,7 @@ def set_engine(engine: str | None) -> None:
 
 def check_engine(engine: str | None) -> str | None:
     """Refuse an engine that there is not."""
-    if engine is not None and engine not in ENGINES:
+    if engine is not None and not (isinstance(engine, str) and engine in ENGINES):
         raise ValueError(f"engine must be {', '.join(map(repr, ENGINES))} or None, got {engine!r}")
     if engine == "compiled" and not compiled.available():
         raise ModuleNotFoundError('engine="compiled" needs Numba: pip install numba')
@@ -59,8 +62,11 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
     """Apply `rule` in place to `arrays` = (w, g, *state) by `engine`, or by the one set for the process.
 
     The arrays' own library decides first: CuPy's go to `fused`, NumPy's to `blocked` or `compiled`, others to `whole`.
-    A rule over whole arrays runs as it is written.
+    A rule over whole arrays runs as it is written. That they fit together is for the caller to see, as an optimizer does.
     """
+    _check_list(arrays)
+    if engine not in (None, *ENGINES):
+        check_engine(engine)
     if not is_elementwise(rule):
         whole.step_as_written(rule, arrays, hyper)
     elif isinstance(arrays[0], np.ndarray):
@@ -80,6 +86,9 @@ def finite(arrays: Sequence[Any], engine: str | None = None, most: float = math.
     >>> finite([np.array([1.0, 2.0])]), finite([np.array([1.0, np.nan])])
     (True, False)
     """
+    _check_list(arrays)
+    if engine not in (None, *ENGINES):
+        check_engine(engine)
     return bool(quietly(_finite, arrays, engine, most))
 
 
@@ -102,7 +111,12 @@ def _finite(arrays: Sequence[Any], engine: str | None, most: float) -> bool:
         namespace(array).all(namespace(array).isfinite(array) & (abs(array) <= most)) for array in elsewhere if not fused.takes(array))
 
 
-def quietly(function: Callable[..., Any], *args: Any) -> Any:
+def _check_list(arrays: object) -> None:
+    if not isinstance(arrays, list | tuple):
+        raise TypeError(f"arrays must be a list of arrays, got {shown(arrays)}")
+
+
+def quietly(function: Callable[..., R], *args: object) -> R:
     """Call `function` with NumPy's warnings off: a number too large becomes infinity, and stops nothing halfway.
 
     Does what `np.errstate(all="ignore")` does, but quicker: a step on a small array is not much longer than that.

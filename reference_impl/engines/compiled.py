@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ BLOCK = 2**14
 
 # Arrays of fewer elements are not worth waking other threads.
 THREADS_FROM = 2**15
+
+R = TypeVar("R")
 
 _orphaned = False
 
@@ -105,7 +107,7 @@ def _most() -> int:
     return most
 
 
-def _call(loop: Callable[[bool], Callable[..., Any]], size: int, *args: Any) -> Any:
+def _call(loop: Callable[[bool], Callable[..., R]], size: int, *args: object) -> R:
     """Call a loop over `size` elements, serial or parallel, whichever is worth it."""
     if threads.count == 1 or size < THREADS_FROM:
         return loop(False)(*args)

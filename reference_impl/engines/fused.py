@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -21,7 +21,7 @@ from .tape import Rule, Tape, name_of, trace
 LOOKERS = 2**18  # threads that look for NaN: as many as a large card holds at once
 
 
-def takes(array: Any) -> bool:
+def takes(array: object) -> bool:
     """Whether this reading is the one for an array: whether CuPy made it.
 
     >>> takes(np.zeros(2))
@@ -71,7 +71,7 @@ def _scalars(tape: Tape) -> dict[Symbol, str]:
 
 
 @cache
-def _kernel(rule: Rule, tape: Tape, dtype: np.dtype) -> Any:
+def _kernel(rule: Rule, tape: Tape, dtype: np.dtype) -> Callable[..., None]:
     """CuPy's kernel of a rule for parameters of a dtype: it reads g and the scalars, and writes w and the state.
 
     In CuPy's loop each parameter is a *reference* to its array's element. So the body reads w and the state before it writes
@@ -86,8 +86,10 @@ def _kernel(rule: Rule, tape: Tape, dtype: np.dtype) -> Any:
     writes = [f"{kind} {w}", *(f"{computing} {name}_" for name in tape.state)]
     body = f"const T g_ = half_g;\nT w_ = half_w;\n{_source(tape)}\nhalf_w = w_;" if half else _source(tape)
     # The kernel waits for memory, not for arithmetic: rounding each product by itself, as NumPy does, costs no time.
-    return cupy.ElementwiseKernel(", ".join(reads), ", ".join(writes), body, "descent_" + re.sub(r"\W", "_", name_of(rule)), no_return=True,
-                                  preamble=f"typedef {'double' if computing == 'float64' else 'float'} T;", options=("--fmad=false",))
+    kernel: Callable[..., None] = cupy.ElementwiseKernel(
+        ", ".join(reads), ", ".join(writes), body, "descent_" + re.sub(r"\W", "_", name_of(rule)), no_return=True,
+        preamble=f"typedef {'double' if computing == 'float64' else 'float'} T;", options=("--fmad=false",))
+    return kernel
 
 
 def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float]) -> None:
@@ -105,14 +107,15 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float]) -> None:
 
 
 @cache
-def _look() -> Any:
+def _look() -> Callable[..., None]:
     import cupy
 
     # A thread for every number is slow: each waits for one load. A thread with many has several on their way at once.
     body = """bool bad = false;
     for (ptrdiff_t j = i; j < x.size(); j += _ind.size()) bad |= !isfinite(x[j]) || x[j] > most || x[j] < -most;
     if (bad) found[0] = true;"""
-    return cupy.ElementwiseKernel("raw T x, T most", "raw bool found", body, "descent_not_finite", no_return=True)
+    kernel: Callable[..., None] = cupy.ElementwiseKernel("raw T x, T most", "raw bool found", body, "descent_not_finite", no_return=True)
+    return kernel
 
 
 def finite(arrays: Sequence[Any], most: float = math.inf) -> bool:

@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Outside(NamedTuple):
     value: object
 
 
-def read_from_outside(rule: Any, rule_name: str) -> tuple[Outside, ...]:
+def read_from_outside(rule: object, rule_name: str) -> tuple[Outside, ...]:
     """The numbers and functions that `rule`, and those functions themselves, find in modules and enclosing functions.
 
     Raises TypeError for what can change without being bound anew: a list, a dict, an array, an object.
@@ -35,7 +35,7 @@ def read_from_outside(rule: Any, rule_name: str) -> tuple[Outside, ...]:
     found: list[Outside] = []
     seen: set[FunctionType] = set()
 
-    def visit(value: Any) -> None:
+    def visit(value: object) -> None:
         function = _function(value)
         if function is None or function in seen:
             return
@@ -55,7 +55,7 @@ def read_from_outside(rule: Any, rule_name: str) -> tuple[Outside, ...]:
     return tuple(found)
 
 
-def _function(value: Any) -> FunctionType | None:
+def _function(value: object) -> FunctionType | None:
     """The function of Python's that is behind a value, if there is one."""
     while isinstance(value, functools.partial):
         value = value.func
@@ -63,7 +63,7 @@ def _function(value: Any) -> FunctionType | None:
     return value if isinstance(value, FunctionType) else None
 
 
-def _is_numpys(thing: Any) -> bool:
+def _is_numpys(thing: object) -> bool:
     """Whether it is a ufunc or another function of NumPy's, which does not change; what it does is the tape's affair."""
     return isinstance(thing, np.ufunc) or (callable(thing) and str(getattr(thing, "__module__", None)).partition(".")[0] == "numpy")
 

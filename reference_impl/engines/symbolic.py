@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from types import FrameType
-from typing import Any
 
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
@@ -37,11 +36,11 @@ class Formula(str):
 class _PlusFirst(LatexPrinter):  # type: ignore[misc]
     """Sums begin with a term that has no minus, as one writes them by hand."""
 
-    def _as_ordered_terms(self, expr: Any, order: str | None = None) -> list[Any]:
+    def _as_ordered_terms(self, expr: sp.Basic, order: str | None = None) -> list[sp.Basic]:
         return sorted(super()._as_ordered_terms(expr, order), key=lambda term: term.could_extract_minus_sign())
 
 
-def tex(expression: Any) -> Formula:
+def tex(expression: sp.Basic) -> Formula:
     r"""An expression as display LaTeX.
 
     >>> a, b = sp.symbols("alpha lambda")
@@ -51,7 +50,7 @@ def tex(expression: Any) -> Formula:
     return Formula(_PlusFirst({"mat_str": "pmatrix", "mat_delim": ""}).doprint(expression))
 
 
-def expressions(rule: Rule, **values: Any) -> dict[str, Any]:
+def expressions(rule: Rule, **values: object) -> dict[str, sp.Expr]:
     """What `rule` makes of `w` and each state, as SymPy expressions in the rule's own names.
 
     `values` puts expressions in the place of names, for example `g=curvature * w`. Raises
@@ -65,7 +64,7 @@ def expressions(rule: Rule, **values: Any) -> dict[str, Any]:
     names = [s.name for s in (*tape.arrays, *tape.hyper)]
     if unknown := set(values) - set(names):
         raise TypeError(f"values must be arguments of {rule.__name__} {names}, got {sorted(unknown)}")
-    known: dict[Symbol, Any] = {s: sp.sympify(values.get(s.name, sp.Symbol(s.name))) for s in (*tape.arrays, *tape.hyper)}
+    known: dict[Symbol, sp.Basic] = {s: sp.sympify(values.get(s.name, sp.Symbol(s.name))) for s in (*tape.arrays, *tape.hyper)}
     return {a.name: _replay(tape, known, r) for a, r in zip(tape.written, tape.results)}
 
 
@@ -95,7 +94,7 @@ def latex(rule: Rule) -> Formula:
     tape, named = _with_names(rule)
     numbered = any(s.name == "t" for s in tape.hyper)
     old, now, new = ("t-1", "t", "t") if numbered else ("t", "t", "t+1")
-    known: dict[Symbol, Any] = {a: sp.Symbol(f"{_letter(a.name)}_{{{now if a.name == 'g' else old}}}") for a in tape.arrays}
+    known: dict[Symbol, sp.Basic] = {a: sp.Symbol(f"{_letter(a.name)}_{{{now if a.name == 'g' else old}}}") for a in tape.arrays}
     known |= {s: sp.Symbol(_letter(s.name)) for s in tape.hyper}
     made = [(f"{_letter(array.name)}_{{{new}}}", result) for array, result in zip(tape.written, tape.results)]
     made += [(_letter(name) if node.scalar else f"{_letter(name)}_{{{new}}}", node)
@@ -160,7 +159,7 @@ class Derivation:
     step 2 of 's' (wrong): a**2 + b**2 is not equal to (a + b)**2; the difference is -2*a*b
     """
 
-    def __init__(self, left: str, *steps: tuple[Any, str], relation: str = "=") -> None:
+    def __init__(self, left: str, *steps: tuple[sp.Basic, str], relation: str = "=") -> None:
         for number, ((before, _), (after, why)) in enumerate(pairwise(steps), start=2):
             difference = difference_of(after, before)
             if difference != difference * 0:
@@ -169,7 +168,7 @@ class Derivation:
         self.left, self.steps, self.relation = left, steps, relation
 
     @property
-    def result(self) -> Any:
+    def result(self) -> sp.Basic:
         """The last expression."""
         return self.steps[-1][0]
 
@@ -182,16 +181,16 @@ class Derivation:
     def _rows(self) -> list[tuple[str, str, str, str]]:
         return [("" if i else self.left, "=" if i else self.relation, str(tex(e)), why) for i, (e, why) in enumerate(self.steps)]
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
         return {"text/plain": str(self.latex), "text/latex": self.latex._repr_latex_(), MIME: self._rows()}
 
 
-def difference_of(a: Any, b: Any) -> Any:
+def difference_of(a: sp.Basic, b: sp.Basic) -> sp.Basic:
     """a - b, simplified: 0 (or a zero matrix) when SymPy can prove them equal."""
     return sp.simplify(sp.expand(sp.sympify(a).doit() - sp.sympify(b).doit()))
 
 
-def _replay(tape: Tape, known: dict[Symbol, Any], result: Symbol) -> Any:
+def _replay(tape: Tape, known: dict[Symbol, sp.Basic], result: Symbol) -> sp.Basic:
     values = dict(known) | {number: _exactly(number.value) for number in tape.numbers}
     for node in tape.nodes:
         if node not in values:
@@ -200,13 +199,13 @@ def _replay(tape: Tape, known: dict[Symbol, Any], result: Symbol) -> Any:
 
 
 @cache
-def _function(cell: str) -> Callable[..., Any]:
+def _function(cell: str) -> Callable[..., sp.Basic]:
     """What a cell of the table says, in SymPy's words."""
-    function: Callable[..., Any] = eval(f"lambda a, b=None: {cell.format('a', 'b')}", vars(sp).copy())
+    function: Callable[..., sp.Basic] = eval(f"lambda a, b=None: {cell.format('a', 'b')}", vars(sp).copy())
     return function
 
 
-def _exactly(number: float) -> Any:
+def _exactly(number: float) -> sp.Basic:
     """A number of the rule as a fraction; decided here, where `latex` holds SymPy back from evaluating."""
     with sp.evaluate(True):
         return sp.nsimplify(number, rational=True)

@@ -12,10 +12,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
+from ..arrays.checks import shown
 from .operations import OPERATIONS
 from .outside import Outside, read_from_outside
 from .program import Argument, Node, Number, Symbol, statements
@@ -32,7 +33,6 @@ class Signature(NamedTuple):
     hyper: tuple[str, ...]
 
 
-@cache
 def signature(rule: Rule) -> Signature:
     """What a rule asks for, elementwise or not.
 
@@ -44,8 +44,17 @@ def signature(rule: Rule) -> Signature:
     >>> signature(momentum)
     Signature(state=('v',), hyper=('lr', 'rho'))
     """
+    _check_function(rule)
+    return _signature(rule)
+
+
+def _check_function(rule: Rule) -> None:
     if not callable(rule) or isinstance(rule, type):
-        raise TypeError(f"rule must be a function of (w, g, *state arrays, *, hyperparameters), got {rule!r}")
+        raise TypeError(f"rule must be a function of (w, g, *state arrays, *, hyperparameters), got {shown(rule)}")
+
+
+@cache
+def _signature(rule: Rule) -> Signature:
     parameters = inspect.signature(rule).parameters.values()
     names = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
     hyper = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
@@ -69,12 +78,14 @@ def whole_arrays(rule: R) -> R:
         ...
     TypeError: rule normalised must be elementwise to be traced, got one over whole arrays, which runs as written
     """
+    _check_function(rule)
     rule.over_whole_arrays = True  # type: ignore[attr-defined]
     return rule
 
 
 def is_elementwise(rule: Rule) -> bool:
     """Whether a rule does the same with each element, and so can be traced."""
+    _check_function(rule)
     return not getattr(rule, "over_whole_arrays", False)
 
 
@@ -116,6 +127,15 @@ class Tape:
         """Whether every reading gives the same bits: whether no operation on arrays leaves its last digits to a library."""
         return all(OPERATIONS[node.ufunc].exact for node in self.work)
 
+    @cached_property
+    def squares(self) -> bool:
+        """Whether a value that is made of the gradient and numbers alone holds a power of it from the second up."""
+        power: dict[Symbol, float] = {self.arrays[1]: 1.0}
+        for node in self.work:
+            if all(a.scalar or a in power for a in node.args):
+                power[node] = _power(node, [power.get(a, 0.0) for a in node.args])
+        return any(p >= 2 for p in power.values())
+
     @property
     def traffic(self) -> tuple[int, int]:
         """How many arrays go to or from memory in a step: with a loop for each operation, and with one loop for all."""
@@ -133,13 +153,16 @@ class Tape:
         """The function of the hyperparameters, by name, that computes the `operands` once a step in Python's float64."""
         numbers = {a: f"n{i}" for i, a in enumerate(self.numbers)}
         names: dict[Symbol, str] = numbers | {a: f"{a.name}_" for a in self.hyper}
-        lines = [f"{a.name}_ = float(hyper[{a.name!r}])" for a in self.hyper]
-        lines += statements([node for node in self.nodes if node.scalar], names, "host")
+        lines = ["try:", *(f"    {a.name}_ = float(1.0 * hyper[{a.name!r}])" for a in self.hyper), "    pass", "except (TypeError, LookupError):",
+                 "    refuse(hyper)", *statements([node for node in self.nodes if node.scalar], names, "host")]
         text = "\n    ".join(["def values(hyper):", *lines, f"return ({''.join(f'{names[a]}, ' for a in self.operands)})"])
-        space: dict[str, Any] = {"math": math, "np": np} | {name: number.value for number, name in numbers.items()}
+        space: dict[str, Any] = {"math": math, "np": np, "refuse": self._refuse} | {name: number.value for number, name in numbers.items()}
         exec(text, space)
         function: Callable[[Mapping[str, float]], tuple[float, ...]] = space["values"]
         return function
+
+    def _refuse(self, hyper: object) -> NoReturn:
+        raise TypeError(f"hyper must hold a number for each of {[a.name for a in self.hyper]}, got {shown(hyper)}")
 
     @property
     def numbers(self) -> tuple[Number, ...]:
@@ -168,7 +191,10 @@ def trace(rule: Rule) -> Tape:
     >>> tape.nodes
     (multiply(rho, v), add(multiply(rho, v), g), multiply(lr, add(multiply(rho, v), g)), subtract(w, multiply(lr, add(multiply(rho, v), g))))
     """
-    tape = _tapes.get(rule)
+    try:
+        tape = _tapes.get(rule)
+    except TypeError:  # no function
+        tape = None
     if tape is None or not all([read() is value for read, value in tape.outside]):
         tape = _tapes[rule] = record(rule)
     return tape
@@ -202,7 +228,6 @@ def _record(rule: Rule) -> Tape:
     return Tape(arrays, scalars, tuple(node for node in recorder.nodes if node in needed), symbols, outside)
 
 
-@cache
 def squares(rule: Rule) -> bool:
     """Whether an elementwise rule squares, or raises to a higher power, what it computes from the gradient and numbers alone.
 
@@ -213,12 +238,7 @@ def squares(rule: Rule) -> bool:
     >>> squares(adam), squares(sgd)
     (True, False)
     """
-    tape = trace(rule)
-    power: dict[Symbol, float] = {tape.arrays[1]: 1.0}
-    for node in tape.work:
-        if all(a.scalar or a in power for a in node.args):
-            power[node] = _power(node, [power.get(a, 0.0) for a in node.args])
-    return any(p >= 2 for p in power.values())
+    return trace(rule).squares
 
 
 _POWERS: dict[np.ufunc, float] = {np.square: 2.0, np.sqrt: 0.5, np.reciprocal: -1.0}

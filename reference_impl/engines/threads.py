@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 
+from ..arrays.checks import Count, check
+
 
 def available() -> int:
     """The processors of this process, or fewer where `OMP_NUM_THREADS` says so."""
@@ -24,7 +26,7 @@ def set_threads(threads: int) -> None:
     """Let a step on large arrays use so many threads, 1 or more, from now on in this process.
 
     At first it is the number of processors, or `OMP_NUM_THREADS` if that is less. The results are the same bit for bit.
-    Raises ValueError for other numbers.
+    Raises ValueError for other numbers, TypeError for what is none.
 
     >>> set_threads(0)
     Traceback (most recent call last):
@@ -32,9 +34,8 @@ def set_threads(threads: int) -> None:
     ValueError: threads must be a whole number from 1 up, got 0
     """
     global count
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        raise ValueError(f"threads must be a whole number from 1 up, got {threads!r}")
-    count = threads
+    check("threads", threads, Count())
+    count = int(threads)
 
 
 def together(function: Callable[[int, int], object], size: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -30,7 +31,7 @@ class Recorder:
         self.rule, self.nodes = rule, list[Node]()
         self._numbers: dict[str, Number] = {}
 
-    def call(self, ufunc: np.ufunc, method: str, args: tuple[Any, ...], options: dict[str, Any]) -> Traced:
+    def call(self, ufunc: np.ufunc, method: str, args: tuple[object, ...], options: dict[str, object]) -> Traced:
         """Write down a call of a ufunc."""
         if "out" in options:
             self.refuse(f"np.{ufunc.__name__} with out=", "a rule changes nothing in place: write v = rho * v for v *= rho")
@@ -50,7 +51,7 @@ class Recorder:
         self.nodes.append(node)
         return Traced(self, node)
 
-    def symbol(self, value: Any) -> Symbol:
+    def symbol(self, value: object) -> Symbol:
         """What stands on the tape for a value that the rule computes with: a number that is none of its arguments becomes a float."""
         if isinstance(value, Traced):
             if value._recorder is not self:
@@ -77,10 +78,10 @@ class Traced(NDArrayOperatorsMixin):
     def __init__(self, recorder: Recorder, symbol: Symbol) -> None:
         self._recorder, self._symbol = recorder, symbol
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **options: Any) -> Traced:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: object, **options: object) -> Traced:
         return self._recorder.call(ufunc, method, args, options)
 
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+    def __array_function__(self, function: Callable[..., object], types: object, args: object, kwargs: object) -> NoReturn:
         name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
         self._recorder.refuse(name, {"where": NO_BRANCH, "clip": "np.clip(x, low, high) is np.minimum(np.maximum(x, low), high)"}.get(
             function.__name__, f"it is no ufunc; {WHOLE}"))
@@ -94,7 +95,7 @@ class Traced(NDArrayOperatorsMixin):
         return repr(self._symbol)
 
 
-def _refusing(what: str, instead: str) -> Any:
+def _refusing(what: str, instead: str) -> Callable[..., NoReturn]:
     def refuse(self: Traced, *args: object, **kwargs: object) -> NoReturn:
         self._recorder.refuse(what, instead)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import namespace
+from ..arrays.protocol import StandardArray
 from .program import argument_names, statements
 from .tape import Rule, Tape, name_of, signature, trace
 
@@ -35,22 +36,22 @@ def _source(tape: Tape) -> str:
 
 
 @cache
-def _replay(tape: Tape, xp: Any) -> Callable[..., tuple[Any, ...]]:
+def _replay(tape: Tape, xp: object) -> Callable[..., tuple[StandardArray, ...]]:
     space: dict[str, Any] = {"xp": xp}
     exec(_source(tape), space)
-    function: Callable[..., tuple[Any, ...]] = space["replay"]
+    function: Callable[..., tuple[StandardArray, ...]] = space["replay"]
     return function
 
 
-def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float]) -> None:
+def step(rule: Rule, arrays: Sequence[StandardArray], hyper: Mapping[str, float]) -> None:
     """Apply `rule` in place to `arrays` = (w, g, *state) of one library, dtype and shape; float16 is computed in float32."""
     tape, xp, w = trace(rule), namespace(arrays[0]), arrays[0]
     single = [_single(a) for a in arrays]
-    operands = [xp.asarray(value, dtype=single[0].dtype, device=w.device) for value in tape.values(hyper)]
+    operands = [xp.asarray(value, dtype=single[0].dtype, device=getattr(w, "device", None)) for value in tape.values(hyper)]
     _write((w, *arrays[2:]), _replay(tape, xp)(*single, *operands))
 
 
-def step_as_written(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float]) -> None:
+def step_as_written(rule: Rule, arrays: Sequence[StandardArray], hyper: Mapping[str, float]) -> None:
     """Run a rule over whole arrays and write what it returns into w and the state; float16 is handed to it as float32.
 
     Raises TypeError or ValueError, before anything is written, when it does not return the new w and each new state in the shape and
@@ -77,23 +78,24 @@ def step_as_written(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float
     _write(targets, results)
 
 
-def _write(targets: Sequence[Any], results: Sequence[Any]) -> None:
+def _write(targets: Sequence[StandardArray], results: Sequence[StandardArray]) -> None:
     """Put the results where they belong; one may be an old array, which another is written to."""
     for target, copied in [(target, _astype(result, target.dtype)) for target, result in zip(targets, results)]:
         target[...] = copied
 
 
-def _single(array: Any) -> Any:
+def _single(array: StandardArray) -> StandardArray:
     """The array, or its numbers in float32 if it is of float16."""
     return _astype(array, namespace(array).float32) if str(array.dtype).endswith("float16") else array
 
 
-def _astype(array: Any, dtype: Any) -> Any:
+def _astype(array: StandardArray, dtype: object) -> StandardArray:
     """A copy in a dtype of the same library."""
-    return array.astype(dtype) if hasattr(array, "astype") else namespace(array).astype(array, dtype)
+    copied: StandardArray = array.astype(dtype) if hasattr(array, "astype") else namespace(array).astype(array, dtype)
+    return copied
 
 
-def _locked(array: Any) -> Any:
+def _locked(array: StandardArray) -> StandardArray:
     """A view of NumPy's array that cannot be written."""
     if isinstance(array, np.ndarray):
         array = array.view()

@@ -121,8 +121,9 @@ def test_scalars_are_computed_in_python_floats():
 
 
 def test_a_hyperparameter_that_is_not_given_is_named():
-    with pytest.raises(KeyError, match="rho"):
-        blocked.step(momentum, [np.ones(2)] * 3, {"lr": 0.1})
+    for wrong in ({"lr": 0.1}, {"lr": 0.1, "rho": None}, {"lr": 0.1, "rho": "0.9"}, {"lr": 0.1, "rho": [0.9]}, None, 0.1):
+        with pytest.raises(TypeError, match=r"hyper must hold a number for each of \['lr', 'rho'\], got"):
+            blocked.step(momentum, [np.ones(2)] * 3, wrong)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
