@@ -123,8 +123,8 @@ class Life:
         self.rng = np.random.Generator(getattr(np.random, kind)(5))
         self.callbacks = [EarlyStopping("validation_loss", patience=patience), Pull()]
 
-    def fit(self, checkpoint=None, *, epochs=EPOCHS, every=None, resume=False, callbacks=()):
-        told = [Augment(noise), Shrink(), Evaluate({"validation": (X[:5], Y[5:])}), *self.callbacks, Anneal(), *callbacks]
+    def fit(self, checkpoint=None, *, epochs=EPOCHS, every=None, resume=False, callbacks=(), anneal=True):
+        told = [Augment(noise), Shrink(), Evaluate({"validation": (X[:5], Y[5:])}), *self.callbacks, *([Anneal()] if anneal else []), *callbacks]
         if checkpoint is not None:
             told.append(Checkpoint(checkpoint, every=every, resume=resume))
         history = fit(self.model, X, Y, self.optimizer, epochs=epochs, rng=self.rng, batch_size=4, loss=counted_loss, callbacks=told)

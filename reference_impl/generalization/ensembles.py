@@ -20,6 +20,8 @@ from ..networks.model import Sequential
 from ..networks.run import Callback, Run
 from .batch_norm import BatchNorm
 
+_NUMBERS = Numbers(finite=False, empty=True)
+
 
 class Ambiguity(NamedTuple):
     """Mean squared errors: the `ensemble`'s, its `members`' on average, and how far they lie from it, the `ambiguity`."""
@@ -29,7 +31,7 @@ class Ambiguity(NamedTuple):
     ambiguity: float
 
 
-@checked(predictions=Numbers(finite=False), targets=Numbers(finite=False), weights=Optional(Numbers(1, low=0)))
+@checked(predictions=_NUMBERS, targets=_NUMBERS, weights=Optional(Numbers(1, low=0)))
 def ambiguity(predictions: Array, targets: Array, weights: Array | None = None) -> Ambiguity:
     """The squared error of an average, taken apart: `ensemble` = `members` - `ambiguity`, whatever the predictions.
 

@@ -18,19 +18,22 @@ from reference_impl import (
     SGD,
     Adam,
     Affine,
+    Augment,
     Callback,
+    Checkpoint,
     Diverged,
     EarlyStopping,
+    Evaluate,
     Layer,
     Momentum,
     ReLU,
     Sequential,
     Tanh,
-    accuracy,
     fit,
     softmax_cross_entropy,
 )
 from reference_impl import engines as readings
+from reference_impl.networks import files
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +46,7 @@ def fuse():
 @pytest.fixture
 def everywhere(monkeypatch):
     """Interrupts may also come in the middle of an update, and of writing a file."""
-    step, savez, replace = readings.step, np.savez, os.replace
+    step, savez, replace, link = readings.step, np.savez, os.replace, os.link
 
     def half_a_step(rule, arrays, values, engine):
         tick("update")
@@ -62,7 +65,13 @@ def everywhere(monkeypatch):
         replace(source, target)
         tick("replaced")
 
+    def linked(source, target, **options):
+        tick("link")
+        link(source, target, **options)
+        tick("linked")
+
     monkeypatch.setattr(readings, "step", half_a_step)
+    monkeypatch.setattr(os, "link", linked)
     monkeypatch.setattr(np, "savez", half_a_file)
     monkeypatch.setattr(os, "replace", replaced)
     monkeypatch.setattr(os, "fsync", lambda descriptor: tick("fsync"))
@@ -105,12 +114,12 @@ def test_a_run_that_dies_again_and_again_still_ends_as_the_uninterrupted_one(eve
 
 
 def test_the_same_objects_may_go_on_too(everywhere, tmp_path):
-    whole, life = Life().fit(), Life()
+    whole, life = Life().fit(anneal=False), Life()
     light(40)
     with pytest.raises(KeyboardInterrupt):
-        life.fit(tmp_path / "run", every=1)
+        life.fit(tmp_path / "run", every=1, anneal=False)
     light()
-    assert life.fit(tmp_path / "run", resume=True) == whole
+    assert life.fit(tmp_path / "run", resume=True, anneal=False) == whole
 
 
 def test_neither_checkpoints_nor_their_number_change_a_run(tmp_path):
@@ -207,22 +216,23 @@ def late(bad):
 
 def steep(outputs, targets):
     value, dout = softmax_cross_entropy(outputs, targets)
-    return value, dout * np.inf
+    return value, dout * (np.inf if steep.bad else 1)
 
 
-def spoilt():
-    inputs = X.copy()
-    inputs[np.random.default_rng(5).permutation(10)[9], 1] = np.nan  # in the last batch of the first epoch
-    return inputs
+steep.bad = True
+
+
+class Worthless(Callback):
+    def before_update(self, run):
+        run.value += np.nan
 
 
 WAYS = {
-    "NaN in the inputs": (lambda: {"inputs": spoilt()}, 2, "the inputs"),
-    "infinity in the inputs": (lambda: {"inputs": np.where(np.isnan(spoilt()), np.inf, X)}, 2, "the inputs"),
-    "NaN from augment": (lambda: {"augment": lambda x, rng: x * np.nan}, 0, "the inputs"),
+    "NaN from augment": (lambda: {"callbacks": [Augment(lambda x, rng: x * np.nan)]}, 0, "the inputs"),
     "a weight beyond all numbers": (lambda: {"optimizer": SGD(lr=1.7e308), "inputs": 30 * X}, 1, "layer 0 (Affine), W"),
-    "an output beyond all numbers": (lambda: {"optimizer": SGD(lr=1e200)}, 1, "the output of layer 2 (Affine)"),
-    "an output beyond float32": (lambda: {"model": network("f4", 1e25), "inputs": X.astype("f4")}, 0, "the output of layer 2 (Affine)"),
+    "a weight too large to square": (lambda: {"optimizer": SGD(lr=1e160)}, 1, "layer 0 (Affine), W"),
+    "an output too large to square": (lambda: {"model": network(scale=1e90)}, 0, "the output of layer 2 (Affine)"),
+    "an output beyond float32": (lambda: {"model": network("f4", 3e10), "inputs": X.astype("f4")}, 0, "the output of layer 2 (Affine)"),
     "a layer's output in training": (lambda: {"model": Sequential(Affine(3, 3, rng=np.random.default_rng(0)), Tanh(), Burst())}, 3,
                                      "the output of layer 2 (Burst)"),
     "a gradient": (lambda: {"model": Sequential(Affine(3, 3, rng=np.random.default_rng(0)), Root())}, 0,
@@ -232,13 +242,15 @@ WAYS = {
     "the loss is NaN": (lambda: {"loss": late(np.nan)}, 3, "the loss itself"),
     "the loss is infinite": (lambda: {"loss": late(-np.inf)}, 3, "the loss itself"),
     "the loss is infinitely steep": (lambda: {"loss": steep}, 0, "the gradient of layer 2 (Affine), b"),
-    "the penalty": (lambda: {"penalty": lambda params, grads: np.nan}, 0, "the loss itself"),
+    "the loss is too large to square": (lambda: {"loss": late(8e201)}, 3, "the loss itself"),
+    "the penalty": (lambda: {"callbacks": [Worthless()]}, 0, "the loss itself"),
 }
 
 
-def wrong_run(way, **options):
+def wrong_run(way, *more, **options):
     given = {"model": network(), "inputs": X, "targets": Y, "optimizer": SGD(lr=0.1), "epochs": 3, "batch_size": 4,
              "rng": np.random.default_rng(5), "callbacks": [EarlyStopping("loss", patience=3)]} | WAYS[way][0]() | options
+    given["callbacks"] += more
     fit(**given)
 
 
@@ -252,13 +264,13 @@ def numbers_in(file):
 def test_the_first_number_that_is_none_stops_the_run_and_is_named(way, every, tmp_path):
     file, (_, step, where) = tmp_path / "run", WAYS[way]
     with pytest.raises(Diverged) as raised:
-        wrong_run(way, checkpoint=file, every=every)
+        wrong_run(way, Checkpoint(file, every=every))
     good = max([0, *(s for s in range(step + 1) if (s % every if every else s % STEPS) == 0)])
     if where.startswith("layer") and good == step:  # written no more
         good = 0
     error = raised.value
     assert (error.step, error.layer, error.checkpoint) == (step, where, (file, good))
-    assert str(error) == f"step {step}: NaN or infinity, first in {where}; the last good checkpoint is {file}, of step {good}"
+    assert str(error) == f"step {step}: NaN, infinity or a number too large to square, first in {where}; the last good checkpoint is {file}, of step {good}"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert numbers_in(file) and all(np.isfinite(array).all() for array in numbers_in(file))
     assert step_in(file) == good
@@ -266,10 +278,13 @@ def test_the_first_number_that_is_none_stops_the_run_and_is_named(way, every, tm
 
 
 def test_after_resuming_the_last_good_checkpoint_is_the_one_resumed_from(tmp_path):
-    given = {"inputs": X, "targets": Y, "batch_size": 4, "checkpoint": tmp_path / "run"}
-    fit(network(), optimizer=SGD(lr=0.1), epochs=1, rng=np.random.default_rng(0), **given)
+    given = {"inputs": X, "targets": Y, "batch_size": 4}
+    steep.bad = False
+    fit(network(), optimizer=SGD(lr=0.1), epochs=1, rng=np.random.default_rng(0), loss=steep, callbacks=[Checkpoint(tmp_path / "run")], **given)
+    steep.bad = True
     with pytest.raises(Diverged, match=rf"step 3: .* the last good checkpoint is {tmp_path / 'run'}, of step 3"):
-        fit(network(), optimizer=SGD(lr=0.1), epochs=2, rng=np.random.default_rng(0), loss=steep, resume=True, **given)
+        fit(network(), optimizer=SGD(lr=0.1), epochs=2, rng=np.random.default_rng(0), loss=steep,
+            callbacks=[Checkpoint(tmp_path / "run", resume=True)], **given)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -278,32 +293,39 @@ def test_without_a_checkpoint_the_message_says_so(way):
         wrong_run(way)
 
 
-@pytest.mark.parametrize("checkpoint", [None, "run"])
+@pytest.mark.parametrize("checkpoint", [False, True])
 def test_a_weight_that_goes_over_in_the_last_step_is_found_too(checkpoint, tmp_path):
     with pytest.raises(Diverged, match=r"step 1: .* layer 0 \(Affine\), W"):
-        wrong_run("a weight beyond all numbers", epochs=1, batch_size=10, checkpoint=checkpoint and tmp_path / checkpoint)
+        wrong_run("a weight beyond all numbers", *([Checkpoint(tmp_path / "run")] if checkpoint else []), epochs=1, batch_size=10)
 
 
 def test_an_optimizer_whose_state_went_over_writes_no_checkpoint(tmp_path):
     rng = np.random.default_rng(0)
     model = Sequential(Affine(3, 3, rng=rng, dtype="f4", std=0.01))
     with pytest.raises(Diverged, match=rf"step 1: .* layer 0 \(Affine\), W, the optimizer's v; .* is {tmp_path / 'run'}, of step 0"):
-        fit(model, (1e25 * X).astype("f4"), Y, Adam(lr=1e-3), epochs=1, rng=rng, checkpoint=tmp_path / "run",
+        fit(model, (1e25 * X).astype("f4"), Y, Adam(lr=1e-3, check_finite=False), epochs=1, rng=rng, callbacks=[Checkpoint(tmp_path / "run")],
             loss=lambda outputs, targets: (0.0, np.ones_like(outputs)))
 
 
 def test_weights_that_are_no_numbers_from_the_start_are_not_trained(tmp_path):
     model = network()
     model.params["2.b"][1] = np.nan
-    for file in (None, tmp_path / "run"):
-        with pytest.raises(Diverged, match=r"step 0: NaN or infinity, first in layer 2 \(Affine\), b; there is no checkpoint"):
-            fit(model, X, Y, SGD(lr=0.1), epochs=1, rng=np.random.default_rng(0), checkpoint=file)
+    for callbacks in ([], [Checkpoint(tmp_path / "run")]):
+        with pytest.raises(Diverged, match=r"step 0: NaN, infinity .* first in layer 2 \(Affine\), b; there is no checkpoint"):
+            fit(model, X, Y, SGD(lr=0.1), epochs=1, rng=np.random.default_rng(0), callbacks=callbacks)
     assert not os.listdir(tmp_path)
 
 
+class Reverse(Callback):
+    def after_step(self, run):
+        if run.step == 2:
+            run.optimizer.lr = -0.1
+
+
 def test_an_update_refused_for_another_reason_is_not_called_divergence():
-    with pytest.raises(ValueError, match=r"lr\(1\) must lie in"):
-        wrong_run("the loss is NaN", optimizer=SGD(lr=lambda step: 0.1 - step))
+    with pytest.raises(ValueError, match="lr must lie in .*, got -0.1") as raised:
+        wrong_run("the loss is NaN", Reverse())
+    assert len(raised.value.history.losses) == 2
 
 
 def test_no_warning_leaks_and_numpy_warns_again_afterwards():
@@ -312,7 +334,7 @@ def test_no_warning_leaks_and_numpy_warns_again_afterwards():
         warnings.simplefilter("error")
         for way in WAYS:
             with pytest.raises(Diverged):
-                wrong_run(way, metric=accuracy, evaluate_on={"test": (X.astype("f4") if "float32" in way else X, Y)})
+                wrong_run(way, Evaluate({"test": (X.astype("f4") if "float32" in way else X, Y)}))
     assert np.geterr() == before
 
 
@@ -370,7 +392,7 @@ def test_a_damaged_file_is_refused_or_its_damage_means_nothing(tmp_path):
         try:
             ended = life.fit(file, epochs=1, resume=True)
         except ValueError as error:
-            assert str(error).startswith(f"checkpoint must be a file that fit has written, got {file}: ")
+            assert str(error).startswith(f"path must be a file that fit has written, got {file}: ")
             assert life.state() == before
         else:
             harmless += 1
@@ -384,7 +406,7 @@ def test_a_cut_file_is_refused(part, tmp_path):
     Life().fit(file, epochs=1)
     good = file.read_bytes()
     file.write_bytes(good[:int(part * len(good)) if isinstance(part, float) else part])
-    refused(file, "checkpoint must be a file that fit has written, got")
+    refused(file, "path must be a file that fit has written, got")
 
 
 def foreign(about):
@@ -402,7 +424,7 @@ def foreign(about):
 def test_a_foreign_file_is_refused(write, tmp_path):
     with open(tmp_path / "run", "wb") as stream:
         write(stream)
-    refused(tmp_path / "run", "checkpoint must be a file that fit has written, got")
+    refused(tmp_path / "run", "path must be a file that fit has written, got")
 
 
 class Trap:
@@ -413,7 +435,7 @@ class Trap:
 def test_a_file_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("run.npz", about=np.array([Trap()]))
-    refused(tmp_path / "run.npz", "checkpoint must be a file that fit has written, got .* allow_pickle=False")
+    refused(tmp_path / "run.npz", "path must be a file that fit has written, got .* allow_pickle=False")
     assert os.listdir() == ["run.npz"]
 
 
@@ -433,16 +455,16 @@ def frozen():
 RNG = np.random.default_rng(0)
 OTHERS = {
     "width": (lambda: changed(model=Sequential(Affine(3, 5, rng=RNG), Masked(5), Tanh(), Affine(5, 3, rng=RNG))),
-              r"checkpoint must come from a run with model = 'Sequential\(Affine\(W \(3, 5\).* got .*run with 'Sequential\(Affine\(W \(3, 4\)"),
+              r"path must hold a run with model = \['Affine\(W \(3, 5\).* got .*run with \['Affine\(W \(3, 4\)"),
     "activation": (lambda: changed(model=Sequential(Affine(3, 4, rng=RNG), Masked(4), ReLU(), Affine(4, 3, rng=RNG))),
                    r"with model = .*ReLU.* with .*Tanh"),
-    "frozen": (frozen, r"with model = .*frozen\)"),
+    "frozen": (frozen, r"with frozen = \[True, False, False, False\], got .*run with \[False, False, False, False\]"),
     "buffers": (lambda: changed(model=Sequential(Affine(3, 4, rng=RNG), Masked(1), Tanh(), Affine(4, 3, rng=RNG))),
-                r"saved\['1.mean'\] must be \(1,\) of float64, got \(4,\) of float64"),
-    "optimizer": (lambda: changed(optimizer=Momentum(lr=0.1)), "saved must come from the rule 'momentum', got 'adam'"),
+                r"with model = .*Masked\(keep=0.9, mean \(1,\)\).* got .*Masked\(keep=0.9, mean \(4,\)\)"),
+    "optimizer": (lambda: changed(optimizer=Momentum(lr=0.1)), "with optimizer = 'Momentum', got .*run with 'Adam'"),
     "generator": (lambda: changed(rng=np.random.Generator(np.random.MT19937(0))), "rng must be a PCG64 generator as in .*, got MT19937"),
-    "no callbacks": (lambda: changed(callbacks=[]), r"with callbacks = \[\], got .* with \['EarlyStopping', 'Pull'\]"),
-    "callbacks in another order": (lambda: changed(callbacks=Life().callbacks[::-1]), r"with callbacks = \['Pull', 'EarlyStopping'\]"),
+    "no callbacks": (lambda: changed(callbacks=[]), r"with callbacks = \['Augment', 'Shrink', 'Evaluate', 'Anneal'\], got .* with \['Augment', 'Shrink', 'Evaluate', 'EarlyStopping', 'Pull', 'Anneal'\]"),
+    "callbacks in another order": (lambda: changed(callbacks=Life().callbacks[::-1]), r"with callbacks = .*'Pull', 'EarlyStopping'"),
 }
 
 
@@ -455,18 +477,30 @@ def test_a_checkpoint_of_another_run_is_refused(name, tmp_path):
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"batch_size": 5}, "with batch_size = 5, got .* with 4"),
-    ({"inputs": X[:9], "targets": Y[:9]}, "with examples = 9, got .* with 10"),
-    ({"evaluate_on": {"test": (X, Y)}}, r"with evaluate_on = \['test'\], got .* with \['validation'\]"),
-    ({"evaluate_on": None}, r"with evaluate_on = \[\], got .* with \['validation'\]"),
+    ({"drop_last": True}, "with drop_last = True, got .* with False"),
+    ({"loss": lambda outputs, targets: softmax_cross_entropy(outputs, targets)}, "with loss = '<lambda>', got .* with 'softmax_cross_entropy'"),
+    ({"weights": np.ones(10)}, r"with weights = 'float64 \(10,\) [0-9a-f]{8}', got .* with None"),
+    ({"inputs": X[:9], "targets": Y[:9]}, r"with inputs = 'float64 \(9, 3\) .* with 'float64 \(10, 3\)"),
+    ({"inputs": X + 1e-15 * (np.arange(30) == 7).reshape(10, 3)}, r"with inputs = 'float64 \(10, 3\) .* with 'float64 \(10, 3\)"),
+    ({"targets": (Y + (np.arange(10) == 3)) % 3}, r"with targets = 'int64 \(10,\) .* with 'int64 \(10,\)"),
+    ({"optimizer": Momentum(lr=0.5, rho=0.9)}, r"made with lr = 0\.5 .* lr = 0\.1"),
+    ({"optimizer": Momentum(lr=lambda step: 0.1)}, r"with schedules.lr\(0\) = 0\.1|made with lr = 'schedule'"),
+    ({"optimizer": SGD(lr=0.1)}, "with optimizer = 'SGD', got .* with 'Momentum'"),
+    ({"callbacks": [Evaluate({"test": (X, Y)}), EarlyStopping("test_loss", patience=2)]}, r"with callbacks\[0\].sets = {'test': .* with {'validation': "),
+    ({"callbacks": [Evaluate({"validation": (X, Y)}, metric=None), EarlyStopping("validation_loss", patience=2)]},
+     r"with callbacks\[0\].metric = None, got .* with 'accuracy'"),
+    ({"callbacks": [Evaluate({"validation": (X, Y)}), EarlyStopping("validation_loss", patience=3)]}, r"with callbacks\[1\].patience = 3, got .* with 2"),
+    ({"callbacks": [EarlyStopping("loss", patience=2)]}, r"with callbacks = \['EarlyStopping'\], got .* with \['Evaluate', 'EarlyStopping'\]"),
 ])
 def test_a_checkpoint_of_other_settings_is_refused(change, message, tmp_path):
     life, file = Life(), tmp_path / "run"
-    given = {"model": life.model, "inputs": X, "targets": Y, "optimizer": life.optimizer, "epochs": 2, "rng": life.rng, "batch_size": 4,
-             "evaluate_on": {"validation": (X, Y)}, "checkpoint": file}
-    fit(**given)
+    callbacks = [Evaluate({"validation": (X, Y)}), EarlyStopping("validation_loss", patience=2)]
+    given = {"model": life.model, "inputs": X, "targets": Y, "optimizer": Momentum(lr=0.1, rho=0.9), "epochs": 2, "rng": life.rng, "batch_size": 4}
+    fit(**given, callbacks=[*callbacks, Checkpoint(file)])
     before, written = life.state(), file.read_bytes()
-    with pytest.raises(ValueError, match=f"checkpoint must come from a run {message}"):
-        fit(**given | change, resume=True)
+    given |= {"callbacks": callbacks} | change
+    with pytest.raises(ValueError, match=message):
+        fit(**given | {"callbacks": [*given["callbacks"], Checkpoint(file, resume=True)]})
     assert life.state() == before and file.read_bytes() == written
 
 
@@ -489,6 +523,6 @@ def test_a_callback_whose_state_cannot_be_written_is_refused_at_the_start(tmp_pa
 
     model, optimizer, rng = network(), Adam(), np.random.default_rng(0)
     with pytest.raises(TypeError, match=r"state_dict must hold arrays, numbers and strings, got .*None.* for 'callback 0/seen'"):
-        fit(model, X, Y, optimizer, epochs=1, rng=rng, callbacks=[Vague()], checkpoint=tmp_path / "run")
+        fit(model, X, Y, optimizer, epochs=1, rng=rng, callbacks=[Vague(), Checkpoint(tmp_path / "run")])
     assert optimizer.steps == 0 and rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
     assert not os.listdir(tmp_path)

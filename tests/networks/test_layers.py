@@ -387,20 +387,20 @@ def test_float32_goes_through_a_whole_network_and_its_losses():
     (lambda: Affine(0, 3, rng=rng()), "inputs must be a whole number from 1 up, got 0"),
     (lambda: Affine(3, 2.0, rng=rng()), r"outputs must be a whole number from 1 up, got 2\.0"),
     (lambda: Affine(True, 2, rng=rng()), "inputs must be a whole number from 1 up, got True"),
-    (lambda: Affine(3, 2, rng=rng(), std=-1.0), r"std must be a finite number from 0 up, got -1\.0"),
-    (lambda: Affine(3, 2, rng=rng(), std=float("nan")), "std must be a finite number from 0 up, got nan"),
-    (lambda: Affine(3, 2, rng=rng(), std=float("inf")), "std must be a finite number from 0 up, got inf"),
-    (lambda: Affine(3, 2, rng=rng(), dtype=int), "dtype must be float16, float32 or float64, got int64"),
-    (lambda: Affine(3, 2, rng=rng(), dtype=complex), "dtype must be float16, float32 or float64, got complex128"),
+    (lambda: Affine(3, 2, rng=rng(), std=-1.0), r"std must be a number in \[0, inf\) or None, got -1\.0"),
+    (lambda: Affine(3, 2, rng=rng(), std=float("nan")), r"std must be a number in \[0, inf\) or None, got nan"),
+    (lambda: Affine(3, 2, rng=rng(), std=float("inf")), r"std must be a number in \[0, inf\) or None, got inf"),
+    (lambda: Affine(3, 2, rng=rng(), dtype=int), "dtype must be float16, float32 or float64, got <class 'int'>"),
+    (lambda: Affine(3, 2, rng=rng(), dtype=complex), "dtype must be float16, float32 or float64, got <class 'complex'>"),
     (lambda: Conv2D(0, 3, 3, rng=rng()), "channels must be a whole number from 1 up, got 0"),
     (lambda: Conv2D(3, 0, 3, rng=rng()), "filters must be a whole number from 1 up, got 0"),
     (lambda: Conv2D(3, 3, -1, rng=rng()), "size must be a whole number from 1 up, got -1"),
     (lambda: Conv2D(3, 3, 3, stride=0, rng=rng()), "stride must be a whole number from 1 up, got 0"),
     (lambda: Conv2D(3, 3, 3, pad=-1, rng=rng()), "pad must be a whole number from 0 up, got -1"),
     (lambda: Conv2D(3, 3, 3, pad=0.5, rng=rng()), r"pad must be a whole number from 0 up, got 0\.5"),
-    (lambda: Conv2D(3, 3, 3, std=-1, rng=rng()), "std must be a finite number from 0 up, got -1"),
+    (lambda: Conv2D(3, 3, 3, std=-1, rng=rng()), r"std must be a number in \[0, inf\) or None, got -1"),
     (lambda: MaxPool2D(0), "size must be a whole number from 1 up, got 0"),
-    (lambda: MaxPool2D(2, stride=0), "stride must be a whole number from 1 up, got 0"),
+    (lambda: MaxPool2D(2, stride=0), "stride must be a whole number from 1 up or None, got 0"),
     (lambda: Affine(3, 2, rng=rng()).forward(np.zeros((4, 2))), r"x must be \(batch, 3\) of float64, got \(4, 2\) of float64"),
     (lambda: Affine(3, 2, rng=rng()).forward(np.zeros(3)), r"x must be \(batch, 3\) of float64, got \(3,\) of float64"),
     (lambda: Affine(3, 2, rng=rng()).forward(np.zeros((4, 3), "f4")), r"of float64, got \(4, 3\) of float32"),
@@ -413,7 +413,7 @@ def test_float32_goes_through_a_whole_network_and_its_losses():
     (lambda: MaxPool2D(6).forward(np.zeros((4, 5, 7, 1))), "x must be at least 6 by 6 pixels, got 5 by 7"),
 ])
 def test_bad_arguments_are_refused(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         make()
 
 
