@@ -11,6 +11,7 @@ from types import FrameType
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
+from ..arrays.checks import Either, Instance, Real, check, shown
 from . import letters, traced
 from .operations import OPERATIONS
 from .program import Node, Symbol
@@ -18,6 +19,9 @@ from .tape import Rule, Tape, record, trace
 from .traced import Traced
 
 MIME = "application/vnd.descent.derivation+json"  # what the site's hook looks for
+
+TEXT = Instance(str, words="a string")
+EXPRESSION = Either(Instance(sp.Basic, sp.MatrixBase, words="a SymPy expression"), Real(infinite=True))
 
 LETTERS = {name: letter.latex for name, letter in letters.LETTERS.items()}
 
@@ -41,12 +45,15 @@ class _PlusFirst(LatexPrinter):  # type: ignore[misc]
 
 
 def tex(expression: sp.Basic) -> Formula:
-    r"""An expression as display LaTeX.
+    r"""An expression, or a number, as display LaTeX.
+
+    Raises TypeError for anything else.
 
     >>> a, b = sp.symbols("alpha lambda")
     >>> print(tex(1 - a * b))
     1 - \alpha \lambda
     """
+    check("expression", expression, EXPRESSION)
     return Formula(_PlusFirst({"mat_str": "pmatrix", "mat_delim": ""}).doprint(expression))
 
 
@@ -64,6 +71,8 @@ def expressions(rule: Rule, **values: object) -> dict[str, sp.Expr]:
     names = [s.name for s in (*tape.arrays, *tape.hyper)]
     if unknown := set(values) - set(names):
         raise TypeError(f"values must be arguments of {rule.__name__} {names}, got {sorted(unknown)}")
+    for name, value in values.items():
+        check(name, value, EXPRESSION)
     known: dict[Symbol, sp.Basic] = {s: sp.sympify(values.get(s.name, sp.Symbol(s.name))) for s in (*tape.arrays, *tape.hyper)}
     return {a.name: _replay(tape, known, r) for a, r in zip(tape.written, tape.results)}
 
@@ -144,7 +153,7 @@ class Derivation:
 
     `left` is the LaTeX of what is derived, `relation` stands between it and the first expression;
     each step is an expression and why it equals the one before. Raises ValueError naming the first
-    step that does not.
+    step that does not, TypeError for what is no such pair.
 
     >>> a, b = sp.symbols("a b")
     >>> print(Derivation("s", ((a + b) ** 2, "by definition"), (a**2 + 2*a*b + b**2, "expanded")).latex)
@@ -160,6 +169,13 @@ class Derivation:
     """
 
     def __init__(self, left: str, *steps: tuple[sp.Basic, str], relation: str = "=") -> None:
+        check("left", left, TEXT)
+        check("relation", relation, TEXT)
+        if not steps:
+            raise TypeError("steps must be one pair of an expression and a reason or more, got none")
+        for step in steps:
+            if not (isinstance(step, tuple) and len(step) == 2 and EXPRESSION.fault(step[0]) is None and isinstance(step[1], str)):
+                raise TypeError(f"steps must be pairs of {EXPRESSION} and a reason, got {shown(step)}")
         for number, ((before, _), (after, why)) in enumerate(pairwise(steps), start=2):
             difference = difference_of(after, before)
             if difference != difference * 0:
@@ -186,7 +202,9 @@ class Derivation:
 
 
 def difference_of(a: sp.Basic, b: sp.Basic) -> sp.Basic:
-    """a - b, simplified: 0 (or a zero matrix) when SymPy can prove them equal."""
+    """a - b, simplified: 0 (or a zero matrix) when SymPy can prove them equal. Raises TypeError for what is no expression."""
+    check("a", a, EXPRESSION)
+    check("b", b, EXPRESSION)
     return sp.simplify(sp.expand(sp.sympify(a).doit() - sp.sympify(b).doit()))
 
 

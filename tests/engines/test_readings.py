@@ -309,3 +309,27 @@ def test_a_derivation_proves_each_step():
         symbolic.Derivation("M", (matrix, "start"), (matrix.T * 2, "wrong"))
     with pytest.raises(TypeError, match="speed"):
         symbolic.expressions(next(iter(RULES)), speed=1)
+
+
+@pytest.mark.parametrize("wrong", [None, "x", [sp.Symbol("x")], object(), True, np.ones(2)], ids=str)
+def test_what_is_no_expression_is_refused_by_name(wrong):
+    x = sp.Symbol("x")
+    for name, ask in {"expression": lambda: symbolic.tex(wrong), "a": lambda: symbolic.difference_of(wrong, x), "b": lambda: symbolic.difference_of(x, wrong),
+                      "g": lambda: symbolic.expressions(momentum, g=wrong), "steps": lambda: symbolic.Derivation("f", (x, "start"), (wrong, "so"))}.items():
+        with pytest.raises(TypeError, match=rf"^{name} must be .*a SymPy expression"):
+            ask()
+
+
+def test_what_is_no_derivation_is_refused_by_name():
+    x = sp.Symbol("x")
+    for ask, says in [(lambda: symbolic.Derivation(x, (x, "start")), "left must be a string"), (lambda: symbolic.Derivation("f"), "steps must be"),
+                      (lambda: symbolic.Derivation("f", (x, "start"), relation=None), "relation must be a string"),
+                      (lambda: symbolic.Derivation("f", (x, x)), "steps must be"), (lambda: symbolic.Derivation("f", x), "steps must be"),
+                      (lambda: symbolic.Derivation("f", (x, "a", "b")), "steps must be")]:
+        with pytest.raises(TypeError, match=says):
+            ask()
+
+
+def test_a_number_is_an_expression_too():
+    assert symbolic.tex(2) == "2" and symbolic.difference_of(3, 1) == 2
+    assert symbolic.expressions(momentum, lr=0, v=1, g=2)["v"] == sp.Symbol("rho") + 2

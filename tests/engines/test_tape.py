@@ -357,3 +357,26 @@ def test_a_rule_over_whole_arrays_runs_on_arrays_of_any_library(cupy):
         got = [np.asarray(to_host(a)) for a in arrays]
         np.testing.assert_allclose(got[0], start[0] - 0.5 * start[0].T @ start[1], rtol=1e-14)
         np.testing.assert_array_equal(got[1:], [start[1], start[2] + start[1]])
+
+
+@pytest.mark.parametrize("wrong", [None, "w", 1.5, {}, np.ones(3), (x for x in ())], ids=str)
+def test_what_is_no_list_of_arrays_is_refused_by_name(wrong):
+    with pytest.raises(TypeError, match="arrays must be a list of arrays, got"):
+        engines.step(sgd.sgd, wrong, {"lr": 0.1})
+    with pytest.raises(TypeError, match="arrays must be a list of arrays, got"):
+        engines.finite(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, [], {}, 3, "adam", float], ids=str)
+def test_what_cannot_be_a_rule_is_refused_by_name(wrong):
+    for ask in (trace, signature, squares, whole_arrays, is_elementwise, blocked.source, compiled.source, fused.source, whole.source,
+                javascript.source, symbolic.latex, symbolic.expressions):
+        with pytest.raises(TypeError, match="rule must be a function of"):
+            ask(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["fast", 3, [], True])
+def test_an_engine_that_is_none_is_refused_by_name(wrong):
+    for ask in (lambda: engines.step(sgd.sgd, [np.ones(2)] * 2, {"lr": 0.1}, wrong), lambda: engines.finite([np.ones(2)], wrong)):
+        with pytest.raises(ValueError, match="engine must be 'blocked', 'compiled' or None, got"):
+            ask()
