@@ -9,12 +9,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from .protocol import Array, StandardArray
 
-def on_device(array: Any) -> bool:
+A = TypeVar("A", bound=StandardArray)
+
+
+def on_device(array: object) -> bool:
     """Whether it is an array of CuPy, which must have been imported to have made one.
 
     >>> on_device(np.zeros(2))
@@ -24,16 +28,17 @@ def on_device(array: Any) -> bool:
     return cupy is not None and isinstance(array, getattr(cupy, "ndarray", ()))
 
 
-def on_host(array: Any) -> Any:
+def on_host(array: Any) -> np.ndarray:
     """The array itself, or what NumPy can read of it if it is CuPy's.
 
     >>> on_host(np.zeros(2))
     array([0., 0.])
     """
-    return array.get(order="A") if on_device(array) else array
+    host: np.ndarray = array.get(order="A") if on_device(array) else array
+    return host
 
 
-def linalg_errors(array: Any) -> AbstractContextManager[object]:
+def linalg_errors(array: object) -> AbstractContextManager[object]:
     """Where linear algebra on `array` raises LinAlgError, as NumPy's does: CuPy would go on with whatever came out.
 
     >>> with linalg_errors(np.eye(2)):
@@ -50,7 +55,7 @@ def linalg_errors(array: Any) -> AbstractContextManager[object]:
     return loud
 
 
-def beside(numbers: Any, array: Any) -> Any:
+def beside(numbers: object, array: Any) -> np.ndarray:
     """The numbers as an array on the side where `array` lies, which may be anything that NumPy takes for one.
 
     >>> beside([1.0, 2.0], [3, 4])
@@ -59,7 +64,7 @@ def beside(numbers: Any, array: Any) -> Any:
     return np.asarray(numbers, like=array if on_device(array) else None)
 
 
-def floats(x: Any) -> Any:
+def floats(x: Any) -> np.ndarray:
     """`x` as a new array of float64: where it is an array of CuPy on its device, else in main memory.
 
     >>> floats([1, 2])
@@ -68,7 +73,7 @@ def floats(x: Any) -> Any:
     return np.array(x, dtype=float, like=x if on_device(x) else None)
 
 
-def namespace(array: Any) -> Any:
+def namespace(array: object) -> Any:
     """The module of an array: NumPy, CuPy, or whatever its library's array API is.
 
     Raises TypeError when `array` is no array.
@@ -85,7 +90,7 @@ def namespace(array: Any) -> Any:
     return array.__array_namespace__()
 
 
-def is_plain(array: Any) -> bool:
+def is_plain(array: object) -> bool:
     """Whether it is an array, and no subclass that means something else by it: a mask, a matrix.
 
     >>> is_plain(np.zeros(2)), is_plain([0.0]), is_plain(np.ma.zeros(2)), is_plain(np.float64(0))
@@ -96,53 +101,49 @@ def is_plain(array: Any) -> bool:
     return on_device(array) or (hasattr(array, "__array_namespace__") and not isinstance(array, np.generic))
 
 
-def copy(array: Any) -> Any:
+def copy(array: A) -> A:
     """A copy that keeps library, dtype and layout.
 
     >>> a = np.zeros((2, 3), order="F")
     >>> copy(a).flags.f_contiguous
     True
     """
-    return array.copy(order="K") if isinstance(array, np.ndarray) or on_device(array) else namespace(array).asarray(array, copy=True)
+    given: Any = array
+    copied: A = given.copy(order="K") if isinstance(array, np.ndarray) or on_device(array) else namespace(array).asarray(array, copy=True)
+    return copied
 
 
-def full_like(array: Any, value: float) -> Any:
+def full_like(array: A, value: float) -> A:
     """A plain array of the same library, shape, dtype and layout, filled with `value`.
 
     >>> full_like(np.zeros(2, dtype="f4"), 1.0)
     array([1., 1.], dtype=float32)
     """
-    return np.full_like(array, value, subok=False) if isinstance(array, np.ndarray) else namespace(array).full_like(array, value)
+    filled: A = namespace(array).full_like(array, value, **({"subok": False} if isinstance(array, np.ndarray) else {}))
+    return filled
 
 
-def accumulator_like(array: Any, value: float) -> Any:
+def accumulator_like(array: A, value: float) -> A:
     """As `full_like`, but float32 for float16: what adds up many small numbers needs a finer format than they.
 
     >>> accumulator_like(np.zeros(2, dtype="f2"), 1.0)
     array([1., 1.], dtype=float32)
     """
-    return full_like(widened(array), value)
+    return full_like(wide(array), value)
 
 
-def widened(array: Any) -> Any:
-    """A copy of the array, as float32 if it is float16.
-
-    >>> widened(np.ones(2, dtype="f2"))
-    array([1., 1.], dtype=float32)
-    """
-    return array.astype(np.float32) if is_half(array) else copy(array)
-
-
-def wide(array: Any) -> Any:
+def wide(array: A) -> A:
     """The array itself, or one of float16 in float32: what is summed or squared there would overflow, and be rounded at every step.
 
     >>> wide(np.ones(2, dtype="f2")).dtype, wide(np.ones(2)).dtype
     (dtype('float32'), dtype('float64'))
     """
-    return array.astype(np.float32) if is_half(array) else array
+    given: Any = array
+    wider: A = given.astype(np.float32) if is_half(array) else array
+    return wider
 
 
-def is_half(array: Any) -> bool:
+def is_half(array: StandardArray) -> bool:
     """Whether an array is of NumPy's or CuPy's float16.
 
     >>> is_half(np.zeros(2, dtype="f2")), is_half(np.zeros(2))
@@ -151,7 +152,7 @@ def is_half(array: Any) -> bool:
     return isinstance(array.dtype, np.dtype) and array.dtype == np.float16
 
 
-def computing_dtype(array: Any) -> np.dtype:
+def computing_dtype(array: StandardArray) -> np.dtype:
     """NumPy's dtype of the format in which a rule is computed on an array of floating-point numbers: float32 or float64.
 
     >>> computing_dtype(np.zeros(2, dtype="f2"))
@@ -161,17 +162,18 @@ def computing_dtype(array: Any) -> np.dtype:
     return np.dtype(np.float64 if double else np.float32)
 
 
-def flat_copy(parts: Sequence[Any]) -> Any:
+def flat_copy(parts: Sequence[StandardArray]) -> Array:
     """The elements of some arrays of one library and dtype, at least one of them, in a new vector.
 
     >>> flat_copy([np.ones((2, 1)), np.zeros(1)])
     array([1., 1., 0.])
     """
     xp = namespace(parts[0])
-    return xp.concat([xp.reshape(part, (-1,)) for part in parts])
+    vector: Array = xp.concat([xp.reshape(part, (-1,)) for part in parts])
+    return vector
 
 
-def check_scale(name: str, value: float, array: Any) -> None:
+def check_scale(name: str, value: float, array: StandardArray) -> None:
     """Refuse a hyperparameter that is not 0 but would be in the array's dtype: ValueError.
 
     >>> check_scale("eps", 1e-8, np.zeros(2, dtype="f2"))
@@ -196,7 +198,7 @@ def not_finite(array: Any) -> str:
     return f"{array[where]} at index {where}"
 
 
-def is_floating(array: Any) -> bool:
+def is_floating(array: StandardArray) -> bool:
     """Whether an array's dtype is one that the rules take: float16, float32 or float64, in this machine's byte order.
 
     >>> is_floating(np.zeros(2)), is_floating(np.zeros(2, dtype=int))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from .. import arrays
+from .protocol import Array
 
 
 @final
-class Flat(Mapping[str, Any]):
+class Flat(Mapping[str, Array]):
     """A dict of arrays that are views of one vector, `buffer` (n,), one after the other.
 
     The arrays change in place; a key cannot be given another array, which would not lie in the buffer. Copies and pickles keep the views.
@@ -23,14 +24,14 @@ class Flat(Mapping[str, Any]):
     [1. 1. 1. 1. 1. 1. 5. 5.]
     """
 
-    def __init__(self, buffer: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, buffer: Array, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.buffer, self.shapes = buffer, dict(shapes)
         ends = np.cumsum([0, *(math.prod(shape) for shape in self.shapes.values())]).tolist()
         if buffer.shape != (ends[-1],):
             raise ValueError(f"buffer must have the shape ({ends[-1]},) for shapes {self.shapes}, got {buffer.shape}")
-        self._views = {key: buffer[first:last].reshape(shape) for (key, shape), first, last in zip(self.shapes.items(), ends, ends[1:])}
+        self._views: dict[str, Array] = {key: buffer[first:last].reshape(shape) for (key, shape), first, last in zip(self.shapes.items(), ends, ends[1:])}
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> Array:
         return self._views[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -39,7 +40,7 @@ class Flat(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._views)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[type[Flat], tuple[Array, dict[str, tuple[int, ...]]]]:
         return Flat, (self.buffer, self.shapes)
 
     def __repr__(self) -> str:
@@ -54,7 +55,7 @@ class Flat(Mapping[str, Any]):
         return Flat(arrays.full_like(self.buffer, value), self.shapes)
 
 
-def flatten(params: Mapping[str, Any]) -> Flat:
+def flatten(params: Mapping[str, Array]) -> Flat:
     """A copy of a dict of arrays as views of one buffer; an optimizer steps on it as on one array.
 
     Shapes are any, of one dtype and one library. Write gradients into a second one, `flatten(grads)` or `params.full_like(0)`.

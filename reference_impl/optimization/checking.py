@@ -8,36 +8,36 @@ import numpy as np
 
 from .. import arrays
 from ..arrays.flat import Flat
-from ..arrays.protocol import Array
+from ..arrays.protocol import StandardArray
 
-Layout = list[tuple[str, type, object, object]]
+Layout = list[tuple[str, object, object, object]]
 """The key, type, dtype and shape of each array of a dict; a `Flat` counts as one array with many shapes."""
 
 
-def layout(named: Mapping[str, Array]) -> Layout:
+def layout(named: Mapping[str, StandardArray]) -> Layout:
     """What fits with other arrays of the same layout, once it has been checked."""
     if type(named) is Flat:
         return [("", type(named.buffer), named.buffer.dtype, named.shapes)]
     return [(key, type(array), array.dtype, array.shape) for key, array in named.items()]
 
 
-def have_layout(before: Layout, params: Mapping[str, Array], grads: Mapping[str, Array]) -> bool:
+def have_layout(before: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> bool:
     """Whether parameters, writeable, and gradients have a layout that has been checked."""
     if type(params) is Flat and type(grads) is Flat:
-        w = params.buffer
-        return layout(params) == layout(grads) == before and (not isinstance(w, np.ndarray) or w.flags.writeable)
+        buffer = params.buffer
+        return layout(params) == layout(grads) == before and (not isinstance(buffer, np.ndarray) or buffer.flags.writeable)
     if type(params) is not dict or type(grads) is not dict or not len(params) == len(grads) == len(before):
         return False
     for key, kind, dtype, shape in before:
         w, g = params.get(key), grads.get(key)
-        if type(w) is not kind or type(g) is not kind or w.shape != shape or g.shape != shape or w.dtype != dtype or g.dtype != dtype:
+        if w is None or g is None or not type(w) is type(g) is kind or w.shape != shape or g.shape != shape or w.dtype != dtype or g.dtype != dtype:
             return False
-        if kind is np.ndarray and not w.flags.writeable:
+        if isinstance(w, np.ndarray) and not w.flags.writeable:
             return False
     return True
 
 
-def check_params(params: Mapping[str, Array]) -> None:
+def check_params(params: Mapping[str, StandardArray]) -> None:
     """Refuse what is no dict of plain arrays of floating-point numbers, TypeError, and those that cannot be changed in place, ValueError."""
     check_dict("params", params)
     for key, w in params.items():
@@ -47,7 +47,7 @@ def check_params(params: Mapping[str, Array]) -> None:
             raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
 
 
-def check_dict(name: str, given: Mapping[str, Array]) -> None:
+def check_dict(name: str, given: Mapping[str, StandardArray]) -> None:
     """Refuse what is no dict of arrays: TypeError."""
     if not isinstance(given, Mapping):
         raise TypeError(f"{name} must be a dict of arrays, got {type(given).__name__}")
@@ -59,7 +59,7 @@ def check_dict(name: str, given: Mapping[str, Array]) -> None:
             raise TypeError(f"{name}[{key!r}] must be an array, got {type(array).__name__}{hint}")
 
 
-def fitting(params: Mapping[str, Array], grads: Mapping[str, Array]) -> Mapping[str, Array]:
+def fitting(params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> Mapping[str, StandardArray]:
     """The gradients, those that are NumPy's numbers as arrays of no axes: so NumPy gives the gradient of such a parameter.
 
     Raises TypeError or ValueError where keys, shapes, dtypes or libraries are not those of the parameters.
@@ -81,7 +81,7 @@ def fitting(params: Mapping[str, Array], grads: Mapping[str, Array]) -> Mapping[
     return grads
 
 
-def check_apart(written: Mapping[str, Array], read: Mapping[str, Array]) -> None:
+def check_apart(written: Mapping[str, StandardArray], read: Mapping[str, StandardArray]) -> None:
     """Refuse an array to be written, named as in a message, that shares memory with itself or with another array: ValueError.
 
     What is only read may share memory among itself. Of other libraries' arrays it is only known whether two are the same object.
@@ -114,7 +114,7 @@ def _bounds(array: np.ndarray) -> tuple[int, int]:
     return np.lib.array_utils.byte_bounds(array)
 
 
-def _share_memory(a: Array, b: Array) -> bool:
+def _share_memory(a: StandardArray, b: StandardArray) -> bool:
     try:
         return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:  # undecided in reasonable time: not worth the risk

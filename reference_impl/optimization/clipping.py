@@ -10,13 +10,13 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from .. import arrays
 from ..arrays.checks import POSITIVE, check
-from ..arrays.protocol import Array
+from ..arrays.protocol import Array, StandardArray
 from ..engines import blocked
 from ..engines.tape import Rule, is_elementwise, signature, whole_arrays
 from .checking import check_dict
@@ -36,7 +36,7 @@ class Norm(NamedTuple):
         return (root, root) if root < 1e-15 or math.isinf(self.value) else (bound / self.value, 1.0)
 
 
-def norm(vectors: Iterable[Array]) -> Norm:
+def norm(given: Iterable[StandardArray]) -> Norm:
     """The norm of all elements together, summed in float64; scaled by the largest where squares would leave its range.
 
     >>> norm([np.array([3.0], dtype="f2"), np.array([4.0])])
@@ -44,7 +44,7 @@ def norm(vectors: Iterable[Array]) -> Norm:
     >>> norm([2.0**600 * np.array([3.0, 4.0])]).value == 2.0**600 * 5
     True
     """
-    vectors = [vector for vector in vectors if vector.size]
+    vectors = [cast(Array, vector) for vector in given if math.prod(vector.shape)]
     with np.errstate(all="ignore"):
         squares, largest = sum(_squares(vector, 1.0) for vector in vectors), 1.0
         if not 1e-280 < squares < math.inf:

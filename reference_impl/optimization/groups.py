@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ..arrays.protocol import Array
+from ..arrays.protocol import StandardArray
 from .checking import Layout, layout
 from .optimizer import Optimizer
 from .packing import Memory
@@ -83,7 +83,7 @@ class Groups(Optimizer):
         """The optimizer of the group that a key belongs to."""
         return next(self.groups[pattern] for pattern, its in self._split([key]).items() if its)
 
-    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    def update(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> None:
         """Take one step in all groups, as an optimizer does; all are checked before any steps."""
         super().update(params, grads)
         for optimizer in self.groups.values():
@@ -110,7 +110,7 @@ class Groups(Optimizer):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_layout": [], "_apart": []}
 
-    def _shares(self, now: Layout, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Share]:
+    def _shares(self, now: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[Share]:
         keys = self._split(params)
         shares = []
         for pattern, optimizer in self._at_step():

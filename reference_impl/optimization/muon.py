@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..arrays import namespace
-from ..arrays.protocol import Array
+from ..arrays.protocol import Array, StandardArray
 from ..engines.tape import whole_arrays
 from .optimizer import Optimizer, Schedule, hyper
 
@@ -83,6 +83,6 @@ class Muon(Optimizer):
     nesterov: bool = True
     outputs_first: bool = False
 
-    def _check_param(self, key: str, w: Array) -> None:
-        if w.ndim != 2:
+    def _check_param(self, key: str, w: StandardArray) -> None:
+        if len(w.shape) != 2:
             raise ValueError(f"params[{key!r}] must be a matrix for Muon, got the shape {w.shape}: give it to another rule, by Groups")

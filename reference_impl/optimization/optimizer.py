@@ -15,7 +15,7 @@ import numpy as np
 from .. import arrays, engines
 from ..arrays.checks import Flag, Real, check
 from ..arrays.flat import Flat
-from ..arrays.protocol import Array
+from ..arrays.protocol import StandardArray
 from ..engines.tape import Rule, is_elementwise, signature, trace
 from .checking import Layout, check_apart, check_params, fitting, have_layout, layout
 from .clipping import norm
@@ -94,7 +94,7 @@ class Optimizer:
     _packs: list[Pack] = field(default_factory=list, init=False, repr=False, compare=False)
     _resting: dict[str, Memory] = field(default_factory=dict, init=False, repr=False, compare=False)  # of parameters that the last step had not
     _layout: Layout = field(default_factory=list, init=False, repr=False, compare=False)  # what the packs are made for
-    _apart: list[weakref.ref[Array]] = field(default_factory=list, init=False, repr=False, compare=False)  # found not to share memory
+    _apart: list[weakref.ref[StandardArray]] = field(default_factory=list, init=False, repr=False, compare=False)  # found not to share memory
     _begun: str = field(default="", init=False, repr=False, compare=False)  # the rule that the memory belongs to
     _made: dict[str, float | str] = field(default_factory=dict, init=False, repr=False, compare=False)  # the settings at first
 
@@ -119,16 +119,16 @@ class Optimizer:
         """What the state array `name` holds before the first step."""
         return 0.0
 
-    def _check_param(self, key: str, w: Array) -> None:
+    def _check_param(self, key: str, w: StandardArray) -> None:
         """Refuse an array that the rule cannot take."""
 
     @property
-    def state(self) -> Mapping[str, Mapping[str, Array]]:
+    def state(self) -> Mapping[str, Mapping[str, StandardArray]]:
         """For each state array of the rule, by name, the array of each parameter: float32 for one in float16, else in its dtype.
 
         They change in place; none can be replaced by another.
         """
-        found: dict[str, dict[str, Array]] = {}
+        found: dict[str, dict[str, StandardArray]] = {}
         for key, memory in self._memories():
             for name, array in memory.state.items():
                 found.setdefault(name, {})[key] = array
@@ -159,7 +159,7 @@ class Optimizer:
                 values[name] = value if type(value) is float and setting.low < value < setting.high else setting.value(name, value, self.steps)
         return values
 
-    def update(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    def update(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> None:
         """Take one step: change every array of `params` in place.
 
         `params` and `grads` are dicts with the same keys; each gradient has its parameter's shape
@@ -199,7 +199,7 @@ class Optimizer:
         self._layout, self._apart = now, apart
         self.steps += 1
 
-    def _shares(self, now: Layout, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Share]:
+    def _shares(self, now: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[Share]:
         """What is to be done with parameters of the layout `now`, and with which hyperparameters."""
         rule, values, packs, resting = self._rule(), self.hyperparameters(), self._packs, self._resting
         if (now is not self._layout and now != self._layout) or rule.__name__ != self._begun:
@@ -209,7 +209,7 @@ class Optimizer:
             values |= {name: getattr(self, name) for name in signature(rule).hyper if name not in values and name != "t"}
         return [Share(self, rule, values, params, grads, packs, resting, now)]
 
-    def _packs_for(self, rule: Rule, params: Mapping[str, Array]) -> tuple[list[Pack], dict[str, Memory]]:
+    def _packs_for(self, rule: Rule, params: Mapping[str, StandardArray]) -> tuple[list[Pack], dict[str, Memory]]:
         """The packs for these parameters, with the memory that there is of them, and the memory of all others."""
         known, names = dict(self._memories()), signature(rule).state
         if is_elementwise(rule):
@@ -230,7 +230,7 @@ class Optimizer:
             mine[key] = memory._replace(dtype=w.dtype)
         return packs_for(rule, params, mine), known
 
-    def _check_apart(self, params: Mapping[str, Array], grads: Mapping[str, Array], shares: Sequence[Share]) -> list[weakref.ref[Array]]:
+    def _check_apart(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray], shares: Sequence[Share]) -> list[weakref.ref[StandardArray]]:
         """Refuse arrays that share memory; returns what to know these by, if they come again: they need not be looked at twice."""
         given = [*parts(params).values(), *parts(grads).values()]
         known = [seen() for seen in self._apart]
@@ -304,7 +304,7 @@ class Optimizer:
             raise ValueError(f"saved must hold every state array of {list(names)} for every key, got {sorted(saved)}")
         keys = parts[names[0]] if names else parts["steps"]
         counts = {key: _count(f"steps/{key}", parts["steps"].get(key, steps)) for key in keys}
-        memories = {key: Memory(counts[key], {name: arrays.widened(parts[name][key]) for name in names}) for key in keys}
+        memories = {key: Memory(counts[key], {name: arrays.copy(arrays.wide(parts[name][key])) for name in names}) for key in keys}
         attributes = {"steps": steps, "_packs": [], "_resting": memories if steps else {}, "_layout": [], "_begun": rule.__name__}
         return [(self, attributes | self._read_settings(parts["hyper"], parts["made"]))]
 
@@ -357,7 +357,7 @@ class _Settings(dict[type[Optimizer], dict[str, Setting]]):
 _SETTINGS = _Settings()
 
 
-def parts(named: Mapping[str, Array]) -> Mapping[str, Array]:
+def parts(named: Mapping[str, StandardArray]) -> Mapping[str, StandardArray]:
     """The arrays whose memory a dict is."""
     return {"": named.buffer} if type(named) is Flat else named
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import arrays
 from ..arrays.flat import Flat
-from ..arrays.protocol import Array
+from ..arrays.protocol import StandardArray
 from ..engines.tape import Rule, is_elementwise
 
 # Up to so many elements it costs less to copy an array twice than to call the rule's ufuncs for it alone.
@@ -38,10 +38,10 @@ class Memory(NamedTuple):
     """What an optimizer keeps of one parameter: how many steps `t` it took and, by name, its state."""
 
     t: int
-    state: Mapping[str, Array]
+    state: Mapping[str, StandardArray]
     dtype: object = None  # the parameter's, once it has been seen
 
-    def check(self, key: str, w: Array) -> None:
+    def check(self, key: str, w: StandardArray) -> None:
         """Refuse a parameter that it does not fit: ValueError or TypeError."""
         for array in self.state.values():
             if arrays.namespace(array) is not arrays.namespace(w):
@@ -61,37 +61,38 @@ class Pack:
     [`Flat`][reference_impl.arrays.flat.Flat], whose buffer is taken. Their state lies side by side for good.
     """
 
-    def __init__(self, keys: list[str], params: Mapping[str, Array], memories: Mapping[str, Memory]) -> None:
+    def __init__(self, keys: list[str], params: Mapping[str, StandardArray], memories: Mapping[str, Memory]) -> None:
         first = memories[keys[0]]
         self.keys, self.t, self.dtype, state = keys, first.t, first.dtype, first.state
         self.computing = arrays.computing_dtype(params[keys[0]])
         self.safe = RANGES[self.computing]
         self.flat = type(params) is Flat and len(keys) == len(params) > 1
         if len(keys) == 1:
-            self.state: dict[str, Mapping[str, Array]] = {name: {keys[0]: array} for name, array in state.items()}
+            self.state: dict[str, Mapping[str, StandardArray]] = {name: {keys[0]: array} for name, array in state.items()}
             self.vectors = list(state.values())
             return
         shapes = {key: params[key].shape for key in keys}
         side_by_side = {name: Flat(arrays.flat_copy([memories[key].state[name] for key in keys]), shapes) for name in state}
         self.state, self.vectors = {**side_by_side}, [flat.buffer for flat in side_by_side.values()]
         if not self.flat:
-            size = sum(params[key].size for key in keys)
+            size = sum(math.prod(shape) for shape in shapes.values())
             self.room = np.empty(2 * size, params[keys[0]].dtype)
             self.copies = Flat(self.room[:size], shapes)
             self.vectors[:0] = self.copies.buffer, self.room[size:]
 
-    def pack(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> list[Array]:
+    def pack(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[StandardArray]:
         """`[w, g, *state]`, as a rule takes them."""
         keys = self.keys
         if len(keys) == 1:
             return [params[keys[0]], grads[keys[0]], *self.vectors]
         if self.flat:
-            whole = type(grads) is Flat and list(grads.shapes) == keys
-            return [cast(Flat, params).buffer, grads.buffer if whole else arrays.flat_copy([grads[key] for key in keys]), *self.vectors]
-        np.concatenate([params[key] for key in keys] + [grads[key] for key in keys], axis=None, out=self.room)
+            g = grads.buffer if type(grads) is Flat and list(grads.shapes) == keys else arrays.flat_copy([grads[key] for key in keys])
+            return [cast(Flat, params).buffer, g, *self.vectors]
+        together = cast(list[np.ndarray], [params[key] for key in keys] + [grads[key] for key in keys])
+        np.concatenate(together, axis=None, out=self.room)
         return self.vectors
 
-    def unpack(self, params: Mapping[str, Array]) -> None:
+    def unpack(self, params: Mapping[str, StandardArray]) -> None:
         """Copy the new parameters to where they belong, if they were copied."""
         if len(self.keys) > 1 and not self.flat:
             for key, new in self.copies.items():
@@ -105,16 +106,16 @@ class Pack:
     def first(self, marked: np.ndarray) -> tuple[str, tuple[int, ...]]:
         """The key of the parameter, and the index in it, of the first element that is marked; no key if none is."""
         if len(self.keys) == 1:
-            named: Mapping[str, np.ndarray] = {self.keys[0]: marked}
+            named: Mapping[str, object] = {self.keys[0]: marked}
         else:
             named = Flat(marked, {key: array.shape for key, array in next(iter(self.state.values())).items()})
         for key, array in named.items():
-            if array.any():
-                return key, tuple(int(i) for i in np.argwhere(array)[0])
+            if len(where := np.argwhere(np.asarray(array))):
+                return key, tuple(where[0].tolist())
         return "", ()
 
 
-def packs_for(rule: Rule, params: Mapping[str, Array], memories: Mapping[str, Memory]) -> list[Pack]:
+def packs_for(rule: Rule, params: Mapping[str, StandardArray], memories: Mapping[str, Memory]) -> list[Pack]:
     """All `params` in packs: a rule over whole arrays gets each by itself, an elementwise one small arrays that took equally many steps together."""
     together: dict[object, list[str]] = {}
     whole = type(params) is Flat and len({memories[key].t for key in params}) == 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import arrays, engines
-from ..arrays.protocol import Array
+from ..arrays.protocol import StandardArray
 from ..engines.tape import Rule, is_elementwise, squares
 from .checking import Layout
 from .clipping import clipped
@@ -27,13 +27,13 @@ class Share:
     optimizer: Optimizer
     rule: Rule
     values: Mapping[str, float]
-    params: Mapping[str, Array]
-    grads: Mapping[str, Array]
+    params: Mapping[str, StandardArray]
+    grads: Mapping[str, StandardArray]
     packs: list[Pack]
     resting: dict[str, Memory]
     layout: Layout
 
-    vectors: list[list[Array]] = field(default_factory=list)
+    vectors: list[list[StandardArray]] = field(default_factory=list)
     norm: float | None = None  # of all gradients together, if it is known
     clip_factors: tuple[float, float] = (1.0, 1.0)
     clip_limit: float = math.inf
@@ -66,7 +66,7 @@ class Share:
             if not engines.finite([g], self.optimizer.engine):
                 raise ValueError(f"grads[{key!r}] must be finite, got {arrays.not_finite(g)}")
 
-    def _check_state(self, pack: Pack, vectors: list[Array]) -> None:
+    def _check_state(self, pack: Pack, vectors: list[StandardArray]) -> None:
         """Refuse gradients that would make the state infinite."""
         for before, after in zip(vectors[2:], self._tried(pack, vectors)[1:]):
             key, at = pack.first(np.isfinite(_host(before)) & ~np.isfinite(after))
@@ -74,12 +74,12 @@ class Share:
                 raise ValueError(f"grads[{key!r}] must leave the state of {self.rule.__name__} within {pack.computing}, "
                                  f"got {_host(self.grads[key])[at]} at index {at}")
 
-    def _check_small(self, pack: Pack, vectors: list[Array]) -> None:
+    def _check_small(self, pack: Pack, vectors: list[StandardArray]) -> None:
         """Refuse gradients whose square is lost, where no eps would hide it: state that is the same for g and -g and too small for the dtype."""
         g, tiny = np.abs(_host(vectors[1]).astype(pack.computing)), np.finfo(pack.computing).tiny
         if not g.size or g.min() > pack.safe.low:
             return
-        mirrored = [vectors[0], -vectors[1], *vectors[2:]]
+        mirrored = [vectors[0], arrays.namespace(vectors[1]).negative(vectors[1]), *vectors[2:]]
         w, *state = self._tried(pack, vectors)
         lost = np.isnan(w) & np.isfinite(_host(vectors[0]))
         for one, other in zip(state, self._tried(pack, mirrored)[1:]):
@@ -89,13 +89,13 @@ class Share:
             raise ValueError(f"grads[{key!r}] must have a square that does not vanish in {pack.computing} where eps is "
                              f"{self.values['eps']:g}, got {_host(self.grads[key])[at]} at index {at}")
 
-    def _tried(self, pack: Pack, vectors: list[Array]) -> list[np.ndarray]:
+    def _tried(self, pack: Pack, vectors: list[StandardArray]) -> list[np.ndarray]:
         """The new w and state, of a step on copies."""
         copies = [arrays.copy(vector) for vector in vectors]
         engines.quietly(self._apply, pack, copies)
         return [_host(array) for array in (copies[0], *copies[2:])]
 
-    def _apply(self, pack: Pack, vectors: list[Array]) -> None:
+    def _apply(self, pack: Pack, vectors: list[StandardArray]) -> None:
         rule, values = self.rule, {**self.values, "t": pack.t + 1}
         if self.clip_factors != (1.0, 1.0) or self.clip_limit != math.inf:
             rule = clipped(rule)
@@ -113,5 +113,5 @@ class Share:
             pack.t += 1
 
 
-def _host(array: Array) -> np.ndarray:
+def _host(array: StandardArray) -> np.ndarray:
     return np.asarray(arrays.on_host(array))
