@@ -162,14 +162,18 @@ def test_its_bound_can_be_the_larger_one_where_its_regret_is_the_smaller(seed):
     assert min(bounds) > 1.5 * np.linalg.norm(median) * np.sqrt(rounds)
 
 
-def test_in_half_precision_the_sum_stands_still():
+def test_in_half_precision_the_weight_stands_still_and_the_sum_goes_on():
     params, optimizer = {"w": np.zeros(1, np.float16)}, AdaGrad(lr=0.01, eps=0.0)
     for _ in range(2100):
         optimizer.update(params, {"w": np.ones(1, np.float16)})
-    assert optimizer.state["s"]["w"].item() == 2048
+    assert params["w"] == -1 and optimizer.state["s"]["w"].item() == 2100
     params["w"][:] = 0  # near 0, where the format is fine enough to see the steps
     optimizer.update(params, {"w": np.ones(1, np.float16)})
-    assert params["w"].item() == pytest.approx(-0.01 / 2048**0.5, rel=2e-3)
+    assert params["w"].item() == pytest.approx(-0.01 / 2101**0.5, rel=2e-3)
+    one, s = np.float16(1), np.float16(0)
+    for _ in range(2100):
+        _, s = adagrad(np.float16(0), one, s, lr=one, eps=one)
+    assert s == 2048 and s.dtype == np.float16
 
 
 def noisy_bowl(steps, *, lr, curvature=1.0, sigma=1.0, early=0.0, size=5000):
