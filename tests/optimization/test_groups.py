@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from rules import OPTIMIZERS
 
-from reference_impl import SGD, Adam, AdamW, Affine, Groups, Momentum, Muon, ReLU, Sequential, bowl, fit, flatten, minimize, train, warmup
+from reference_impl import SGD, Adam, AdamW, Affine, BatchNorm, Momentum, Muon, ReLU, Sequential, bowl, digits, evaluate, fit, flatten, minimize, train, warmup
+from reference_impl.optimization.groups import Groups
 
 
 def problem(seed=0, dtype="f8"):
@@ -198,3 +199,23 @@ def test_groups_go_wherever_an_optimizer_goes():
     params = {"w": np.zeros(3)}
     losses = train(loss, params, x, x[:, 0], Groups({"w": SGD(lr=0.1)}), epochs=20, batch_size=4, rng=np.random.default_rng(0))
     assert losses[-1] < 1e-2 * losses[0]
+
+
+def test_clipped_noise_that_is_lopsided_settles_where_the_clipped_mean_is_zero():
+    w, rule, rng, late = {"w": np.ones(500)}, SGD(lr=0.02, clip_value=1.0), np.random.default_rng(0), []
+    for _ in range(800):
+        rule.update(w, {"w": w["w"] - rng.exponential(size=500)})
+        late.append(w["w"].mean())
+    assert abs(np.mean(late[400:]) - 0.8414) < 0.01  # w = 1 - exp(-w - 1), not the mean 1
+
+
+def test_a_strong_decay_ruins_batch_norm_by_its_gains():
+    def accuracy(seed, *without):
+        data, rng = digits(seed), np.random.default_rng(seed)
+        model = Sequential(Affine(64, 32, rng=rng), BatchNorm(32), ReLU(), Affine(32, 10, rng=rng))
+        rule = Groups({pattern: AdamW(lr=0.01, weight_decay=0) for pattern in without} | {"*": AdamW(lr=0.01, weight_decay=10.0)})
+        fit(model, data.inputs[:200], data.labels[:200], rule, epochs=20, batch_size=50, rng=rng)
+        return evaluate(model, data.test_inputs, data.test_labels)["accuracy"]
+
+    for seed in range(3):
+        assert accuracy(seed) < 0.75 and accuracy(seed, "*.b", "*.beta") < 0.75 and accuracy(seed, "*.gamma") > 0.8
