@@ -34,6 +34,10 @@ def newton_step(g: np.ndarray, h: np.ndarray) -> np.ndarray:
     g, h = floats(g), floats(h)
     if not g.ndim or h.shape != (*g.shape, g.shape[-1]):
         raise ValueError(f"h must have shape (..., n, n) for g of shape (..., n), got {h.shape} for {g.shape}")
+    return _solved(g, h)
+
+
+def _solved(g: np.ndarray, h: np.ndarray) -> np.ndarray:
     with linalg_errors(h):
         step: np.ndarray = np.linalg.solve(h, -beside(g, h)[..., None])[..., 0]
     return step
@@ -55,7 +59,10 @@ def positive_shift(h: np.ndarray) -> float:
     >>> 3.0 < positive_shift(np.diag([1.0, -3.0])) < 4.0
     True
     """
-    h = _symmetric(h, "h must be")
+    return _shift(_symmetric(h, "h must be"))
+
+
+def _shift(h: np.ndarray) -> float:
     size = float(np.abs(h).max()) or 1.0
     beta = 1e-3 * size
     lowest = float(np.diagonal(h).min())
@@ -246,7 +253,7 @@ def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[
 
     def step(h: np.ndarray, g: np.ndarray, shifted: bool) -> np.ndarray:
         try:
-            return newton_step(g, h + positive_shift(h) * beside(np.eye(len(h)), h) if shifted else h)
+            return _solved(g, h + _shift(h) * beside(np.eye(len(h)), h) if shifted else h)
         except np.linalg.LinAlgError:
             raise Stop("the Hessian is singular: there is no Newton step") from None
 

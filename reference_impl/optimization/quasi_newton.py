@@ -30,11 +30,17 @@ def bfgs_update(h: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
     >>> print(h @ [4.0, 2.0])
     [1. 0.]
     """
-    if not h.shape == (s.size, y.size) == (y.size, s.size):
-        raise ValueError(f"h must have shape {2 * s.shape} for s and y of shape {s.shape}, got {h.shape}, and {y.shape} for y")
+    h, s, y = floats(h), floats(s), floats(y)
+    for name, given, shape in (("h", h, 2 * s.shape), ("y", y, s.shape)):
+        if given.shape != shape:
+            raise ValueError(f"{name} must have shape {shape} for s of shape {s.shape}, got {given.shape}")
     if not (product := float(s @ y)) > 0:
         raise ValueError(f"s·y must be positive, got {product!r}")
-    rho = 1 / product
+    return _updated(h, s, y)
+
+
+def _updated(h: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
+    rho = 1 / (s @ y)
     hy = h @ y
     mixed = np.outer(s, hy)
     updated: np.ndarray = h - rho * (mixed + mixed.T) + (rho + rho**2 * (y @ hy)) * np.outer(s, s)
@@ -53,12 +59,11 @@ def two_loop(g: np.ndarray, pairs: Sequence[tuple[np.ndarray, np.ndarray]], scal
     """
     if not all(np.shape(s) == np.shape(y) == np.shape(g) for s, y in pairs):
         raise ValueError(f"pairs must be of shape {np.shape(g)} as g, got {[(np.shape(s), np.shape(y)) for s, y in pairs]}")
-    q: np.ndarray = floats(g)
-    alphas = []
+    q, alphas = floats(g), []
     for s, y in reversed(pairs):
         alphas.append(s @ q / (s @ y))
         q -= alphas[-1] * y
-    r = scale * q
+    r: np.ndarray = scale * q
     for (s, y), alpha in zip(pairs, reversed(alphas)):
         r += (alpha - y @ r / (s @ y)) * s
     return r
@@ -90,7 +95,7 @@ class DenseInverse:
     def learn(self, s: np.ndarray, y: np.ndarray) -> None:
         if not self.learnt:
             self.h *= float(s @ y) / float(y @ y)
-        self.h = bfgs_update(self.h, s, y)
+        self.h = _updated(self.h, s, y)
         self.learnt += 1
 
     def times(self, g: np.ndarray) -> np.ndarray:

@@ -8,11 +8,20 @@ import math
 import numpy as np
 import pytest
 
-from reference_impl import SGD, Momentum, bowl, minimize, rosenbrock
-from reference_impl.optimization.gauss_newton import gauss_newton, levenberg_marquardt
-from reference_impl.optimization.line_search import Objective, Result, cause, largest, returned
-from reference_impl.optimization.newton import conjugate_gradient, hessp_from, newton, newton_cg
-from reference_impl.optimization.quasi_newton import bfgs, lbfgs
+from reference_impl import SGD, Momentum, bowl, double_well, minimize, noisy, quadratic, rosenbrock, taco_shell
+from reference_impl.optimization.gauss_newton import fisher, gauss_newton, gauss_newton_step, kronecker_step, levenberg_marquardt
+from reference_impl.optimization.landscapes import Landscape, himmelblau, logistic_regression
+from reference_impl.optimization.line_search import Objective, Result, backtracking, cause, largest, returned, strong_wolfe
+from reference_impl.optimization.newton import (
+    conjugate_gradient,
+    hessp_from,
+    newton,
+    newton_cg,
+    newton_step,
+    positive_shift,
+    trust_region_step,
+)
+from reference_impl.optimization.quasi_newton import DenseInverse, LimitedInverse, bfgs, bfgs_update, lbfgs, two_loop
 from reference_impl.optimization.second_order import FURTHER, IDLE, Doubts, Stop, Verdict, by_slope, descend, judged, searched
 
 
@@ -734,3 +743,102 @@ def test_classic_problems_end_at_their_minimum(minimiser, problem):
 def test_classic_problems_take_no_more_losses_than_they_did(minimiser, most):
     for limit, (fun, grad, hess, start) in zip(most, CLASSICS.values()):
         assert SEARCHING[minimiser](fun, start, grad, hess).nfev <= limit
+
+
+# What the parts refuse, each argument by its name
+
+H, G, J = np.diag([1.0, 2.0]), np.ones(2), np.ones((3, 2))
+SOME = Objective(lambda x: x @ x, lambda x: 2 * x)
+PARTS = {
+    newton_step: {"g": G, "h": H},
+    positive_shift: {"h": H},
+    trust_region_step: {"g": G, "h": H, "radius": 1.0},
+    conjugate_gradient: {"product": lambda d: d, "b": G, "tol": 1e-3, "maxiter": 2},
+    hessp_from: {"grad": lambda x: x},
+    bfgs_update: {"h": H, "s": G, "y": G},
+    two_loop: {"g": G, "pairs": [(G, G)], "scale": 1.0},
+    DenseInverse: {"n": 2},
+    LimitedInverse: {"n": 2, "memory": 3},
+    gauss_newton_step: {"r": np.ones(3), "j": J, "mu": 0.0},
+    fisher: {"derivatives": np.ones((1, 2, 3)), "chances": np.full((1, 2), 0.5)},
+    kronecker_step: {"g": np.ones((2, 1)), "a": H, "s": np.ones((1, 1)), "damping": 0.0},
+    backtracking: {"objective": SOME, "x": G, "p": -G, "loss": 2.0, "slope": -4.0, "t": 1.0, "c1": 1e-4, "trials": 9},
+    strong_wolfe: {"objective": SOME, "x": G, "p": -G, "loss": 2.0, "slope": -4.0, "t": 1.0, "c1": 1e-4, "c2": 0.9, "trials": 9},
+    descend: {"objective": SOME, "x0": G, "advance": lambda *_: None, "verdict": lambda *_: Verdict(True, ""), "gtol": 9.0, "maxiter": 1, "callback": None},
+    searched: {"objective": SOME, "x": G, "p": -G, "loss": 2.0, "g": 2 * G},
+    by_slope: {"objective": SOME, "x": G, "p": -G, "loss": 2.0, "g": 2 * G, "promise": 1.0},
+    cause: {"objective": SOME, "x": G, "p": -G, "g": 2 * G, "loss": 2.0, "promise": 1.0},
+    Objective: {"fun": lambda x: x @ x, "grad": lambda x: 2 * x},
+    quadratic: {"curvatures": [1.0], "name": "q"},
+    bowl: {"n": 2}, taco_shell: {"condition": 2.0}, double_well: {"tilt": 0.1}, rosenbrock: {"n": 2},
+    logistic_regression: {"inputs": [[1.0], [2.0]], "labels": [0, 1], "penalty": 0.1},
+    noisy: {"landscape": bowl(), "sigma": 0.1, "rng": np.random.default_rng(0)},
+    Landscape: {"name": "flat", "n": 2, "fun": lambda w: 0.0, "grad": lambda w: 0 * w, "hess": lambda w: np.zeros((2, 2)), "minima": np.zeros((0, 2))},
+}
+NEVER = [object(), 1j, np.array([1j]), np.array(["a"]), {}, SGD, np.array([None])]
+ALSO = {"callback": [3, "x"], "name": [None, 3], "minima": [None, np.zeros(2), np.zeros((1, 3))]}
+LIMITS = {
+    "radius": [0.0, -1.0, math.nan], "tol": [-1e-9, math.nan, math.inf], "maxiter": [-1, 1.5, True], "scale": [0.0, -1.0, math.inf], "n": [0, -1, 1.0, True],
+    "memory": [0, 1.5], "mu": [-1e-9, math.inf], "damping": [-1e-9, math.nan], "chances": [np.full((1, 2), 1.1), np.full((1, 2), -0.1), np.full((2, 2), 0.5)],
+    "loss": [math.nan, "1"], "slope": [0.0, 1.0, math.nan], "t": [0.0, -1.0, math.inf], "c1": [-0.1, 1.0], "c2": [-0.1, 1.0, 1e-5], "trials": [0, 2.5],
+    "promise": [math.nan, "1"], "gtol": [0.0, math.inf], "condition": [0.9, math.inf, math.nan], "tilt": [math.inf, math.nan], "sigma": [-0.1, math.inf],
+    "penalty": [-0.1, math.nan], "labels": [[0], [0, 0.5], [0, -1], [[0, 1]]], "inputs": [[1.0, 2.0], [[math.nan], [1.0]], [[]]],
+    "curvatures": [[], [math.nan], [[1.0]]], "h": [np.ones(2), np.full((2, 2), math.nan)], "b": [[], [math.nan], np.eye(2)],
+    "j": [np.ones((2, 2)), np.ones(3), J * math.inf], "a": [np.eye(3), np.ones((2, 1))], "x0": [[], [math.nan]], "y": [np.ones(3), [math.nan, 1.0]],
+    "derivatives": [np.ones((2, 3)), np.full((1, 2, 3), math.nan)],
+}
+
+
+@pytest.mark.parametrize(("call", "name", "value"), [
+    (call, name, value) for call, given in PARTS.items() for name in given for value in [*(NEVER if name != "name" else []), *ALSO.get(name, []), *LIMITS.get(name, [])]
+    if not (name == "x0" and value is None)
+], ids=lambda value: named(value))
+def test_every_part_refuses_what_it_cannot_take_by_name(call, name, value):
+    call(**PARTS[call])
+    with pytest.raises((TypeError, ValueError), match=rf"^{name} must "):
+        call(**{**PARTS[call], name: value})
+
+
+@pytest.mark.parametrize(("call", "says"), [
+    (lambda: newton_step(G, np.eye(3)), r"^h must have shape \(..., n, n\) for g of shape \(..., n\), got \(3, 3\) for \(2,\)"),
+    (lambda: newton_step(1.0, 2.0), r"^h must have shape"),
+    (lambda: positive_shift(np.ones((2, 3))), r"^h must be a symmetric matrix, got one of shape \(2, 3\)"),
+    (lambda: positive_shift(np.array([[1.0, 2.0], [0.0, 1.0]])), "^h must be a symmetric matrix, got one that differs by 2 from its transpose"),
+    (lambda: trust_region_step(G, np.array([[1.0, 2.0], [0.0, 1.0]]), 1.0), "^h must be a symmetric matrix"),
+    (lambda: trust_region_step(G, np.eye(3), 1.0), r"^h must have shape \(2, 2\) for g of shape \(2,\), got \(3, 3\)"),
+    (lambda: bfgs_update(np.eye(3), G, G), r"^h must have shape \(2, 2\) for s of shape \(2,\), got \(3, 3\)"),
+    (lambda: bfgs_update(H, G, -G), r"^s·y must be positive, got -2.0"),
+    (lambda: bfgs_update(H, G, np.array([1.0, -1.0])), r"^s·y must be positive, got 0.0"),
+    (lambda: two_loop(G, [(G, np.ones(3))], 1.0), r"^pairs must be of shape \(2,\) as g, got \[\(\(2,\), \(3,\)\)\]"),
+    (lambda: gauss_newton_step(np.ones(2), J), r"^j must have a row for each of the 2 residuals, got shape \(3, 2\)"),
+    (lambda: fisher(np.ones((1, 2, 3)), np.ones((1, 3))), r"^chances must have shape \(1, 2\) for derivatives of shape \(1, 2, 3\), got \(1, 3\)"),
+    (lambda: kronecker_step(np.ones((2, 1)), np.eye(2), np.eye(2)), r"^s must have shape \(1, 1\) for g of shape \(2, 1\), got \(2, 2\)"),
+    (lambda: strong_wolfe(SOME, G, -G, 2.0, -4.0, c1=0.5, c2=0.4), r"^c2 must be at least c1 = 0.5, got 0.4"),
+    (lambda: hessp_from(lambda x: x)(G, np.ones(3)), r"^v must have the shape \(2,\) of x, got \(3,\)"),
+    (lambda: hessp_from(lambda x: x)([1.0, "x"], G), "^x must be a non-empty vector of numbers"),
+    (lambda: hessp_from(lambda x: x)(G, None), "^v must be a non-empty vector of numbers"),
+    (lambda: logistic_regression([[1.0]], [0, 1]), r"^labels must be 1 whole numbers, 0 or more, got \[0, 1\]"),
+    (lambda: Landscape("flat", 2, len, len, len, np.zeros((1, 3))), r"^minima must have shape \(k, 2\), got \(1, 3\)"),
+])
+def test_shapes_that_do_not_fit_together_are_refused(call, says):
+    with pytest.raises(ValueError if "non-empty" not in says else (TypeError, ValueError), match=says):
+        call()
+
+
+def test_the_parts_take_lists_and_batches():
+    assert newton_step([2.0, 6.0], [[1.0, 0.0], [0.0, 2.0]]).tolist() == [-2.0, -3.0]
+    assert newton_step(np.ones((5, 3, 2)), np.broadcast_to(H, (5, 3, 2, 2))).shape == (5, 3, 2)
+    assert trust_region_step(G, H, math.inf)[1] == 0.0 and bfgs_update([[1.0]], [1.0], [2.0]).tolist() == [[0.5]]
+    assert two_loop([3], ([1.0], [1.0]) and [(np.ones(1), np.ones(1))], 2).tolist() == [3.0] and conjugate_gradient(lambda d: 2 * d, [4, 0]).x.tolist() == [2.0, 0.0]
+    assert hessp_from(lambda x: x)([1, 2], [0, 0]).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("landscape", [bowl(), rosenbrock(), himmelblau(), logistic_regression([[1.0], [2.0]], [0, 1]), noisy(bowl(), 0.1, np.random.default_rng(0))],
+                         ids=lambda f: f.name)
+@pytest.mark.parametrize("part", ["__call__", "fun", "grad", "hess"])
+def test_a_landscape_refuses_what_is_no_point_of_it(landscape, part):
+    call = getattr(landscape, part)
+    call([1.0, 2.0]), call(np.ones((3, 2), dtype=int)), call(np.ones((0, 2)) if part != "__call__" else np.ones((1, 2)))
+    for w in (None, "x", {}, 1j, [1j, 2.0], ["1", "2"], np.array([True, False]), [1.0, 2.0, 3.0], 1.0, [[1.0], [2.0]], [1.0]):
+        with pytest.raises((TypeError, ValueError), match=r"^w must (be|have) "):
+            call(w)
