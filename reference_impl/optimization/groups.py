@@ -8,9 +8,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ..arrays.protocol import StandardArray
+from . import saving
 from .checking import Layout, layout
 from .optimizer import Optimizer
 from .packing import Memory
+from .settings import settings_to_go_on_with
 from .share import Share
 
 
@@ -125,15 +127,15 @@ class Groups(Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to equal the uninterrupted one: of each group, under its pattern, what its optimizer gives out."""
-        return self._head(self._name()) | {f"{pattern}/{entry}": value for pattern, optimizer in self._at_step()
+        return saving.head(self, self._name()) | {f"{pattern}/{entry}": value for pattern, optimizer in self._at_step()
                                            for entry, value in optimizer.state_dict().items()}
 
     def _name(self) -> str:
         return f"groups {list(self.groups)}"
 
     def _read(self, saved: Mapping[str, Any]) -> list[tuple[Optimizer, dict[str, Any]]]:
-        steps, parts = self._read_head(saved, self._name(), list(self.groups))
-        read: list[tuple[Optimizer, dict[str, Any]]] = [(self, {"steps": steps, "_layout": []} | self._read_settings(parts["hyper"], parts["made"]))]
+        steps, parts = saving.split(saved, self._name(), list(self.groups))
+        read: list[tuple[Optimizer, dict[str, Any]]] = [(self, {"steps": steps, "_layout": [], **settings_to_go_on_with(self, parts["hyper"], parts["made"])})]
         for pattern, optimizer in self.groups.items():
             try:
                 read += optimizer._read(parts[pattern])

@@ -6,61 +6,25 @@ import math
 import operator
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from .. import arrays, engines
-from ..arrays.checks import Flag, Real, check
 from ..arrays.flat import Flat
 from ..arrays.protocol import StandardArray
 from ..engines.tape import Rule, is_elementwise, signature, trace
+from . import saving
 from .checking import Layout, check_apart, check_params, fitting, have_layout, layout
 from .clipping import norm
 from .packing import SINGLE, Memory, Pack, packs_for
+from .settings import BOUND, SETTINGS, Saved, Setting, check_settings, settings_of, settings_to_go_on_with
 from .share import Share
 
 Schedule = Callable[[int], float]
 """A hyperparameter that changes: a pure function of the number of finished steps (0, 1, 2, …)."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a hyperparameter may be: a number from `low` (excluded if `open_low`) up to `high`, excluded, or a schedule of such numbers."""
-
-    low: float
-    high: float = math.inf
-    open_low: bool = False
-    scheduled: bool = True
-    optional: bool = False
-
-    def check(self, name: str, given: object) -> None:
-        """Refuse what cannot be one; what a schedule gives is only seen when it is asked."""
-        if not self._is_schedule(given) and not (given is None and self.optional):
-            self._number(name, given)
-
-    def value(self, name: str, given: Any, steps: int) -> float:
-        """Its value after so many finished steps."""
-        return self._number(f"{name}({steps})", given(steps)) if self._is_schedule(given) else self._number(name, given)
-
-    def _is_schedule(self, given: object) -> bool:
-        return self.scheduled and callable(given) and not isinstance(given, type)
-
-    def _number(self, name: str, value: Any) -> float:
-        if isinstance(value, np.generic | np.ndarray) and value.shape == ():
-            value = value.item()
-        within = Real(self.low, self.high, self.open_low, open_high=True)
-        if (fault := within.fault(value)) is None:
-            return float(value)
-        interval = str(within).removeprefix("a number in ")
-        if fault is TypeError:
-            raise TypeError(f"{name} must be a number in {interval}{' or a schedule' * self.scheduled}, got {value!r}")
-        raise ValueError(f"{name} must lie in {interval}, got {value!r}")
-
-
-BOUND = Setting(0, open_low=True, optional=True)
 
 
 def hyper(default: float, low: float, high: float = math.inf, *, open_low: bool = False, scheduled: bool = True) -> Any:
@@ -96,16 +60,12 @@ class Optimizer:
     _layout: Layout = field(default_factory=list, init=False, repr=False, compare=False)  # what the packs are made for
     _apart: list[weakref.ref[StandardArray]] = field(default_factory=list, init=False, repr=False, compare=False)  # found not to share memory
     _begun: str = field(default="", init=False, repr=False, compare=False)  # the rule that the memory belongs to
-    _made: dict[str, float | str] = field(default_factory=dict, init=False, repr=False, compare=False)  # the settings at first
+    _made: dict[str, Saved] = field(default_factory=dict, init=False, repr=False, compare=False)  # the settings at first
 
     def __post_init__(self) -> None:
         engines.check_engine(self.engine)
-        for f in fields(self):
-            if f.init and f.type in (bool, "bool"):
-                check(f.name, getattr(self, f.name), Flag())
-        for name, setting in _SETTINGS[type(self)].items():
-            setting.check(name, getattr(self, name))
-        self._made = self._set()
+        check_settings(self)
+        self._made = settings_of(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs: packs are made anew, and weak references cannot be pickled."""
@@ -153,7 +113,7 @@ class Optimizer:
         {'lr': 0.1}
         """
         values = {}
-        for name, setting in _SETTINGS[type(self)].items():
+        for name, setting in SETTINGS[type(self)].items():
             if not setting.optional:
                 value = getattr(self, name)
                 values[name] = value if type(value) is float and setting.low < value < setting.high else setting.value(name, value, self.steps)
@@ -272,14 +232,9 @@ class Optimizer:
         >>> optimizer.state_dict()
         {'rule': 'momentum', 'steps': 1, 'hyper/lr': 0.1, 'hyper/rho': 0.9, 'hyper/lr_inside': False, 'steps/w': 1, 'v/w': array([0.5])}
         """
-        saved, memories = self._head(self._begun or self._rule().__name__), dict(self._memories())
+        saved, memories = saving.head(self, self._begun or self._rule().__name__), dict(self._memories())
         saved |= {f"steps/{key}": memory.t for key, memory in memories.items()}
         return saved | {f"{name}/{key}": arrays.copy(array) for key, memory in memories.items() for name, array in memory.state.items()}
-
-    def _head(self, rule: str) -> dict[str, Any]:
-        now, made = self._set(), self._made
-        saved: dict[str, Any] = {"rule": rule, "steps": self.steps} | {f"hyper/{name}": value for name, value in now.items()}
-        return saved | {f"made/{name}": made.get(name, "none") for name in now | made if now.get(name) != made.get(name)}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from `saved`, a `state_dict` of an optimizer with the same rule, made with the same hyperparameters.
@@ -292,69 +247,13 @@ class Optimizer:
             vars(optimizer).update(attributes)
 
     def _read(self, saved: Mapping[str, Any]) -> list[tuple[Optimizer, dict[str, Any]]]:
-        """What `saved` makes of the attributes of an optimizer."""
+        """What `saved` makes of the attributes of an optimizer, or of each in some groups."""
         rule = self._rule()
         names = signature(rule).state
-        steps, parts = self._read_head(saved, rule.__name__, ("steps", *names))
-        for name in names:
-            for key, array in parts[name].items():
-                if not arrays.is_plain(array) or not arrays.is_floating(array):
-                    raise TypeError(f"saved[{f'{name}/{key}'!r}] must be an array of floating-point numbers, got {array!r}")
-        if any(parts[name].keys() != parts[names[0]].keys() for name in names) or (steps and names and not parts[names[0]]):
-            raise ValueError(f"saved must hold every state array of {list(names)} for every key, got {sorted(saved)}")
-        keys = parts[names[0]] if names else parts["steps"]
-        counts = {key: _count(f"steps/{key}", parts["steps"].get(key, steps)) for key in keys}
-        memories = {key: Memory(counts[key], {name: arrays.copy(arrays.wide(parts[name][key])) for name in names}) for key in keys}
-        attributes = {"steps": steps, "_packs": [], "_resting": memories if steps else {}, "_layout": [], "_begun": rule.__name__}
-        return [(self, attributes | self._read_settings(parts["hyper"], parts["made"]))]
-
-    def _read_head(self, saved: Mapping[str, Any], rule: str, prefixes: Sequence[str]) -> tuple[int, dict[str, dict[str, Any]]]:
-        """The count of steps, and the other entries by their prefix."""
-        if not isinstance(saved, Mapping):
-            raise TypeError(f"saved must be a dict, got {type(saved).__name__}")
-        if missing := {"rule", "steps"} - set(saved):
-            raise ValueError(f"saved must hold 'rule' and 'steps', got none for {sorted(missing)}")
-        if str(saved["rule"]) != rule:
-            raise ValueError(f"saved must come from the rule {rule!r}, got {str(saved['rule'])!r}")
-        parts: dict[str, dict[str, Any]] = {prefix: {} for prefix in ("hyper", "made", *prefixes)}
-        for entry in sorted(set(saved) - {"rule", "steps"}, key=str):
-            prefix = max((p for p in parts if str(entry).startswith(f"{p}/")), key=len, default=None)
-            if prefix is None:
-                raise ValueError(f"saved must hold {', '.join(f'{p}/<key>' for p in parts)}, got {entry!r}")
-            parts[prefix][str(entry).removeprefix(f"{prefix}/")] = saved[entry]
-        return _count("steps", saved["steps"]), parts
-
-    def _read_settings(self, now: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings to go on with. A file from before they were saved says nothing of them."""
-        if not now and not made:
-            return {}
-        found = {name: _setting(value) for name, value in now.items()}
-        first = found | {name: _setting(value) for name, value in made.items()}
-        for name in sorted(first.keys() | self._made.keys()):
-            theirs, ours = first.get(name), self._made.get(name)
-            if theirs != ours:
-                raise ValueError(f"saved must come from an optimizer made with {name} = {ours!r} as this one is, got {name} = {theirs!r}")
-            if found.get(name) == "schedule" and not callable(getattr(self, name)):
-                raise ValueError(f"{name} must be set to the schedule that saved speaks of before it is loaded, got {getattr(self, name)!r}")
-        return {name: found.get(name) for name in first | self._set() if found.get(name) != "schedule"}
-
-    def _set(self) -> dict[str, float | str]:
-        """The hyperparameters and options in a form that can be saved: a number, a word, or "schedule"; nothing for None."""
-        names = [f.name for f in fields(self) if f.init and f.name not in ("check_finite", "engine")]
-        given = {name: "schedule" if callable(value := getattr(self, name)) else value for name in names}
-        given |= {name: float(value) for name, value in given.items() if name in _SETTINGS[type(self)] and not isinstance(value, str | None)}
-        return {name: value for name, value in given.items() if isinstance(value, bool | int | float | str)}
-
-
-class _Settings(dict[type[Optimizer], dict[str, Setting]]):
-    """The hyperparameters of each optimizer, collected when first asked for."""
-
-    def __missing__(self, optimizer: type[Optimizer]) -> dict[str, Setting]:
-        self[optimizer] = {f.name: f.metadata["setting"] for f in fields(optimizer) if "setting" in f.metadata}
-        return self[optimizer]
-
-
-_SETTINGS = _Settings()
+        steps, entries = saving.split(saved, rule.__name__, ("steps", *names))
+        memories = saving.memories(entries, names, steps)
+        settings = settings_to_go_on_with(self, entries["hyper"], entries["made"])
+        return [(self, {"steps": steps, "_packs": [], "_resting": memories, "_layout": [], "_begun": rule.__name__, **settings})]
 
 
 def parts(named: Mapping[str, StandardArray]) -> Mapping[str, StandardArray]:
@@ -366,22 +265,6 @@ def take(shares: Sequence[Share]) -> None:
     """Take a step that has been checked."""
     for share in shares:
         share.step()
-
-
-def _setting(value: Any) -> float | str | None:
-    """A setting as `_set` gives it, from what NumPy's files make of it."""
-    value = np.asarray(arrays.on_host(value)).item()
-    return None if value == "none" else value
-
-
-def _count(entry: str, value: Any) -> int:
-    try:
-        count = operator.index(np.asarray(value)[()])
-    except TypeError:
-        count = -1
-    if count < 0:
-        raise ValueError(f"saved[{entry!r}] must be a count of steps, got {value!r}")
-    return count
 
 
 def check_vanishing(values: Mapping[str, float], packs: Sequence[Pack]) -> None:
