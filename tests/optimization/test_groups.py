@@ -8,7 +8,25 @@ import numpy as np
 import pytest
 from rules import OPTIMIZERS
 
-from reference_impl import SGD, Adam, AdamW, Affine, BatchNorm, Momentum, Muon, ReLU, Sequential, bowl, digits, evaluate, fit, flatten, minimize, train, warmup
+from reference_impl import (
+    SGD,
+    Adam,
+    AdamW,
+    Affine,
+    BatchNorm,
+    Momentum,
+    Muon,
+    ReLU,
+    Sequential,
+    bowl,
+    digits,
+    evaluate,
+    fit,
+    flatten,
+    minimize,
+    train,
+    warmup,
+)
 from reference_impl.optimization.groups import Groups
 
 
