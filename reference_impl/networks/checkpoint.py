@@ -14,6 +14,7 @@ from .. import arrays
 from ..arrays.checks import Count, Flag, Optional, check, shown
 from .files import HeldFile, read
 from .fingerprint import arguments, told
+from .progress import Progress
 from .run import Callback, Run, layer_of, not_finite, too_large
 
 
@@ -71,7 +72,7 @@ class Checkpoint(Callback):
         groups = {name: part.state_dict() for name, part in _parts(run).items()}
         if (key := too_large(run.model.params) or not_finite(groups["model"] | groups["optimizer"])) is not None:
             raise run.diverged(layer_of(run.model, key))
-        about = {"settings": self._settings, "layers": _layers(run), "rng": run.rng.bit_generator.state, "step": run.step, "epoch": run.epoch,
+        about = {"settings": self._settings, "model": _model(run), "layers": _layers(run), "rng": run.rng.bit_generator.state, "step": run.step, "epoch": run.epoch,
                  "stop": run.stop, "losses": run.history.losses, "epochs": run.history.epochs}
         content: dict[str, np.ndarray] = {f"{name}/{key}": np.asarray(arrays.on_host(value))
                                           for name, values in groups.items() for key, value in values.items()}
@@ -87,14 +88,13 @@ class Checkpoint(Callback):
         try:
             about, order = json.loads(str(content["about"])), content["order"]
             step, epoch, stop, losses, epochs, chance = (about[name] for name in ("step", "epoch", "stop", "losses", "epochs", "rng"))
-            settings, layers, kind = dict(about["settings"]), list(about["layers"]), chance["bit_generator"]
-            frozen = [layer["frozen"] for layer in layers]  # as a callback may have left them
+            settings, model, layers, kind = dict(about["settings"]), dict(about["model"]), list(about["layers"]), chance["bit_generator"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"path must be a file that fit has written, got {self.path}: {error!r}") from error
         for name in self._settings | settings:
             ours, theirs = self._settings.get(name), settings.get(name)
             new = None in (ours, theirs) and name.startswith("schedules.")  # of a step that only the longer run has
-            if ours != theirs and not new and (name, ours) != ("frozen", frozen):
+            if ours != theirs and not new and (name not in model or ours != model[name]):
                 raise ValueError(f"path must hold a run with {name} = {shown(ours)}, got {self.path} with {shown(theirs)}")
         if type(run.rng.bit_generator).__name__ != kind:
             raise ValueError(f"rng must be a {kind} generator as in {self.path}, got {type(run.rng.bit_generator).__name__}")
@@ -123,15 +123,21 @@ def _parts(run: Run, callbacks: bool = True) -> dict[str, Any]:
 
 
 def _others(run: Run) -> list[Callback]:
-    return [callback for callback in run.callbacks if not isinstance(callback, Checkpoint)]
+    """The callbacks that have a part in the run."""
+    return [callback for callback in run.callbacks if not isinstance(callback, Checkpoint | Progress)]
+
+
+def _model(run: Run) -> dict[str, Any]:
+    return {"model": run.model.architecture(), "frozen": [layer.frozen for layer in run.model.layers]}
 
 
 def _settings(run: Run) -> dict[str, Any]:
     """What must be the same when the run is resumed."""
-    settings = {"model": run.model.architecture(), "frozen": [layer.frozen for layer in run.model.layers],
-                "optimizer": type(run.optimizer).__name__, "inputs": told(run.inputs), "targets": told(run.targets),
-                "weights": told(run.weights), "batch_size": run.batch_size, "drop_last": run.drop_last,
-                "loss": told(run.loss), "callbacks": [type(callback).__name__ for callback in _others(run)]}
+    settings = _model(run) | {
+        "optimizer": type(run.optimizer).__name__, "inputs": told(run.inputs), "targets": told(run.targets), "weights": told(run.weights),
+        "batch_size": run.batch_size, "drop_last": run.drop_last, "loss": told(run.loss),
+        "callbacks": [type(callback).__name__ for callback in _others(run)],
+    }
     for i, callback in enumerate(_others(run)):
         settings |= {f"callbacks[{i}].{name}": value for name, value in arguments(callback).items()}
     return settings | _schedules(run)

@@ -55,6 +55,8 @@ class HeldFile:
                 os.fsync(stream.fileno())
             if not self._ours and self.path.exists():
                 raise self._busy()
+            if nameless and self._ours:
+                self._part.unlink(missing_ok=True)
             if nameless:
                 _name(descriptor, self._part if self._ours else self.path)
             if fcntl is None:

@@ -29,11 +29,10 @@ from reference_impl import (
     ReLU,
     Sequential,
     Tanh,
+    engines as readings,
     fit,
     softmax_cross_entropy,
 )
-from reference_impl import engines as readings
-from reference_impl.networks import files
 
 
 @pytest.fixture(autouse=True)

@@ -431,3 +431,61 @@ def test_a_layer_without_both_passes_cannot_be_made(missing):
     del passes[missing]
     with pytest.raises(TypeError, match=missing):
         type("Half", (Layer,), passes)()
+
+
+# What is of another kind
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: Affine(2, 2, rng=0), r"rng must be a numpy.random.Generator, got 0"),
+    (lambda: Affine(2, 2, rng=None), "rng must be a numpy.random.Generator, got None"),
+    (lambda: Affine(2, 2, rng=np.random), "rng must be a numpy.random.Generator, got <module"),
+    (lambda: Affine("2", 2, rng=rng()), "inputs must be a whole number from 1 up, got '2'"),
+    (lambda: Affine(2, None, rng=rng()), "outputs must be a whole number from 1 up, got None"),
+    (lambda: Affine(2, 2, rng=rng(), bias="no"), "bias must be True or False, got 'no'"),
+    (lambda: Affine(2, 2, rng=rng(), bias=0), "bias must be True or False, got 0"),
+    (lambda: Affine(2, 2, rng=rng(), std="he"), r"std must be a number in \[0, inf\) or None, got 'he'"),
+    (lambda: Affine(2, 2, rng=rng(), dtype="text"), "dtype must be float16, float32 or float64, got 'text'"),
+    (lambda: Affine(2, 2, rng=rng(), dtype=None), "dtype must be float16, float32 or float64, got None"),
+    (lambda: Conv2D(1, 2, 3, rng=0), "rng must be a numpy.random.Generator, got 0"),
+    (lambda: Conv2D(1, 2, (3, 3), rng=rng()), r"size must be a whole number from 1 up, got \(3, 3\)"),
+    (lambda: Conv2D(1, 2, 3, rng=rng(), pad="same"), "pad must be a whole number from 0 up, got 'same'"),
+    (lambda: Conv2D(1, 2, 3, rng=rng(), bias="no"), "bias must be True or False, got 'no'"),
+    (lambda: MaxPool2D("2"), "size must be a whole number from 1 up, got '2'"),
+    (lambda: MaxPool2D(2, stride=True), "stride must be a whole number from 1 up or None, got True"),
+])
+def test_settings_of_another_kind_are_refused_by_name(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("x", [None, 1.0, [[1.0]], "x", np.ma.ones((2, 3)), np.ones((2, 3), object), np.ones((2, 3), complex), np.ones((2, 3), bool)])
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_no_array_of_numbers_is_refused_by_name(name, x):
+    make, shape = CASES[name]
+    layer = make()
+    with pytest.raises(TypeError, match="x must be an array of numbers, got"):
+        layer.forward(x)
+    out = layer.forward(apart(*shape))
+    for dout in (x, np.ones((*out.shape, 1)), np.ones((len(out) + 1, *out.shape[1:]))):
+        with pytest.raises((TypeError, ValueError), match="dout must (be an array of numbers|have the shape)"):
+            layer.backward(dout)
+        if name.startswith(("affine", "conv")):
+            with pytest.raises((TypeError, ValueError), match="dout must (be an array of numbers|have the shape)"):
+                layer.backward_params(dout)
+
+
+def test_rows_without_an_axis_are_refused():
+    with pytest.raises(ValueError, match=r"x must be \(batch, ...\), got \(\)"):
+        Flatten().forward(np.array(1.0))
+
+
+def test_the_gradient_of_a_bias_in_float16_is_not_stuck():
+    layer = Affine(1, 1, rng=rng(), dtype="f2")
+    layer.forward(np.zeros((4096, 1), "f2"))
+    layer.backward(np.full((4096, 1), 2.0**-12, "f2"))
+    assert layer.grads["b"].item() == 1.0
+
+
+def test_a_layer_says_what_it_is_made_of():
+    assert MaxPool2D(2).described() == "MaxPool2D(size=2, stride=2)"
+    assert Affine(2, 3, rng=rng()).described() == "Affine(W (2, 3), b (3,))"

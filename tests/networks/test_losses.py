@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reference_impl import accuracy, log_softmax, mean_squared_error, softmax, softmax_cross_entropy
+from reference_impl import accuracy, class_weights, log_softmax, mean_squared_error, multiclass_hinge, softmax, softmax_cross_entropy
 
 
 def batch(seed=0, shape=(7, 4)):
@@ -138,3 +138,127 @@ def test_bad_labels_are_refused(fun, scores, labels, error, message):
 def test_bad_targets_are_refused(outputs, targets):
     with pytest.raises(ValueError, match=r"targets must have the shape \(.*\) of the outputs, not empty, got \("):
         mean_squared_error(np.zeros(outputs), np.zeros(targets))
+
+
+# Weights of examples, the hinge loss, and float16
+
+LOSSES = [softmax_cross_entropy, multiclass_hinge, mean_squared_error]
+
+
+def of(loss, seed=0, dtype="f8", n=7):
+    made = np.random.default_rng(seed)
+    scores = made.normal(size=(n, 4)).astype(dtype)
+    return scores, made.normal(size=(n, 4)).astype(dtype) if loss is mean_squared_error else made.integers(0, 4, n)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_weight_counts_an_example_so_many_times(loss):
+    scores, targets = of(loss)
+    many = np.array([0, 1, 2, 3, 0, 1, 0])
+    value, gradient = loss(scores, targets, many)
+    repeated, slopes = loss(np.repeat(scores, many, axis=0), np.repeat(targets, many, axis=0))
+    assert value == pytest.approx(repeated, rel=1e-13)
+    np.testing.assert_allclose(np.repeat(gradient, many, axis=0), slopes * many.repeat(many)[:, None], rtol=1e-12, atol=1e-17)
+    same, slope = loss(scores, targets, np.ones(7))
+    assert (same, slope.tolist()) == (pytest.approx(loss(scores, targets)[0], rel=1e-14), loss(scores, targets)[1].tolist())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_weighted_gradient_is_the_slope(loss):
+    scores, targets = of(loss)
+    weights = np.random.default_rng(3).uniform(0, 2, 7)
+    _, gradient = loss(scores, targets, weights)
+    for i in np.ndindex(scores.shape):
+        moved = [scores.copy() for _ in range(2)]
+        moved[0][i] += 1e-6
+        moved[1][i] -= 1e-6
+        up, down = (loss(one, targets, weights)[0] for one in moved)
+        assert gradient[i] == pytest.approx((up - down) / 2e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+def test_weights_do_not_change_the_dtype(loss, dtype):
+    scores, targets = of(loss, dtype=dtype)
+    assert loss(scores, targets, np.ones(7))[1].dtype == loss(scores, targets)[1].dtype == dtype
+
+
+@pytest.mark.parametrize(("weights", "error", "message"), [
+    (np.ones(6), ValueError, "weights must be 7 numbers from 0 up, as many as the batch, got"),
+    (np.full(7, -1.0), ValueError, "weights must be 7 numbers from 0 up"),
+    (np.full(7, np.nan), ValueError, "weights must be 7 numbers from 0 up"),
+    (np.ones((7, 1)), ValueError, r"weights must be an array \(batch\) of numbers"),
+    ([1] * 7, TypeError, r"weights must be an array \(batch\) of numbers"),
+    (np.ones(7, complex), TypeError, r"weights must be an array \(batch\) of numbers"),
+])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_bad_weights_are_refused(loss, weights, error, message):
+    with pytest.raises(error, match=message):
+        loss(*of(loss), weights)
+
+
+@pytest.mark.parametrize("margin", [1.0, 0.3])
+def test_the_hinge_loss_is_pytorchs_but_for_the_number_of_classes(margin):
+    torch = pytest.importorskip("torch")
+    scores, labels = of(multiclass_hinge, n=50)
+    theirs = torch.tensor(scores, requires_grad=True)
+    loss = 4 * torch.nn.functional.multi_margin_loss(theirs, torch.tensor(labels), margin=margin)
+    loss.backward()
+    value, dscores = multiclass_hinge(scores, labels, margin=margin)
+    assert value == pytest.approx(loss.item(), rel=1e-13)
+    np.testing.assert_allclose(dscores, theirs.grad.numpy(), rtol=1e-12, atol=1e-17)
+
+
+def test_beyond_the_margin_nothing_is_to_gain_and_on_it_the_slope_is_0():
+    assert multiclass_hinge(np.array([[2.0, 1.0], [0.0, 5.0]]), np.array([0, 1]))[0] == 0
+    assert not multiclass_hinge(np.array([[2.0, 1.0]]), np.array([0]))[1].any()
+    with pytest.raises(ValueError, match=r"margin must be a number in \(0, inf\), got 0"):
+        multiclass_hinge(np.array([[2.0, 1.0]]), np.array([0]), margin=0)
+
+
+def test_class_weights_make_all_classes_count_alike():
+    labels = np.random.default_rng(0).choice([0, 2, 3], 50, p=[0.7, 0.2, 0.1])
+    weights = class_weights(labels, 4)
+    sums = [weights[labels == label].sum() for label in (0, 2, 3)]
+    np.testing.assert_allclose(sums, 50 / 3)
+    assert all(len(set(weights[labels == label])) == 1 for label in (0, 2, 3))
+    utils = pytest.importorskip("sklearn.utils.class_weight")
+    np.testing.assert_allclose(weights, utils.compute_sample_weight("balanced", labels))
+    for bad, message in ((np.array([0, 4]), r"labels must lie in \[0, 4\)"), (np.array([-1, 2]), r"labels must lie in \[0, 4\)"),
+                         (np.zeros(0, int), r"labels must lie in \[0, 4\), and be some")):
+        with pytest.raises(ValueError, match=message):
+            class_weights(bad, 4)
+    with pytest.raises(TypeError, match="labels must be an array"):
+        class_weights([0, 1])
+    with pytest.raises(ValueError, match="classes must be a whole number from 1 up or None, got 0"):
+        class_weights(labels, 0)
+    assert class_weights(np.array([0, 1])).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_in_float16_sums_and_squares_stay_in_range(loss):
+    made = np.random.default_rng(0)
+    scores = (300 * made.normal(size=(4096, 4))).astype("f2")
+    targets = np.zeros((4096, 4), "f2") if loss is mean_squared_error else made.integers(0, 4, 4096)
+    value, gradient = loss(scores, targets)
+    exact, slope = loss(scores.astype("f8"), targets)
+    assert value == pytest.approx(exact, rel=1e-3)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-3, atol=2**-24)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: softmax([1.0, 2.0]), "scores must be an array of numbers, got"),
+    (lambda: log_softmax(np.ones(2, complex)), "scores must be an array of numbers, got"),
+    (lambda: log_softmax(np.array(1.0)), r"scores must be \(..., classes\), got \(\)"),
+    (lambda: log_softmax(np.ones((2, 0))), r"scores must be \(..., classes\), got \(2, 0\)"),
+    (lambda: softmax_cross_entropy([[1.0]], np.array([0])), "scores must be an array of floating-point numbers, got"),
+    (lambda: softmax_cross_entropy(np.ones((1, 1)), [0]), r"labels must be an array of integers, got \[0\]"),
+    (lambda: softmax_cross_entropy(np.ones((1, 1), int), np.array([0])), "scores must be floating-point numbers, got int"),
+    (lambda: accuracy(np.ones((1, 1)), None), "labels must be an array of integers, got None"),
+    (lambda: mean_squared_error([1.0], np.ones(1)), "outputs must be an array of floating-point numbers"),
+    (lambda: mean_squared_error(np.ones(1), [1.0]), "targets must be an array of numbers"),
+    (lambda: mean_squared_error(np.array(1.0), np.array(1.0)), r"targets must have the shape \(\) of the outputs"),
+])
+def test_what_is_no_array_is_refused_by_name(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()

@@ -1,5 +1,7 @@
 """The model: whole passes against finite differences and PyTorch, frozen layers, keys, saving and loading."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -223,3 +225,83 @@ def test_no_layers_at_all():
 
 def test_a_model_says_what_it_is():
     assert repr(Sequential(Affine(2, 1, rng=np.random.default_rng(0)), ReLU())) == "Sequential(Affine(W (2, 1), b (1,)), ReLU())"
+
+
+# In a file
+
+
+def convolutional(seed=0, **options):
+    from reference_impl import BatchNorm, Conv2D, Dropout, Flatten
+
+    made = np.random.default_rng(seed)
+    return Sequential(Conv2D(1, 2, 3, rng=made, **options), BatchNorm(2), ReLU(), Dropout(0.5), Flatten(), Affine(72, 3, rng=made))
+
+
+def test_a_model_is_saved_and_loaded_with_its_running_statistics(tmp_path):
+    x = np.random.default_rng(1).normal(size=(4, 8, 8, 1))
+    model, other = convolutional(), convolutional(seed=1)
+    model.forward(x, train=True, rng=np.random.default_rng(2))
+    model.save(tmp_path / "model.npz")
+    other.layers[0].frozen = True  # what is held fixed is no part of a model
+    own = other.params
+    assert other.load(str(tmp_path / "model.npz")) is other
+    np.testing.assert_array_equal(other.forward(x), model.forward(x))
+    assert all(other.params[key] is array for key, array in own.items())
+    assert os.listdir(tmp_path) == ["model.npz"]
+    with np.load(tmp_path / "model.npz") as file:
+        np.testing.assert_array_equal(file["0.W"], model.params["0.W"])
+    model.params["0.W"][...] = 0
+    model.save(tmp_path / "model.npz")
+    assert not other.load(tmp_path / "model.npz").layers[0].params["W"].any()
+
+
+@pytest.mark.parametrize("make", [
+    lambda: convolutional(stride=2), lambda: convolutional(pad=1), lambda: convolutional(bias=False), mlp,
+    lambda: Sequential(*convolutional().layers[:-1]), lambda: Sequential(*convolutional().layers[:3], ReLU(), *convolutional().layers[4:]),
+])
+def test_a_model_of_other_layers_is_refused_and_nothing_is_changed(make, tmp_path):
+    convolutional().save(tmp_path / "model.npz")
+    other = make()
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=r"path must hold a model of the layers \[.*\], got .*model.npz with \['Conv2D\(size=3, stride=1, pad=0, W"):
+        other.load(tmp_path / "model.npz")
+    for key, array in other.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+def test_of_another_dtype_too(tmp_path):
+    convolutional(dtype="f4").save(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match=r"saved\['0.W'\] must be .* of float64, got .* of float32"):
+        convolutional().load(tmp_path / "model.npz")
+
+
+def test_what_is_no_file_of_a_model_is_refused(tmp_path):
+    (tmp_path / "text").write_text("layers")
+    np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match="path must be a file that Sequential.save has written, got"):
+        mlp().load(tmp_path / "text")
+    with pytest.raises(ValueError, match=r"path must hold a model of the layers .* with \[\]"):
+        mlp().load(tmp_path / "arrays.npz")
+    with pytest.raises(FileNotFoundError, match="path must lie in a folder that exists"):
+        mlp().save(tmp_path / "nowhere" / "model.npz")
+    for path in (None, 3, ""):
+        for call in (mlp().save, mlp().load):
+            with pytest.raises(TypeError, match="path must name a file, got"):
+                call(path)
+
+
+def test_layers_say_what_they_are_made_of():
+    assert convolutional(pad=1).architecture()[:5] == [
+        "Conv2D(size=3, stride=1, pad=1, W (3, 3, 1, 2), b (2,))", "BatchNorm(keep=0.9, ddof=0, eps=1e-05, gamma (2,), beta (2,), mean (2,), var (2,))",
+        "ReLU()", "Dropout(keep=0.5, inverted=True, shared=[])", "Flatten()"]
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda model: model.forward(np.ones((1, 2)), train="no"), "train must be True or False, got 'no'"),
+    (lambda model: model.forward(np.ones((1, 2)), train=True, rng=0), r"rng must be a numpy.random.Generator or None, got 0"),
+    (lambda model: model.load_state_dict([]), r"saved must be a dict of arrays, got \[\]"),
+    (lambda model: model.load_state_dict(dict.fromkeys(model.state_dict(), 1.0)), r"saved\['0.W'\] must be an array, got 1.0"),
+])
+def test_what_is_of_another_kind_is_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(mlp())
