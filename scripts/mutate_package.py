@@ -125,8 +125,8 @@ class Changes(ast.NodeVisitor):
                 self.change(node, repr(1.5 * node.value))
 
     def visit_If(self, node: ast.If) -> None:
-        if "TYPE_CHECKING" in self.text(node.test) or "sys.platform" in self.text(node.test):
-            for part in node.orelse:
+        if (test := self.text(node.test)) == "TYPE_CHECKING" or test.startswith("sys.platform =="):
+            for part in node.body if repr(sys.platform) in test.replace('"', "'") else node.orelse:
                 self.visit(part)
             return
         self.change(node.test, f"not ({self.text(node.test)})")

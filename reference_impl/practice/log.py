@@ -62,7 +62,6 @@ class Log:
             raise IsADirectoryError(f"log must be a file, got the folder {self.path!r}") from None
         _OPEN.add(self)
         self.synced = -math.inf
-        self.read_to = self.lines = 0
         try:
             with self._lock():
                 self._begin(mine, head, code, edited)

@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.checks import GENERATOR, SIZE, Count, Flag, Instance, Numbers, Optional, Real, check, checked
+from ..arrays.checks import GENERATOR, SIZE, Count, Flag, Instance, Numbers, Optional, Real, check, checked, shown
 from ..networks.progress import bar
 from .log import Log
 from .trials import EXECUTOR, OBJECTIVE, Lost, Objective, Setting, Trial, outcomes
 
 LOG = Optional(Instance(str, os.PathLike, words="a path"))
-SETTINGS = Instance(Iterable, words="mappings of names to values, in a list")
+SETTINGS = Instance(Sequence, Iterator, words="mappings of names to values, in a list")
 TRIALS = Instance(Sequence, words="a list of trials")
+NAME = Instance(str, words="a name that no setting has")
 PART = Real(0, 1, open_low=True)
 
 
@@ -174,7 +175,7 @@ class Choice:
     values: Sequence[Any]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.values, Sequence | np.ndarray) or isinstance(self.values, str | bytes) or np.ndim(self.values) == 0:
+        if not isinstance(self.values, Sequence | np.ndarray) or isinstance(self.values, str | bytes) or getattr(self.values, "shape", 1) == ():
             raise TypeError(f"values must be a list or another sequence, got {self.values!r}")
         if not len(self.values):
             raise ValueError("values must hold at least one value, got none")
@@ -184,7 +185,7 @@ class Choice:
         """The value at `share` of the row."""
         return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
 
-    @checked(values=Instance(Sequence, words="a list of values"), margin=SIZE)
+    @checked(values=Instance(list, tuple), margin=SIZE)
     def narrowed(self, values: Sequence[object], margin: float) -> Choice:
         """Those of the values that occur."""
         return Choice([value for value in self.values if value in values])
@@ -315,7 +316,7 @@ def coarse_to_fine(objective: Objective, space: Space, *, rounds: int, count: in
     return found
 
 
-@checked(objective=OBJECTIVE, settings=SETTINGS, over=Instance(str, words="a name"), budgets=Numbers(1, low=0, open_low=True), keep=PART,
+@checked(objective=OBJECTIVE, settings=SETTINGS, over=NAME, budgets=Numbers(1, low=0, open_low=True), keep=PART,
          seed=Count(0), executor=EXECUTOR, log=LOG, retry=Flag(), edited=Flag(), maximize=Flag(), progress=Optional(Flag()))
 def halving(objective: Objective, settings: Iterable[Setting], *, over: str, budgets: Sequence[float], keep: float = 0.5, seed: int = 0,
             executor: Executor | None = None, log: str | os.PathLike[str] | None = None, retry: bool = False, edited: bool = False,
@@ -342,8 +343,8 @@ def halving(objective: Objective, settings: Iterable[Setting], *, over: str, bud
     steps = np.asarray(budgets).tolist()
     if any(high <= low for low, high in itertools.pairwise(steps)):
         raise ValueError(f"budgets must rise, got {budgets!r}")
-    if any(over in setting for setting in tried):
-        raise ValueError(f"over must be a name that no setting has, got {over!r}")
+    if not over or any(over in setting for setting in tried):
+        raise ValueError(f"over must be {NAME}, got {over!r}")
     tried = [{**setting, over: steps[0]} for setting in tried]
     plan = {"of": len(tried), "over": over, "budgets": steps, "keep": float(keep), "maximize": bool(maximize)}
     rungs: list[list[Trial]] = []
@@ -376,13 +377,13 @@ def _complete(log: Log, objective: Objective, tried: Sequence[Setting], start: i
               maximize: bool, progress: bool | None) -> list[Trial]:
     """The trials of `tried` from `start` on: what the log has, and the others, run here or by another search on the same log."""
     done = {i: trial for i, trial in log.known(tried, start).items() if not (retry and trial.error)}
-    with bar(len(tried) - start, progress, "trial") as shown:
-        shown.update(len(done))
+    with bar(len(tried) - start, progress, "trial") as counter:
+        counter.update(len(done))
         try:
             with closing(_each_once(log, objective, tried, [i for i in range(start, len(tried)) if i not in done], seed, executor)) as ended:
                 for trial in ended:
                     done[trial.index] = trial
-                    shown.update()
+                    counter.update()
         except Lost as lost:
             kept = ("a log would have kept them" if log.path is None
                     else f"call again with an executor that works, and the search goes on from {log.path}")
@@ -445,11 +446,12 @@ def _rounded(axis: Uniform | LogUniform | Whole | Stepped, share: float) -> floa
 
 
 def _settings(settings: Iterable[Setting]) -> list[dict[str, Any]]:
-    if isinstance(settings, Mapping | str):
+    tried, listed = [], isinstance(settings, list | tuple)
+    if isinstance(settings, str | bytes):
         raise TypeError(f"settings must be {SETTINGS}, got {settings!r}")
-    tried: list[dict[str, Any]] = []
     for setting in settings:
-        check("settings", setting, Instance(Mapping, words=str(SETTINGS)))
+        if not isinstance(setting, Mapping):
+            raise TypeError(f"settings must be {SETTINGS}, got {shown(setting if listed else settings)}")
         tried.append(dict(setting))
     return tried
 
