@@ -271,7 +271,7 @@ class _Floating:
     """A dtype of the rules and layers, or what NumPy takes for its name."""
 
     def fault(self, value: object) -> type[Exception] | None:
-        if value is None:
+        if value is None or isinstance(value, np.generic | np.ndarray):  # NumPy takes what has a dtype for it
             return TypeError
         try:
             dtype = np.dtype(value)  # type: ignore[call-overload]

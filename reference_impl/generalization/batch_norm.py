@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import arrays
-from ..arrays.checks import FLOATING, SHARE, SIZE, Count, Real, checked, shown
+from ..arrays.checks import FLOATING, SHARE, SIZE, Count, Flag, Real, check, checked, shown
 from ..arrays.protocol import Array
 from ..networks.layers import Layer
 
@@ -90,6 +90,7 @@ class BatchNorm(Layer):
             raise TypeError(f"x must be an array (batch, ..., {len(gamma)}) of {gamma.dtype}, got {shown(x)}")
         if x.ndim < 2 or x.shape[-1] != len(gamma) or x.dtype != gamma.dtype:
             raise ValueError(f"x must be (batch, ..., {len(gamma)}) of {gamma.dtype}, got {x.shape} of {x.dtype}")
+        check("train", train, Flag())
         rows = arrays.wide(x.reshape(-1, len(gamma)))
         if train:
             if (n := len(rows)) < 2:

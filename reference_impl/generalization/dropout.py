@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import arrays
-from ..arrays.checks import GENERATOR, ArrayOf, Count, Flag, Function, Instance, Numbers, Real, checked, shown
+from ..arrays.checks import GENERATOR, ArrayOf, Count, Flag, Function, Instance, Numbers, Optional, Real, check, checked, shown
 from ..arrays.protocol import Array
 from ..networks.layers import Layer
 from ..networks.losses import softmax
@@ -60,11 +60,12 @@ class Dropout(Layer):
     def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
         if not arrays.is_plain(x) or not arrays.is_floating(x):
             raise TypeError(f"x must be an array of floating-point numbers, got {shown(x)}")
+        check("rng", rng, Optional(GENERATOR))
+        check("train", train, Flag())
         if not train:
             factor: Array | float = 1.0 if self.inverted else self.keep
-        elif not isinstance(rng, np.random.Generator):
-            error = ValueError if rng is None else TypeError
-            raise error(f"rng must be a numpy.random.Generator when train=True, as masks are drawn from it, got {rng!r}")
+        elif rng is None:
+            raise ValueError("rng must be a numpy.random.Generator when train=True, as masks are drawn from it, got None")
         else:
             if not set(self.shared) <= set(range(x.ndim)):
                 raise ValueError(f"shared must be among the axes 0 to {x.ndim - 1} of x, got {self.shared!r} for the shape {x.shape}")

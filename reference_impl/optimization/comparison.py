@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays.checks import POSITIVE, SHARE, SIZE, Instance, Numbers, Optional, Real, check, checked
+from ..arrays.checks import POSITIVE, SHARE, SIZE, Count, Instance, Numbers, Optional, Real, check, checked
 from ..arrays.protocol import Array
 from .adagrad import AdaGrad
 from .adam import Adam, AdamW, AMSGrad
@@ -233,6 +233,7 @@ class BeforeCorrection:
     def __repr__(self) -> str:
         return f"BeforeCorrection({self.eps:g})" if self.beta2 == 0.999 else f"BeforeCorrection({self.eps:g}, {self.beta2:g})"
 
+    @checked(step=Count(0))
     def __call__(self, step: int) -> float:
         return float(self.eps / (1 - self.beta2 ** (step + 1)) ** 0.5)
 

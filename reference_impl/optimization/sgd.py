@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.checks import GENERATOR, POSITIVE, SIZE, ArrayOf, Count, Function, Instance, Numbers, Real, checked
+from ..arrays.checks import GENERATOR, POSITIVE, SIZE, ArrayOf, Count, Function, Instance, Numbers, Real, checked, shown
 from ..arrays.protocol import Array
 from .optimizer import Optimizer, Schedule, hyper
 
@@ -195,6 +195,8 @@ def train(loss: Callable[..., tuple[float, dict[str, np.ndarray]]], params: dict
     if not inputs.ndim or not targets.ndim or len(inputs) != len(targets):
         raise ValueError(f"targets must be as many as the inputs, got the shapes {targets.shape} for {inputs.shape}")
     _check_batch(batch_size, len(inputs))
+    if not params or not all(isinstance(key, str) and not ArrayOf().fault(array) for key, array in params.items()):
+        raise TypeError(f"params must be a dict of arrays of floating-point numbers, got {shown(params)}")
     losses: list[float] = []
     for _ in range(epochs):
         for batch in minibatches(rng, len(inputs), batch_size):

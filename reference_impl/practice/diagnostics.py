@@ -15,6 +15,7 @@ import numpy as np
 from .. import arrays
 from ..arrays.checks import GENERATOR, POSITIVE, SIZE, ArrayOf, Count, Flag, Function, Instance, Optional, checked
 from ..arrays.protocol import Array
+from ..networks.evaluation import check_data
 from ..networks.layers import ReLU
 from ..networks.losses import softmax_cross_entropy
 from ..networks.model import Sequential
@@ -132,8 +133,8 @@ def gradient_check(model: Sequential, inputs: Array, targets: Array, loss: Loss 
 
     The error is |a - n| / (|a| + |n|) with the vectors a of `backward` and n of (L(w + h) - L(w - h)) / 2h, h = `step`; 0 when both
     vanish. For inputs of about size 1, right is below 1e-6, wrong mostly above 1e-2. Where the slopes to the left and to the right differ
-    by more than a ten-thousandth of the largest, a kink lies within h (or the curvature is very strong): such an entry is left out. With `train=True` layers act as in training, with the same random numbers in every pass. The model comes back
-    as it was.
+    by more than a ten-thousandth of the largest, a kink lies within h (or the curvature is very strong): such an entry is left out. With
+    `train=True` layers act as in training, with the same random numbers in every pass. All is done to a copy of the model.
 
     Raises ValueError for parameters that are not float64 (the difference would be mostly rounding) and for a step or a count below or at 0,
     TypeError for arguments of another kind.
@@ -146,7 +147,8 @@ def gradient_check(model: Sequential, inputs: Array, targets: Array, loss: Loss 
     >>> sorted(found.errors), max(found.errors.values()) < 1e-6
     (['0.W', '0.b', '2.W', '2.b'], True)
     """
-    params, saved, chance = model.params, model.state_dict(), copy.deepcopy(rng)
+    model, chance = copy.deepcopy((model, rng))
+    params = model.params
     for key, array in params.items():
         if array.dtype != np.float64:
             raise ValueError(f"model must hold float64 parameters, got {array.dtype} in {key!r}")
@@ -158,25 +160,22 @@ def gradient_check(model: Sequential, inputs: Array, targets: Array, loss: Loss 
     model.backward(dout)
     grads = {key: array.copy() for key, array in model.grads.items()}
     errors, kinks = {}, 0
-    try:
-        for key, array in params.items():
-            chosen = rng.choice(array.size, min(entries, array.size), replace=False)
-            left, right = np.empty((2, len(chosen)))
-            for i, place in enumerate(np.unravel_index(entry, array.shape) for entry in chosen):
-                before = float(array[place])
-                array[place] = before + step
-                right[i] = (value()[0] - middle) / step
-                array[place] = before - step
-                left[i] = (middle - value()[0]) / step
-                array[place] = before
-            numeric, exact = (left + right) / 2, arrays.on_host(grads[key].ravel()[chosen])
-            # Curvature makes left and right differ by about h times it, for inputs of size 1 far less than this; a kink by as much as the slope.
-            smooth = abs(right - left) <= 1e-4 * abs(numeric).max()
-            kinks += int((~smooth).sum())
-            size = np.linalg.norm(exact[smooth]) + np.linalg.norm(numeric[smooth])
-            errors[key] = float(np.linalg.norm((exact - numeric)[smooth]) / size) if size else 0.0
-    finally:
-        model.load_state_dict(saved)
+    for key, array in params.items():
+        chosen = rng.choice(array.size, min(entries, array.size), replace=False)
+        left, right = np.empty((2, len(chosen)))
+        for i, place in enumerate(np.unravel_index(entry, array.shape) for entry in chosen):
+            before = float(array[place])
+            array[place] = before + step
+            right[i] = (value()[0] - middle) / step
+            array[place] = before - step
+            left[i] = (middle - value()[0]) / step
+            array[place] = before
+        numeric, exact = (left + right) / 2, arrays.on_host(grads[key].ravel()[chosen])
+        # Curvature makes left and right differ by about h times it, for inputs of size 1 far less than this; a kink by as much as the slope.
+        smooth = abs(right - left) <= 1e-4 * abs(numeric).max()
+        kinks += int((~smooth).sum())
+        size = np.linalg.norm(exact[smooth]) + np.linalg.norm(numeric[smooth])
+        errors[key] = float(np.linalg.norm((exact - numeric)[smooth]) / size) if size else 0.0
     return GradientCheck(errors, kinks)
 
 
@@ -207,6 +206,7 @@ def overfit_batch(model: Sequential, inputs: Array, targets: Array, optimizer: O
     >>> bool(overfit_batch(model, data.inputs[:10], data.labels[:10], SGD(lr=0.5))[-1] < 0.05)
     True
     """
+    check_data(inputs, targets)
     model, optimizer = copy.deepcopy((model, optimizer))
     history = fit(model, inputs, targets, optimizer, epochs=steps, batch_size=len(inputs), loss=loss, rng=np.random.default_rng(0))
     return np.array(history.losses)

@@ -196,6 +196,7 @@ def _std(scheme: Scheme | float | str, W: Array) -> float | None:
     return float(std)
 
 
+@checked(array=ArrayOf(dtypes="biuf"))
 def root_mean_square(array: Array) -> float:
     """√ of the mean square, in double precision: the squares of a faint float32 signal would vanish, those of a float16 one overflow.
 

@@ -39,7 +39,7 @@ class AffineMap:
         check("mean", self.mean, ArrayOf("features", finite=True))
         check("matrix", self.matrix, ArrayOf(finite=True))
         if self.matrix.ndim not in (1, 2) or self.matrix.shape[:1] != self.mean.shape:
-            raise ValueError(f"matrix must be ({len(self.mean)},) or ({len(self.mean)}, kept), got the shape {self.matrix.shape}")
+            raise ValueError(f"matrix must be (features,) or (features, kept) for a mean of {self.mean.shape}, got the shape {self.matrix.shape}")
 
     def __call__(self, inputs: Array) -> Array:
         check("inputs", inputs, TABLE)

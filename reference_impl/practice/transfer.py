@@ -34,7 +34,7 @@ def freeze(model: Sequential, layers: Iterable[int]) -> None:
     ['2.W', '2.b']
     """
     count = len(model.layers)
-    if not isinstance(layers, Iterable) or isinstance(layers, str | bytes | Mapping):
+    if not isinstance(layers, Iterable) or isinstance(layers, str | bytes | Mapping) or getattr(layers, "ndim", 1) != 1:
         raise TypeError(f"layers must be a list of places, got {shown(layers)}")
     places = list(layers)
     if wrong := [place for place in places if PLACE.fault(place)]:

@@ -395,8 +395,8 @@ def test_how_far_adam_goes_decides_whether_whitening_pays_after_centring():
 
 
 @pytest.mark.parametrize(("mean", "matrix", "message"), [
-    (np.zeros(2), np.ones(3), r"matrix must be \(2,\) or \(2, kept\), got the shape \(3,\)"),
-    (np.zeros(2), np.ones((2, 2, 1)), r"matrix must be \(2,\) or \(2, kept\), got the shape \(2, 2, 1\)"),
+    (np.zeros(2), np.ones(3), r"matrix must be .* for a mean of \(2,\), got the shape \(3,\)"),
+    (np.zeros(2), np.ones((2, 2, 1)), r"matrix must be .* for a mean of \(2,\), got the shape \(2, 2, 1\)"),
     (np.zeros((2, 1)), np.ones(2), r"mean must be an array \(features\) of finite floating-point numbers, got"),
     (np.full(2, np.nan), np.ones(2), r"mean must be .* finite .* got array\(\[nan, nan\]\)"),
     (np.zeros(2), [1.0, 1.0], r"matrix must be an array of finite .* got \[1\.0, 1\.0\]"),
