@@ -18,7 +18,7 @@ import numpy as np
 from ..arrays import namespace
 from ..arrays.checks import shown
 from . import blocked, compiled, fused, whole
-from .tape import Rule, is_elementwise, trace
+from .tape import Rule, trace
 
 # Unless Numba is asked for: below this many elements thousands of steps do not repay the half second in which it starts.
 COMPILED_FROM = 2**16
@@ -64,10 +64,9 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
     The arrays' own library decides first: CuPy's go to `fused`, NumPy's to `blocked` or `compiled`, others to `whole`.
     A rule over whole arrays runs as it is written. That they fit together is for the caller to see, as an optimizer does.
     """
-    _check_list(arrays)
-    if engine not in (None, *ENGINES):
-        check_engine(engine)
-    if not is_elementwise(rule):
+    if not isinstance(arrays, (list, tuple)) or (engine is not None and engine not in ENGINES):
+        _refuse(arrays, engine)
+    if getattr(rule, "over_whole_arrays", False):
         whole.step_as_written(rule, arrays, hyper)
     elif isinstance(arrays[0], np.ndarray):
         if _compiles(arrays[0], engine, rule) and (views := blocked.flat(arrays)) is not None:
@@ -86,9 +85,8 @@ def finite(arrays: Sequence[Any], engine: str | None = None, most: float = math.
     >>> finite([np.array([1.0, 2.0])]), finite([np.array([1.0, np.nan])])
     (True, False)
     """
-    _check_list(arrays)
-    if engine not in (None, *ENGINES):
-        check_engine(engine)
+    if not isinstance(arrays, (list, tuple)) or (engine is not None and engine not in ENGINES):
+        _refuse(arrays, engine)
     return bool(quietly(_finite, arrays, engine, most))
 
 
@@ -111,9 +109,10 @@ def _finite(arrays: Sequence[Any], engine: str | None, most: float) -> bool:
         namespace(array).all(namespace(array).isfinite(array) & (abs(array) <= most)) for array in elsewhere if not fused.takes(array))
 
 
-def _check_list(arrays: object) -> None:
-    if not isinstance(arrays, list | tuple):
+def _refuse(arrays: object, engine: str | None) -> None:
+    if not isinstance(arrays, (list, tuple)):
         raise TypeError(f"arrays must be a list of arrays, got {shown(arrays)}")
+    check_engine(engine)
 
 
 def quietly(function: Callable[..., R], *args: object) -> R:

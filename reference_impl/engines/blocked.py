@@ -51,12 +51,12 @@ def flat(arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
 
 
 def blocks(arrays: Sequence[np.ndarray], size: int, read: int = 1, dtype: np.dtype | None = None) -> Iterable[Sequence[np.ndarray]]:
-    """One-dimensional pieces of `arrays`, in `dtype` if it is given; number `read` is only read.
+    """One-dimensional pieces of `arrays`, copied into `dtype` if it is given; number `read` is only read.
 
     They are even, of `size` elements or more where there are so many, and of fewer than twice that.
     """
     views = flat(arrays)
-    if views is None or (dtype is not None and arrays[0].dtype is not dtype and arrays[0].dtype != dtype):
+    if views is None or dtype is not None:
         return _copied(views or arrays, size, read, dtype)
     count = views[0].size // size
     if count <= 1:
@@ -130,14 +130,15 @@ def _homes(tape: Tape) -> tuple[dict[Symbol, str], int]:
 
 
 class Plan:
-    """What one thread needs to replay a tape in one dtype: the function, its scalars, the rows of scratch.
+    """What one thread needs to replay a tape on parameters of one dtype: the function, its scalars, the rows of scratch.
 
     The scalars are 0-d arrays of the dtype that is computed in: NumPy neither promotes nor converts them in every block.
     """
 
     def __init__(self, tape: Tape, dtype: np.dtype) -> None:
         text, self.rows = _source(tape)
-        self.values, self.size = np.empty(len(tape.operands), dtype), -1
+        self.copied = SINGLE if dtype.itemsize == 2 else None
+        self.values, self.size = np.empty(len(tape.operands), self.copied or dtype), -1
         self.names: dict[str, Any] = {ufunc.__name__: ufunc for ufunc in OPERATIONS}
         self.names |= {f"s{i}": self.values[i, ...] for i in range(len(self.values))}
         exec(text, self.names)
@@ -146,7 +147,7 @@ class Plan:
     def run(self, arrays: Sequence[np.ndarray], values: tuple[float, ...]) -> None:
         """Replay the tape on all blocks of `arrays`."""
         self.values[:] = values
-        for piece in blocks(arrays, BLOCK_BYTES // self.values.itemsize, dtype=self.values.dtype):
+        for piece in blocks(arrays, BLOCK_BYTES // self.values.itemsize, dtype=self.copied):
             if piece[0].size != self.size:
                 self.size = piece[0].size
                 self.names |= {f"r{i}": row for i, row in enumerate(_scratch(self.rows, self.size, self.values.dtype))}
@@ -158,7 +159,7 @@ def _plan(tape: Tape, dtype: np.dtype) -> Plan:
     plans: dict[tuple[Tape, np.dtype], Plan] = _kept.__dict__.setdefault("plans", {})
     key = tape, dtype
     if key not in plans:
-        plans[key] = Plan(tape, SINGLE if dtype.itemsize == 2 else dtype)
+        plans[key] = Plan(tape, dtype)
     return plans[key]
 
 

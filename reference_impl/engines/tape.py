@@ -195,7 +195,7 @@ def trace(rule: Rule) -> Tape:
         tape = _tapes.get(rule)
     except TypeError:  # no function
         tape = None
-    if tape is None or not all([read() is value for read, value in tape.outside]):
+    if tape is None or (tape.outside and not all([read() is value for read, value in tape.outside])):
         tape = _tapes[rule] = record(rule)
     return tape
 
