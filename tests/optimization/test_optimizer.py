@@ -81,9 +81,8 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS)
-@pytest.mark.parametrize("case", WRONG)
-def test_bad_input_is_refused_and_changes_nothing(case, kind):
+def assert_refused(kind, case):
+    """Assert that a wrong update of an optimizer after its first step is refused, and changes nothing."""
     spoil, error, says = WRONG[case]
     optimizer = OPTIMIZERS[kind]()
     params, grads = problem()
@@ -96,6 +95,18 @@ def test_bad_input_is_refused_and_changes_nothing(case, kind):
     with pytest.raises(error, match=re.escape(says)):
         optimizer.update(bad_params, bad_grads)
     np.testing.assert_equal(snapshot(optimizer, params, grads), before)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])  # without state, and with some
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_input_is_refused_and_changes_nothing(case, kind):
+    assert_refused(kind, case)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_every_optimizer_refuses_bad_input(kind):
+    for case in ("wrong shape", "NaN", "read-only", "parameter is its gradient"):
+        assert_refused(kind, case)
 
 
 @pytest.mark.parametrize("kind", [k for k, make in OPTIMIZERS.items() if "SGD" not in k])
