@@ -219,7 +219,9 @@ class Numbers:
             what += str(Real(self.low, self.high, self.open_low, self.open_high)).removeprefix("a number")
         if self.ndim is None:
             return what
-        shape = {0: "number", 1: "vector", 2: "matrix"}.get(self.ndim, f"array of {self.ndim} axes")
+        if self.ndim == 0:
+            return f"a {what.replace('numbers', 'number')}"
+        shape = {1: "vector", 2: "matrix"}.get(self.ndim, f"array of {self.ndim} axes")
         return f"a {'' if self.empty else 'non-empty '}{shape} of {what}"
 
 

@@ -110,7 +110,7 @@ def random_scale_crop(images: Array, rng: np.random.Generator, size: int | tuple
         raise ValueError(f"low must be at most high, got {low!r} and {high!r}")
     sides = _size(size)
     room = np.array(images.shape[1:3]) + 2 * pad
-    if any(side > low * space * (1 + 1e-12) for side, space in zip(sides, room)):
+    if any(side > low * space * (1 + 1e-12) for side, space in zip(sides, room.tolist())):
         raise ValueError(f"size must be at most low times the padded image, {tuple((room * low).tolist())}, got {sides}")
     factor = rng.uniform(low, high, len(images))
     border = math.ceil(pad)
