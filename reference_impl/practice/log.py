@@ -178,7 +178,7 @@ class Log:
             else:
                 self.stream.truncate(self.read_to + len(whole))
                 faults.append("its last line was cut short")
-        for line in whole.splitlines():
+        for line in whole.split(b"\n")[:-1]:
             self.lines += 1
             if (row := _read(line, self.key)) is None:
                 faults.append(f"line {self.lines} is damaged")

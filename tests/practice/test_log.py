@@ -130,7 +130,7 @@ def test_a_changed_first_line_is_refused(whole):
 
 def test_damaged_lines_are_run_again_and_few_of_many_are_named(whole, alone):
     lines = whole.read_bytes().split(b"\n")
-    lines[3:11] = [b"\0\0\0\xff", b'{"index": 99, "value": 1, "error": ""}', b"7", b'{"index": 5}', b"", b"{}", b"[]", b"\xe9"]
+    lines[3:11] = [b"\0\0\0\xff", b'{"index": 99, "value": 1, "error": ""}', b"7\r8", b'{"index": 5}', b"", b"{}", b"[]", b"\xe9"]
     whole.write_bytes(b"\n".join(lines))
     with pytest.warns(RuntimeWarning, match="line 4 is damaged, .*line 8 is damaged, and 3 more: it counts as not there"):
         assert same(search(noisy, SETTINGS, seed=3, log=whole), alone)
