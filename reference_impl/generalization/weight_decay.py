@@ -105,7 +105,11 @@ def soft_threshold(w: Array, threshold: Array | float) -> Array:
     """
     if not np.all(threshold >= 0):
         raise ValueError(f"threshold must be 0 or more, got {threshold!r}")
-    if np.broadcast_shapes(np.shape(w), np.shape(threshold)) != np.shape(w):
+    try:
+        fits = np.broadcast_shapes(np.shape(w), np.shape(threshold)) == np.shape(w)
+    except ValueError:
+        fits = False
+    if not fits:
         raise ValueError(f"threshold must broadcast to the shape {np.shape(w)} of w, got {np.shape(threshold)}")
     return w - np.clip(w, -threshold, threshold)
 

@@ -10,7 +10,11 @@ import pytest
 from reference_impl import (
     SGD,
     Affine,
+    BatchNorm,
     Checkpoint,
+    Conv2D,
+    Dropout,
+    Flatten,
     Momentum,
     ReLU,
     Sequential,
@@ -24,7 +28,14 @@ from reference_impl import (
     polyak_average,
     softmax,
 )
-from reference_impl.generalization.ensembles import Snapshots, WeightAverage, ambiguity, average, correlated_variance
+from reference_impl.generalization.ensembles import (
+    Snapshots,
+    WeightAverage,
+    ambiguity,
+    average,
+    correlated_variance,
+    recompute_statistics,
+)
 
 DATA = digits(0)
 X, Y = DATA.inputs[:60], DATA.labels[:60]
@@ -585,3 +596,90 @@ def test_another_models_weights_are_refused():
     for give in (snapshots.models, averaged.model):
         with pytest.raises(ValueError, match=r"(saved|model) must have the (keys|parameters) .*got \["):
             give(other)
+
+
+# Statistics of its own
+
+
+def normalised(seed=0, ddof=0, dtype=np.float64):
+    made = np.random.default_rng(seed)
+    return Sequential(Affine(64, 6, rng=made, dtype=dtype), BatchNorm(6, ddof=ddof, dtype=dtype), ReLU(),
+                      Affine(6, 4, rng=made, dtype=dtype), BatchNorm(4, ddof=ddof, dtype=dtype))
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_new_statistics_in_one_batch_are_those_that_the_activations_have(ddof):
+    model = normalised(ddof=ddof)
+    params = {key: w.copy() for key, w in model.params.items()}
+    recompute_statistics(model, X, batch_size=len(X))
+    x = X
+    for layer in model.layers:
+        if isinstance(layer, BatchNorm):
+            np.testing.assert_allclose(layer.buffers["mean"], x.mean(axis=0), rtol=1e-10, atol=1e-13)
+            np.testing.assert_allclose(layer.buffers["var"], x.var(axis=0, ddof=ddof), rtol=1e-10)
+        x = layer.forward(x, train=True, rng=np.random.default_rng(0)) if not isinstance(layer, BatchNorm) else (
+            (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + layer.eps))
+    for key, w in model.params.items():
+        np.testing.assert_array_equal(w, params[key])
+
+
+@pytest.mark.parametrize("batch_size", [2, 7, 33])
+def test_the_first_layers_statistics_do_not_depend_on_the_batches(batch_size):
+    whole, parts = normalised(ddof=1), normalised(ddof=1)
+    data = X[:99] if batch_size != 7 else X[:98]
+    used = data[:98] if batch_size == 2 else data  # a last one alone is left out
+    recompute_statistics(whole, used, batch_size=len(used))
+    recompute_statistics(parts, data, batch_size=batch_size)
+    for name in ("mean", "var"):
+        np.testing.assert_allclose(parts.layers[1].buffers[name], whole.layers[1].buffers[name], rtol=1e-11, atol=1e-14)
+
+
+def test_images_frozen_layers_and_chance():
+    made = np.random.default_rng(0)
+    model = Sequential(Conv2D(1, 2, 3, rng=made), BatchNorm(2), Dropout(0.5), Flatten(), Affine(72, 3, rng=made), BatchNorm(3))
+    model.layers[5].frozen = True
+    images, kept = X.reshape(-1, 8, 8, 1), model.layers[5].buffers["mean"].copy()
+    recompute_statistics(model, images, rng=np.random.default_rng(1))
+    out = model.layers[0].forward(images)
+    np.testing.assert_allclose(model.layers[1].buffers["var"], out.var(axis=(0, 1, 2)), rtol=1e-10)
+    np.testing.assert_array_equal(model.layers[5].buffers["mean"], kept)
+    with pytest.raises(ValueError, match="rng must be"):
+        recompute_statistics(model, images)
+
+
+def test_far_from_zero_nothing_is_lost():
+    model = Sequential(BatchNorm(1))
+    x = 1e8 + np.random.default_rng(0).normal(size=(1000, 1))
+    recompute_statistics(model, x, batch_size=64)
+    np.testing.assert_allclose(model.layers[0].buffers["var"], x.var(axis=0), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("change", "error", "message"), [
+    ({"model": network()}, ValueError, "model must have a BatchNorm layer that is not frozen, got Sequential"),
+    ({"inputs": X[:1]}, ValueError, "inputs must hold two examples or more, got one"),
+    ({"inputs": X.tolist()}, TypeError, "inputs must be an array of numbers"),
+    ({"batch_size": 1}, ValueError, "batch_size must be a whole number from 2 up, got 1"),
+    ({"rng": 0}, TypeError, r"rng must be a numpy\.random\.Generator or None, got 0"),
+    ({"model": None}, TypeError, "model must be a Sequential, got None"),
+])
+def test_statistics_are_refused_and_nothing_is_changed(change, error, message):
+    given = {"model": normalised(), "inputs": X} | change
+    before = given["model"] and given["model"].state_dict()
+    with pytest.raises(error, match=message):
+        recompute_statistics(**given)
+    for key, array in (before or {}).items():
+        np.testing.assert_array_equal(given["model"].state_dict()[key], array)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: Snapshots("2"), "every must be a whole number from 1 up, got '2'"),
+    (lambda: WeightAverage(None), r"decay must be a number in \(0, 1\], got None"),
+    (lambda: WeightAverage(start=None), "start must be a whole number from 1 up, got None"),
+    (lambda: average(network(), X), "models must be a list of Sequentials, got Sequential"),
+    (lambda: average([None], X), r"models must be a list of Sequentials, got \[None\]"),
+    (lambda: ambiguity("x", X), "predictions must be numbers, got 'x'"),
+    (lambda: correlated_variance(None, 0.5, 2), r"variance must be finite numbers in \[0, inf\), got None"),
+])
+def test_what_is_of_another_kind_is_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()

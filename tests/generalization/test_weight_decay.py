@@ -10,6 +10,7 @@ from reference_impl import (
     EarlyStopping,
     Evaluate,
     Flatten,
+    Groups,
     Momentum,
     ReLU,
     Sequential,
@@ -444,3 +445,37 @@ def test_nothing_is_changed_when_an_array_is_missing():
 def test_what_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: L2("0.1"), r"strength must be a number in \[0, inf\), got '0.1'"),
+    (lambda: L1(True), r"strength must be a number in \[0, inf\), got True"),
+    (lambda: ProximalL1(None), r"strength must be a number in \[0, inf\), got None"),
+    (lambda: MaxNorm("3"), r"limit must be a number in \(0, inf\), got '3'"),
+    *((lambda kind=kind, keys=keys: kind(1.0, keys), "keys must be a list of names such as '0.W', or None, got") for kind in (L1, L2, ProximalL1, MaxNorm)
+      for keys in ("0.W", 3, [0])),
+    (lambda: soft_threshold([1.0], 0.1), "w must be an array of floating-point numbers or a number"),
+    (lambda: soft_threshold(np.ones(2), "1"), "threshold must be an array of floating-point numbers or a number"),
+    (lambda: soft_threshold(np.ones(2), np.ones(3)), r"shape|threshold"),
+    (lambda: soft_threshold(np.ones(2), np.ones((2, 2))), r"threshold must broadcast to the shape \(2,\) of w, got \(2, 2\)"),
+    (lambda: clip_norm([1.0], 1.0), "w must be an array of floating-point numbers"),
+    (lambda: clip_norm(np.ones(2), None), r"limit must be a number in \(0, inf\), got None"),
+    (lambda: clip_norm(np.ones(2), 1.0, axis="0"), "axis must be a whole number, several of them, or None, got '0'"),
+    (lambda: clip_norm(np.ones(2), 1.0, axis=True), "axis must be a whole number, several of them, or None, got True"),
+    (lambda: clip_norm(np.ones(2), 1.0, axis=1), r"axis must be among the axes of w, of the shape \(2,\), got 1"),
+    (lambda: clip_norm(np.ones(2), 1.0, axis=(0, -2)), r"axis must be among the axes of w, of the shape \(2,\), got \(0, -2\)"),
+    (lambda: shrinkage("1", 1.0), "curvatures must be an array of floating-point numbers or a number"),
+    (lambda: shrinkage(np.array([np.inf]), 1.0), "curvatures plus strength must be positive and finite"),
+    (lambda: shrinkage(1.0, "1"), r"strength must be a number in \[0, inf\), got '1'"),
+])
+def test_what_is_of_another_kind_is_refused_by_name(call, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
+def test_the_proximal_step_wants_one_rate():
+    network, before = model(), model().state_dict()
+    x, y = data()
+    with pytest.raises(TypeError, match="optimizer must have one rate lr for all weights, got Groups"):
+        fit(network, x, y, Groups({"*": SGD(lr=0.1)}), epochs=1, rng=np.random.default_rng(0), callbacks=[ProximalL1(0.1)])
+    assert all((network.state_dict()[key] == w).all() for key, w in before.items())

@@ -24,6 +24,7 @@ from reference_impl import (
     Diverged,
     EarlyStopping,
     Evaluate,
+    Groups,
     Layer,
     Momentum,
     ReLU,
@@ -322,7 +323,7 @@ class Reverse(Callback):
 
 
 def test_an_update_refused_for_another_reason_is_not_called_divergence():
-    with pytest.raises(ValueError, match="lr must lie in .*, got -0.1") as raised:
+    with pytest.raises(ValueError, match=r"lr must lie in .*, got -0.1") as raised:
         wrong_run("the loss is NaN", Reverse())
     assert len(raised.value.history.losses) == 2
 
@@ -525,3 +526,106 @@ def test_a_callback_whose_state_cannot_be_written_is_refused_at_the_start(tmp_pa
         fit(model, X, Y, optimizer, epochs=1, rng=rng, callbacks=[Vague(), Checkpoint(tmp_path / "run")])
     assert optimizer.steps == 0 and rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
     assert not os.listdir(tmp_path)
+
+
+# Two runs, and none
+
+def test_two_runs_cannot_have_one_file(tmp_path):
+    class Second(Callback):
+        """Another run, that begins while the first one runs."""
+
+        def after_step(self, run):
+            life = Life()
+            before, written = life.state(), (tmp_path / "run").read_bytes()
+            for resume in (False, True):
+                with pytest.raises(BlockingIOError, match="path must be written by one process at a time"):
+                    life.fit(tmp_path / "run", resume=resume)
+            assert life.state() == before and (tmp_path / "run").read_bytes() == written
+
+    whole = Life().fit()[0]
+    assert Life().fit(tmp_path / "run", callbacks=[Second()])[0] == whole
+    assert os.listdir(tmp_path) == ["run"]
+    Life().fit(tmp_path / "run")  # it is free again
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_run_that_ended_badly_has_let_go_of_its_file(error, tmp_path):
+    class Ends(Callback):
+        def after_step(self, run):
+            raise error("ended")
+
+    with pytest.raises(error, match="ended"):
+        Life().fit(tmp_path / "run", callbacks=[Ends()])
+    assert Life().fit(tmp_path / "run") == Life().fit()
+
+
+def test_a_missing_folder_is_named_and_not_a_part_of_the_work(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"path must lie in a folder that exists, got {tmp_path / 'nowhere' / 'run'}$"):
+        Life().fit(tmp_path / "nowhere" / "run")
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: Checkpoint(None), "path must name a file, got None"),
+    (lambda: Checkpoint(""), "path must name a file, got ''"),
+    (lambda: Checkpoint(3), "path must name a file, got 3"),
+    (lambda: Checkpoint("run", every=0), "every must be a whole number from 1 up or None, got 0"),
+    (lambda: Checkpoint("run", every="epoch"), "every must be a whole number from 1 up or None, got 'epoch'"),
+    (lambda: Checkpoint("run", resume="yes"), "resume must be True or False, got 'yes'"),
+])
+def test_what_is_no_path_or_no_count_is_refused(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+# What a callback changed on the way
+
+class Halve(Callback):
+    """A rate that falls when a column says so: no schedule knows it beforehand."""
+
+    def after_epoch(self, run):
+        if run.epoch % 2 == 0:
+            run.optimizer.lr = run.optimizer.lr / 3
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4])
+@pytest.mark.parametrize("every", [None, 1, 2])
+def test_a_rate_that_a_callback_changed_is_resumed(stop, every, tmp_path):
+    def run(epochs, checkpoint=None, optimizer=None):
+        model, optimizer = network(), optimizer or Momentum(lr=0.3)
+        history = fit(model, X, Y, optimizer, epochs=epochs, batch_size=4, rng=np.random.default_rng(0),
+                      callbacks=[Halve(), *([checkpoint] if checkpoint else [])])
+        return history, optimizer.lr, {key: w.tolist() for key, w in model.params.items()}
+
+    whole = run(5)
+    first = Momentum(lr=0.3)
+    run(stop, Checkpoint(tmp_path / "run", every=every), first)
+    assert run(5, Checkpoint(tmp_path / "run", every=every, resume=True)) == whole
+    with pytest.raises(ValueError, match=r"made with lr = 0\.5"):
+        run(5, Checkpoint(tmp_path / "run", resume=True), Momentum(lr=0.5))
+
+
+@pytest.mark.parametrize(("ours", "theirs", "name"), [
+    (lambda step: 0.1, lambda step: 0.1 if step < 4 else 0.05, r"schedules.lr\(4\) = 0.1, got .*run with 0.05"),
+    (lambda step: 0.2, lambda step: 0.1, r"schedules.lr\(0\) = 0.2, got .*run with 0.1"),
+])
+def test_another_schedule_is_another_run(ours, theirs, name, tmp_path):
+    def run(schedule, **options):
+        fit(network(), X, Y, SGD(lr=schedule), epochs=3, batch_size=4, rng=np.random.default_rng(0), callbacks=[Checkpoint(tmp_path / "run", **options)])
+
+    run(theirs)
+    run(theirs, resume=True)
+    with pytest.raises(ValueError, match=f"path must hold a run with {name}"):
+        run(ours, resume=True)
+
+
+def test_groups_are_resumed_too(tmp_path):
+    def run(epochs, **options):
+        model = network()
+        optimizer = Groups({"*.b": SGD(lr=0.1), "0.*": Adam(lr=lambda step: 0.1 / (1 + step)), "*": Momentum(lr=0.1)}, clip_norm=0.1)
+        callbacks = [Checkpoint(tmp_path / "run", **options)] if options else []
+        history = fit(model, X, Y, optimizer, epochs=epochs, batch_size=4, rng=np.random.default_rng(0), callbacks=callbacks)
+        return history, {key: w.tolist() for key, w in model.params.items()}
+
+    whole = run(4)
+    run(2, every=1)
+    assert run(4, every=1, resume=True) == whole

@@ -467,10 +467,10 @@ def test_what_is_no_array_of_numbers_is_refused_by_name(name, x):
         layer.forward(x)
     out = layer.forward(apart(*shape))
     for dout in (x, np.ones((*out.shape, 1)), np.ones((len(out) + 1, *out.shape[1:]))):
-        with pytest.raises((TypeError, ValueError), match="dout must (be an array of numbers|have the shape)"):
+        with pytest.raises((TypeError, ValueError), match=r"dout must (be an array of numbers|have the shape)"):
             layer.backward(dout)
         if name.startswith(("affine", "conv")):
-            with pytest.raises((TypeError, ValueError), match="dout must (be an array of numbers|have the shape)"):
+            with pytest.raises((TypeError, ValueError), match=r"dout must (be an array of numbers|have the shape)"):
                 layer.backward_params(dout)
 
 

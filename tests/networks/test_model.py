@@ -278,7 +278,7 @@ def test_of_another_dtype_too(tmp_path):
 def test_what_is_no_file_of_a_model_is_refused(tmp_path):
     (tmp_path / "text").write_text("layers")
     np.savez(tmp_path / "arrays.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match="path must be a file that Sequential.save has written, got"):
+    with pytest.raises(ValueError, match=r"path must be a file that Sequential.save has written, got"):
         mlp().load(tmp_path / "text")
     with pytest.raises(ValueError, match=r"path must hold a model of the layers .* with \[\]"):
         mlp().load(tmp_path / "arrays.npz")

@@ -531,7 +531,7 @@ class Breaker:
 def test_whatever_ends_a_run_has_the_history_so_far(steps, rows, change):
     given = {"model": network(), "inputs": X, "targets": Y, "optimizer": Momentum(lr=0.1), "epochs": 3, "batch_size": 4,
              "rng": np.random.default_rng(0)} | change()
-    with pytest.raises((RuntimeError, KeyboardInterrupt, SystemExit, MemoryError), match="blown|broken") as raised:
+    with pytest.raises((RuntimeError, KeyboardInterrupt, SystemExit, MemoryError), match=r"blown|broken") as raised:
         fit(**given)
     history = raised.value.history
     assert (len(history.losses), len(history.epochs), given["optimizer"].steps) == (steps, rows, steps)
