@@ -22,7 +22,7 @@ def layout(named: Mapping[str, StandardArray]) -> Layout:
 
 
 def have_layout(before: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> bool:
-    """Whether parameters, writeable, and gradients have a layout that has been checked."""
+    """Whether parameters, writeable, and gradients surely have a layout that has been checked; where not, all is checked again."""
     if type(params) is Flat and type(grads) is Flat:
         buffer = params.buffer
         return layout(params) == layout(grads) == before and (not isinstance(buffer, np.ndarray) or buffer.flags.writeable)
@@ -30,7 +30,7 @@ def have_layout(before: Layout, params: Mapping[str, StandardArray], grads: Mapp
         return False
     for key, kind, dtype, shape in before:
         w, g = params.get(key), grads.get(key)
-        if w is None or g is None or not type(w) is type(g) is kind or w.shape != shape or g.shape != shape or w.dtype != dtype or g.dtype != dtype:
+        if w is None or g is None or not type(w) is type(g) is kind or not w.dtype is g.dtype is dtype or w.shape != shape or g.shape != shape:
             return False
         if isinstance(w, np.ndarray) and not w.flags.writeable:
             return False

@@ -11,7 +11,7 @@ import numpy as np
 from .. import arrays
 from ..arrays.flat import Flat
 from ..arrays.protocol import StandardArray
-from ..engines.tape import Rule, is_elementwise
+from ..engines.tape import Rule, is_elementwise, squares
 
 # Up to so many elements it costs less to copy an array twice than to call the rule's ufuncs for it alone.
 SMALL = 2**14
@@ -32,6 +32,9 @@ class Range(NamedTuple):
 RANGES = {dtype: Range(low=math.sqrt(float(limits.tiny / limits.eps)), high=math.sqrt(float(limits.max)) * math.sqrt(float(limits.eps) / 8),
                        eps=math.sqrt(float(limits.tiny)))
           for dtype in (SINGLE, np.dtype(np.float64)) for limits in [np.finfo(dtype)]}
+
+
+ANY = Range(low=0.0, high=math.inf, eps=0.0)  # for a rule that does not square
 
 
 class Memory(NamedTuple):
@@ -61,11 +64,11 @@ class Pack:
     [`Flat`][reference_impl.arrays.flat.Flat], whose buffer is taken. Their state lies side by side for good.
     """
 
-    def __init__(self, keys: list[str], params: Mapping[str, StandardArray], memories: Mapping[str, Memory]) -> None:
+    def __init__(self, rule: Rule, keys: list[str], params: Mapping[str, StandardArray], memories: Mapping[str, Memory]) -> None:
         first = memories[keys[0]]
         self.keys, self.t, self.dtype, state = keys, first.t, first.dtype, first.state
         self.computing = arrays.computing_dtype(params[keys[0]])
-        self.safe = RANGES[self.computing]
+        self.safe = RANGES[self.computing] if not is_elementwise(rule) or squares(rule) else ANY
         self.flat = type(params) is Flat and len(keys) == len(params) > 1
         if len(keys) == 1:
             self.state: dict[str, Mapping[str, StandardArray]] = {name: {keys[0]: array} for name, array in state.items()}
@@ -77,8 +80,8 @@ class Pack:
         if not self.flat:
             size = sum(math.prod(shape) for shape in shapes.values())
             self.room = np.empty(2 * size, params[keys[0]].dtype)
-            self.copies = Flat(self.room[:size], shapes)
-            self.vectors[:0] = self.copies.buffer, self.room[size:]
+            self.copies = list(Flat(self.room[:size], shapes).items())
+            self.vectors[:0] = self.room[:size], self.room[size:]
 
     def pack(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[StandardArray]:
         """`[w, g, *state]`, as a rule takes them."""
@@ -95,7 +98,7 @@ class Pack:
     def unpack(self, params: Mapping[str, StandardArray]) -> None:
         """Copy the new parameters to where they belong, if they were copied."""
         if len(self.keys) > 1 and not self.flat:
-            for key, new in self.copies.items():
+            for key, new in self.copies:
                 params[key][...] = new
 
     def memories(self) -> Iterable[tuple[str, Memory]]:
@@ -123,4 +126,4 @@ def packs_for(rule: Rule, params: Mapping[str, StandardArray], memories: Mapping
         small = isinstance(w, np.ndarray) and w.size <= SMALL
         kind: object = (w.dtype, memories[key].t) if small or whole else key
         together.setdefault(kind if is_elementwise(rule) else key, []).append(key)
-    return [Pack(keys, params, memories) for keys in together.values()]
+    return [Pack(rule, keys, params, memories) for keys in together.values()]

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import arrays, engines
 from ..arrays.protocol import StandardArray
-from ..engines.tape import Rule, is_elementwise, squares
+from ..engines.tape import Rule
 from .checking import Layout
 from .clipping import clipped
 from .packing import Memory, Pack
@@ -48,16 +48,15 @@ class Share:
         A square that comes near the end of the range is met by a trial on copies. So near that, whatever the state holds by now, a
         smaller one could not take it over.
         """
-        if not self.optimizer.check_finite:
+        own = self.optimizer
+        if not own.check_finite:
             return
-        squaring = not is_elementwise(self.rule) or squares(self.rule)
+        eps = self.values.get("eps", math.inf)
         for pack, vectors in zip(self.packs, self.vectors):
-            most = pack.safe.high if squaring else math.inf
-            inside = self.norm is not None and self.norm <= most
-            if not inside and not engines.finite(vectors[1:2], self.optimizer.engine, most):
+            if not (self.norm is not None and self.norm <= pack.safe.high) and not engines.finite(vectors[1:2], own.engine, pack.safe.high):
                 self.check_finite()
                 self._check_state(pack, vectors)
-            if squaring and self.values.get("eps", math.inf) < pack.safe.eps:
+            if eps < pack.safe.eps:
                 self._check_small(pack, vectors)
 
     def check_finite(self) -> None:
