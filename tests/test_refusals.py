@@ -24,7 +24,7 @@ import pytest
 import sympy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
-from rules import RULES
+from rules import OPTIMIZERS, RULES
 
 import reference_impl
 from reference_impl import (
@@ -42,6 +42,7 @@ from reference_impl import (
     Layer,
     LogUniform,
     MaxPool2D,
+    Muon,
     Optimizer,
     ReLU,
     Sequential,
@@ -59,6 +60,7 @@ from reference_impl import (
 )
 from reference_impl.networks.run import History
 from reference_impl.optimization import comparison, landscapes, line_search, momentum
+from reference_impl.optimization.adam import Moments
 from reference_impl.plots import Play, figure, show
 from reference_impl.practice.search import Stepped
 from reference_impl.practice.trials import Trial
@@ -367,15 +369,18 @@ AS_ARRAY = array(0, finite=True)  # a number, as a schedule with np.where gives 
 RATE, KEPT, EPS = number(above=0, example=0.1) | FUNCTION | AS_ARRAY, SHARE | FUNCTION | AS_ARRAY, SIZE | FUNCTION | AS_ARRAY
 BOUND = optional(RATE(1.0))
 COMMON = {"check_finite": FLAG, "engine": one_of(None, "blocked", "compiled")("blocked"), "clip_norm": BOUND, "clip_value": BOUND}
-MOMENTS = {"lr": RATE, "beta1": KEPT, "beta2": KEPT, "eps": EPS}
-for name, kinds in {
-    "sgd.SGD": {"lr": RATE}, "momentum.Momentum": {"lr": RATE, "rho": KEPT, "lr_inside": FLAG}, "nesterov.Nesterov": {"lr": RATE, "rho": KEPT, "lr_inside": FLAG},
-    "adagrad.AdaGrad": {"lr": RATE, "eps": EPS, "initial_accumulator": SIZE | AS_ARRAY, "eps_inside_root": FLAG},
-    "rmsprop.RMSProp": {"lr": RATE, "decay": KEPT, "eps": EPS, "eps_inside_root": FLAG},
-    "adam.Moments": MOMENTS, "adam.Adam": MOMENTS | {"eps_hat": FLAG}, "adam.AdamW": MOMENTS | {"weight_decay": EPS}, "adam.AMSGrad": MOMENTS | {"corrected_max": FLAG},
-    "muon.Muon": {"lr": RATE, "rho": KEPT, "weight_decay": EPS, "nesterov": FLAG, "outputs_first": FLAG},
-}.items():
-    case(f"optimization.{name}", **kinds, **COMMON)
+HYPER = {"lr": RATE, "rho": KEPT, "decay": KEPT, "beta1": KEPT, "beta2": KEPT, "eps": EPS, "weight_decay": EPS, "initial_accumulator": SIZE | AS_ARRAY}
+
+
+def hyperparameters(optimizer: type[Optimizer]) -> dict[str, Kind]:
+    """What the fields of an optimizer may be, by their names; of one that is not known here that it is an option, or a number or schedule."""
+    given = {name: parameter.default for name, parameter in inspect.signature(optimizer).parameters.items()}
+    return {name: COMMON.get(name) or HYPER.get(name) or (FLAG if isinstance(default, bool) else ANY(default) | FUNCTION | AS_ARRAY)
+            for name, default in given.items()}
+
+
+for optimizer in sorted({Moments, *(type(make()) for make in OPTIMIZERS.values()), Muon}, key=lambda optimizer: optimizer.__name__):
+    case(f"{optimizer.__module__.removeprefix('reference_impl.')}.{optimizer.__name__}", **hyperparameters(optimizer))
 case("optimization.optimizer.Optimizer", **COMMON)
 case("optimization.optimizer.Optimizer.optimizer_of", lambda: SGD(), key=TEXT)
 case("optimization.optimizer.Optimizer.update", lambda: SGD(lr=0.1), params=PARAMS, grads=PARAMS)
