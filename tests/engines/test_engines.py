@@ -143,6 +143,19 @@ def test_the_compiled_loop_gives_the_same_on_any_number_of_threads():
     assert (results[0] == results[1]).all() and (results[0] == results[2]).all()
 
 
+@pytest.mark.parametrize(("wish", "used"), [(2, 2), (3, 3), (100, 3), (1, None)])
+def test_the_compiled_loop_takes_as_many_threads_as_are_set_or_as_numba_has(wish, used, monkeypatch):
+    import numba
+
+    taken = []
+    monkeypatch.setattr(numba, "set_num_threads", taken.append)
+    monkeypatch.setattr(compiled, "_most", lambda: 3)
+    set_threads(wish)
+    for size in (compiled.THREADS_FROM - 1, compiled.THREADS_FROM):
+        compiled.step(SGD.rule, arrays_for(SGD.rule, size), {"lr": 0.1})
+        assert taken == ([used] if used and size == compiled.THREADS_FROM else [])
+
+
 def test_optimizers_in_several_threads_do_not_meet_in_numba(tmp_path):
     script = tmp_path / "crowd.py"
     script.write_text("""
