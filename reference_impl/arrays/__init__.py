@@ -90,6 +90,25 @@ def namespace(array: object) -> Any:
     return array.__array_namespace__()
 
 
+def functions(array: object) -> Any:
+    """The module whose functions take an array: NumPy for its own and CuPy's, else what its library's array API is.
+
+    >>> functions(np.zeros(2)).__name__
+    'numpy'
+    """
+    return np if on_device(array) else namespace(array)
+
+
+def largest(array: StandardArray) -> float:
+    """The largest size of an element of a non-empty array.
+
+    >>> largest(np.array([1.0, -2.0]))
+    2.0
+    """
+    size = functions(array).abs(array)
+    return float(size.max() if hasattr(size, "max") else functions(array).max(size))
+
+
 def is_plain(array: object) -> bool:
     """Whether it is an array, and no subclass that means something else by it: a mask, a matrix.
 

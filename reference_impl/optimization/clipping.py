@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from .. import arrays
+from .. import arrays, engines
 from ..arrays.checks import POSITIVE, check
 from ..arrays.protocol import Array, StandardArray
 from ..engines import blocked
@@ -48,7 +48,7 @@ def norm(given: Iterable[StandardArray]) -> Norm:
     with np.errstate(all="ignore"):
         squares, largest = sum(_squares(vector, 1.0) for vector in vectors), 1.0
         if not 1e-280 < squares < math.inf:
-            largest = max([_largest(vector) for vector in vectors], default=0.0)
+            largest = max([arrays.largest(vector) for vector in vectors], default=0.0)
             if not 0 < largest < math.inf:
                 return Norm(largest, largest)
             largest = math.ldexp(1.0, math.frexp(largest)[1] - 1)  # a power of two, which rounds nothing
@@ -62,11 +62,6 @@ def _squares(vector: Array, scale: float) -> float:
         return float(wide @ wide)
     pieces = (piece.astype(np.float64) / scale for (piece,) in blocked.blocks([vector], 2**15, read=0))
     return math.fsum(float(np.dot(piece, piece)) for piece in pieces)
-
-
-def _largest(vector: Array) -> float:
-    size = abs(vector)
-    return float(size.max() if isinstance(size, np.ndarray) or arrays.on_device(size) else arrays.namespace(size).max(size))
 
 
 def _wide(vector: Array) -> Array:
@@ -100,7 +95,7 @@ def clip_value(grads: Mapping[str, Array], bound: float) -> dict[str, Array]:
     {'w': array([ 0.5, -1. ])}
     """
     _check(grads, bound)
-    return {key: _kept(g, lambda wide: arrays.namespace(wide).clip(wide, -bound, bound)) for key, g in grads.items()}
+    return {key: _kept(g, lambda wide: arrays.functions(wide).clip(wide, -bound, bound)) for key, g in grads.items()}
 
 
 def _check(grads: Mapping[str, Array], bound: float) -> None:
@@ -109,7 +104,7 @@ def _check(grads: Mapping[str, Array], bound: float) -> None:
     for key, g in grads.items():
         if not arrays.is_floating(g):
             raise TypeError(f"grads[{key!r}] must have the dtype float16, float32 or float64, got {g.dtype}")
-        if not bool(arrays.namespace(g).isfinite(g).all() if hasattr(g, "all") else arrays.namespace(g).all(arrays.namespace(g).isfinite(g))):
+        if not engines.finite([g]):
             raise ValueError(f"grads[{key!r}] must be finite, got {arrays.not_finite(g)}")
 
 
@@ -134,7 +129,7 @@ def clipped(rule: Rule) -> Rule:
 
     @whole_arrays
     def whole(w, g, *state, clip_factor, clip_other, clip_limit, **hyper):  # type: ignore[no-untyped-def]
-        return rule(w, arrays.namespace(g).clip(clip_other * (clip_factor * g), -clip_limit, clip_limit), *state, **hyper)
+        return rule(w, arrays.functions(g).clip(clip_other * (clip_factor * g), -clip_limit, clip_limit), *state, **hyper)
 
     derived: Rule = elementwise if is_elementwise(rule) else whole
     names = signature(rule)

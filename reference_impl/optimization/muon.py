@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..arrays import namespace
+from ..arrays import functions, largest
 from ..arrays.protocol import Array, StandardArray
 from ..engines.tape import whole_arrays
 from .optimizer import Optimizer, Schedule, hyper
@@ -27,12 +27,12 @@ def orthogonalize(x: Array) -> Array:
     [1.13, 0.75]
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    xp = namespace(x)
-    if not x.size or not (largest := float(xp.max(xp.abs(x)))):
+    if not x.size or not (top := largest(x)):
         return x * 1.0
     tall = x.shape[0] > x.shape[1]
-    x = (x.T if tall else x) / largest  # so that no square leaves the range
-    x = x / xp.sum(x * x) ** 0.5
+    x = (x.T if tall else x) / top  # so that no square leaves the range
+    flat = functions(x).reshape(x, (-1,))
+    x = x / (flat @ flat) ** 0.5
     for _ in range(5):
         gram = x @ x.T
         x = a * x + (b * gram + c * (gram @ gram)) @ x

@@ -78,7 +78,7 @@ class Share:
         g, tiny = np.abs(_host(vectors[1]).astype(pack.computing)), np.finfo(pack.computing).tiny
         if not g.size or g.min() > pack.safe.low:
             return
-        mirrored = [vectors[0], arrays.namespace(vectors[1]).negative(vectors[1]), *vectors[2:]]
+        mirrored = [vectors[0], arrays.functions(vectors[1]).negative(vectors[1]), *vectors[2:]]
         w, *state = self._tried(pack, vectors)
         lost = np.isnan(w) & np.isfinite(_host(vectors[0]))
         for one, other in zip(state, self._tried(pack, mirrored)[1:]):

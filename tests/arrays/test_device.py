@@ -28,10 +28,12 @@ from reference_impl import (
     EarlyStopping,
     Evaluate,
     Flatten,
+    Groups,
     MaxNorm,
     MaxPool2D,
     Momentum,
     Monitor,
+    Muon,
     ProximalL1,
     ReLU,
     Sequential,
@@ -47,6 +49,7 @@ from reference_impl import (
     booth,
     bowl,
     center,
+    clip_value,
     compose,
     double_well,
     ema,
@@ -90,6 +93,7 @@ from reference_impl.generalization.augmentation import average_views
 from reference_impl.generalization.dropout import dropout_ridge, monte_carlo
 from reference_impl.generalization.ensembles import average
 from reference_impl.generalization.weight_decay import clip_norm, shrinkage, soft_threshold
+from reference_impl.optimization.clipping import clip_norm as clip_gradients_to_norm
 from reference_impl.optimization.gauss_newton import fisher, kronecker_step
 from reference_impl.optimization.landscapes import logistic_regression
 from reference_impl.optimization.newton import conjugate_gradient, hessp_from, trust_region_step
@@ -323,6 +327,52 @@ def test_an_optimizer(kind, joined, cupy):
     compare(case, cupy)
 
 
+OPTIMIZERS_OF_MANY = {
+    "groups": lambda: Groups({"*.b": AdamW(lr=0.1), "0.*": Muon(lr=0.02), "*": Momentum(lr=0.1)}, clip_norm=1.0),
+    "clipped": lambda: Adam(lr=0.1, clip_norm=1.0, clip_value=0.3),
+    "Muon": lambda: Groups({"*W": Muon(lr=0.02, clip_value=0.5), "*": SGD()}),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS_OF_MANY)
+def test_groups_clipping_and_parameters_that_come_and_go(kind, cupy):
+    def case(move):
+        optimizer = OPTIMIZERS_OF_MANY[kind]()
+        params = move({"0.W": normal(4, 3, dtype="f4"), "0.b": normal(3, dtype="f4"), "1.W": normal(3, 2, dtype="f4"), "1.b": normal(2, dtype="f4")})
+        for seed, keys in enumerate(["0.W 0.b", "0.W 0.b 1.W 1.b", "1.W 1.b", "0.W 0.b 1.W 1.b"]):
+            now = {key: params[key] for key in keys.split()}
+            optimizer.update(now, move({key: 3 * normal(*w.shape, dtype="f4", seed=seed) for key, w in now.items()}))
+            if seed == 1:
+                saved, optimizer = optimizer.state_dict(), OPTIMIZERS_OF_MANY[kind]()
+                optimizer.load_state_dict(saved)
+            if seed == 2:
+                optimizer = move(optimizer) if move is here else to_device(optimizer)
+        return params, [dict(of) for of in optimizer.state.values()]
+
+    compare(case, cupy)
+
+
+@pytest.mark.parametrize("clip", [clip_gradients_to_norm, clip_value])
+def test_gradients_are_clipped_where_they_lie(clip, cupy):
+    compare(lambda move: clip(move({"W": normal(4, 3, dtype="f4"), "b": normal(3)}), 0.5), cupy)
+
+
+def test_squares_that_leave_the_dtype_are_seen_there_too(cupy):
+    for g, eps, says in (([1.0, 1e20], 1e-8, "must leave the state of adam within float32, got .* at index \\(1,\\)"),
+                         ([1e-25, 1.0], 0.0, "must have a square that does not vanish in float32 where eps is 0")):
+        optimizer, params = Adam(eps=eps), to_device({"w": np.ones(2, "f4")})
+        with pytest.raises(ValueError, match=says):
+            optimizer.update(params, to_device({"w": np.array(g, "f4")}))
+        assert optimizer.steps == 0 and params["w"].tolist() == [1, 1]
+
+
+def test_an_optimizer_does_not_change_sides_by_itself(cupy):
+    optimizer = Momentum()
+    optimizer.update({"w": np.ones(2)}, {"w": np.ones(2)})
+    with pytest.raises(TypeError, match=r"params\['w'\] must be an array of numpy as its state is, got one of"):
+        optimizer.update(to_device({"w": np.ones(2)}), to_device({"w": np.ones(2)}))
+
+
 def test_an_optimizer_refuses_what_does_not_fit(cupy):
     params, nan = to_device({"w": np.ones(2)}), to_device({"w": np.array([1.0, np.nan])})
     for grads, error, says in [
@@ -333,8 +383,8 @@ def test_an_optimizer_refuses_what_does_not_fit(cupy):
     ]:
         with pytest.raises(error, match=says):
             Momentum().update(params, grads)
-    with pytest.raises(ValueError, match="eps must not vanish in float16"):
-        Adam().update(to_device({"w": np.ones(2, "f2")}), to_device({"w": np.ones(2, "f2")}))
+    with pytest.raises(ValueError, match="eps must not vanish in float32"):
+        Adam(eps=1e-60).update(to_device({"w": np.ones(2, "f2")}), to_device({"w": np.ones(2, "f2")}))
     with pytest.raises(TypeError, match="float16, float32 or float64"):
         SGD().update(to_device({"w": np.arange(2)}), to_device({"w": np.arange(2)}))
     assert params["w"].tolist() == [1, 1]
