@@ -72,8 +72,8 @@ class Checkpoint(Callback):
         groups = {name: part.state_dict() for name, part in _parts(run).items()}
         if (key := too_large(run.model.params) or not_finite(groups["model"] | groups["optimizer"])) is not None:
             raise run.diverged(layer_of(run.model, key))
-        about = {"settings": self._settings, "model": _model(run), "layers": _layers(run), "rng": run.rng.bit_generator.state, "step": run.step, "epoch": run.epoch,
-                 "stop": run.stop, "losses": run.history.losses, "epochs": run.history.epochs}
+        about = {"settings": self._settings, "model": _model(run), "layers": _layers(run), "rng": run.rng.bit_generator.state,
+                 "step": run.step, "epoch": run.epoch, "stop": run.stop, "losses": run.history.losses, "epochs": run.history.epochs}
         content: dict[str, np.ndarray] = {f"{name}/{key}": np.asarray(arrays.on_host(value))
                                           for name, values in groups.items() for key, value in values.items()}
         for key, value in content.items():
@@ -114,6 +114,7 @@ class Checkpoint(Callback):
             raise
         run.step, run.epoch, run.stop, run.history.losses, run.history.epochs = step, epoch, stop, losses, epochs
         run.order, run.saved = order, (self.path, step)
+        self._settings |= {name: settings[name] for name in model}  # as the run began
 
 
 def _parts(run: Run, callbacks: bool = True) -> dict[str, Any]:

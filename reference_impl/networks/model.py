@@ -55,8 +55,10 @@ class Sequential:
 
     def forward(self, x: Array, *, train: bool = False, rng: np.random.Generator | None = None) -> Array:
         """The outputs for a batch `x`. Layers that need chance in training take it from `rng`."""
-        check("train", train, Flag())
-        check("rng", rng, Optional(GENERATOR))
+        if type(train) is not bool:
+            check("train", train, Flag())
+        if rng is not None:
+            check("rng", rng, Optional(GENERATOR))
         for layer in self.layers:
             x = layer.forward(x, train=train and not layer.frozen, rng=rng)
         return x

@@ -528,6 +528,13 @@ def test_a_callback_whose_state_cannot_be_written_is_refused_at_the_start(tmp_pa
     assert not os.listdir(tmp_path)
 
 
+def test_objects_that_have_run_may_run_on_and_new_ones_behind_them(tmp_path):
+    whole, life = Life().fit(epochs=6), Life()
+    life.fit(tmp_path / "run", epochs=2)
+    life.fit(tmp_path / "run", epochs=4, resume=True)  # their layers are no longer as they began
+    assert Life().fit(tmp_path / "run", epochs=6, resume=True) == whole
+
+
 # Two runs, and none
 
 def test_two_runs_cannot_have_one_file(tmp_path):
