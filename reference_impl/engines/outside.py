@@ -6,6 +6,8 @@ import builtins
 import dis
 import functools
 import inspect
+import numbers
+import sys
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import NamedTuple
@@ -26,7 +28,7 @@ class Outside(NamedTuple):
 def read_from_outside(rule: object, rule_name: str) -> tuple[Outside, ...]:
     """The numbers and functions that `rule`, and those functions themselves, find in modules and enclosing functions.
 
-    Raises TypeError for what can change without being bound anew: a list, a dict, an array, an object.
+    Raises TypeError for what can change without being bound anew: a list, a dict, an array, an object, or a module or class as such.
 
     >>> rate = 0.5
     >>> [outside.value for outside in read_from_outside(lambda w, g: w - rate * g, "descent")]
@@ -47,8 +49,8 @@ def read_from_outside(rule: object, rule_name: str) -> tuple[Outside, ...]:
             if _function(thing) is not None or _is_fixed(thing):
                 found.append(Outside(read, thing))
                 visit(thing)
-            elif not isinstance(thing, ModuleType | BuiltinFunctionType | type) and thing is not _MISSING:
-                raise TypeError(f"rule {rule_name} must read numbers, functions and modules alone besides its arguments, got {name!r} of type "
+            elif not (isinstance(thing, BuiltinFunctionType) or _is_number_type(thing) or thing is _MISSING):
+                raise TypeError(f"rule {rule_name} must read numbers and functions alone besides its arguments, got {name!r} of type "
                                 f"{type(thing).__name__}: give a number as a hyperparameter, an array as state")
 
     visit(rule)
@@ -64,8 +66,13 @@ def _function(value: object) -> FunctionType | None:
 
 
 def _is_numpys(thing: object) -> bool:
-    """Whether it is a ufunc or another function of NumPy's, which does not change; what it does is the tape's affair."""
-    return isinstance(thing, np.ufunc) or (callable(thing) and str(getattr(thing, "__module__", None)).partition(".")[0] == "numpy")
+    """Whether it is NumPy or a function of it, or Python's `math`, which do not change; what they do is the tape's affair."""
+    name = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None) if callable(thing) else None
+    return isinstance(thing, np.ufunc) or str(name).partition(".")[0] in ("numpy", "math")
+
+
+def _is_number_type(thing: object) -> bool:
+    return isinstance(thing, type) and (thing.__module__ == "builtins" or issubclass(thing, numbers.Number))
 
 
 def _is_fixed(thing: object) -> bool:
@@ -81,6 +88,8 @@ def _reads(function: FunctionType) -> Iterator[tuple[str, Callable[[], object]]]
             if chain and instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
                 chain.append(instruction.argval)
                 continue
+            if instruction.opname == "IMPORT_NAME":
+                yield instruction.argval, functools.partial(sys.modules.get, instruction.argval, ModuleType(instruction.argval))
             if chain:
                 yield ".".join(chain), _reader(function, cells, *chain)
             outside = instruction.opname == "LOAD_GLOBAL" or (instruction.opname.endswith("DEREF") and instruction.argval in cells)
@@ -103,7 +112,7 @@ def _reader(function: FunctionType, cells: dict[str, CellType], name: str, *attr
     def read() -> object:
         thing = first()
         for attribute in attributes:
-            if not isinstance(thing, ModuleType | type):  # what comes now are its own attributes and methods
+            if not isinstance(thing, ModuleType | type | FunctionType):  # what comes now are its own attributes and methods
                 return thing
             thing = getattr(thing, attribute, _MISSING)
         return thing

@@ -217,6 +217,8 @@ def _record(rule: Rule) -> Tape:
     scalars = tuple(Argument(True, name) for name in hyper)
     recorder = Recorder(name_of(rule))
     results = rule(*[Traced(recorder, a) for a in arrays], **{s.name: Traced(recorder, s) for s in scalars})
+    if recorder.refused:  # and the rule went on another way
+        raise TypeError(recorder.refused)
     results = results if isinstance(results, tuple) else (results,)
     if len(results) != len(arrays) - 1:
         raise TypeError(f"rule {name_of(rule)} must return the new w and its {len(state)} state arrays, got {len(results)} values")

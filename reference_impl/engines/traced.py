@@ -28,7 +28,7 @@ class Recorder:
     """Where the operations of one call of a rule are written down."""
 
     def __init__(self, rule: str) -> None:
-        self.rule, self.nodes = rule, list[Node]()
+        self.rule, self.nodes, self.refused = rule, list[Node](), ""
         self._numbers: dict[str, Number] = {}
 
     def call(self, ufunc: np.ufunc, method: str, args: tuple[object, ...], options: dict[str, object]) -> Traced:
@@ -67,7 +67,8 @@ class Recorder:
         return self._numbers.setdefault(number.hex(), Number(True, number))  # 0.0 and -0.0 are two, and NaN is itself
 
     def refuse(self, what: str, instead: str) -> NoReturn:
-        raise TypeError(f"rule {self.rule} must do the same with each element, by the operations of the table, got {what}: {instead}")
+        self.refused = f"rule {self.rule} must do the same with each element, by the operations of the table, got {what}: {instead}"
+        raise TypeError(self.refused)
 
 
 class Traced(NDArrayOperatorsMixin):

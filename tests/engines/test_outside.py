@@ -2,6 +2,8 @@
 
 import builtins
 import math
+from decimal import Decimal
+from fractions import Fraction
 from functools import cache, partial, wraps
 
 import numpy as np
@@ -65,6 +67,25 @@ def fourth(x):
     return x * RATE / 4
 
 
+def importing(w, g):
+    from rules import RULES
+
+    return w - len(RULES) * g
+
+
+def importing_numpy(w, g):
+    import math
+
+    import numpy
+
+    return w - numpy.sqrt(g) * math.pi
+
+
+def kept_rate(x):
+    return kept_rate.rate * x
+
+
+kept_rate.rate = 0.25
 PAIR, NESTED, MIXED = (1.0, 2.0), ((1, 2), frozenset([3])), (1.0, [2.0])
 TEXT, NOTHING, WHOLE = "some text", None, 7
 
@@ -91,7 +112,10 @@ def values_of(rule):
     (partial(partial(lambda w, g, c: w - RATE * c * g, c=2)), [0.5]),
     (lambda w, g: w - nowhere * g, []),  # noqa: F821
     (builtins.abs, []),
-], ids=range(17))
+    (lambda w, g: w - kept_rate(g), [kept_rate, 0.25]),
+    (lambda w, g: w - float(3) * Fraction(1, 2) * Decimal(1) * g, []),
+    (importing_numpy, []),
+], ids=range(20))
 def test_numbers_and_functions_are_found(rule, reads):
     assert values_of(rule) == reads
 
@@ -121,9 +145,12 @@ def test_a_rule_that_calls_itself_is_looked_at_once():
     (lambda w, g: w - HIDDEN.rate * g, "HIDDEN.rate", "Settings"),
     (lambda w, g: w - secret(g), "KEPT", "list"),
     (lambda w, g: w - MODULE.RATES[0] * g, "MODULE.RATES", "dict"),
+    (lambda w, g: w - (lambda m: m.RATE)(MODULE) * g, "MODULE", "module"),
+    (lambda w, g: w - (lambda c: c.rate)(Settings) * g, "Settings", "type"),
+    (importing, "rules", "module"),
 ])
 def test_what_can_change_without_being_bound_anew_is_refused(rule, name, kind):
-    with pytest.raises(TypeError, match=f"rule some must read numbers, functions and modules alone .* got '{name}' of type {kind}"):
+    with pytest.raises(TypeError, match=f"rule some must read numbers and functions alone .* got '{name}' of type {kind}"):
         read_from_outside(rule, "some")
 
 

@@ -53,6 +53,13 @@ def counting(w, g, *, lr):
     return w - Settings.count * g
 
 
+def going_on(w, g, *, lr):
+    try:
+        return w - lr * g.mean()
+    except TypeError:
+        return w
+
+
 kept = []
 
 
@@ -145,8 +152,9 @@ REFUSED = {
     "a global dict": (lambda w, g, *, lr: w - TABLE["c"] * g, "'TABLE' of type dict"),
     "a global object": (lambda w, g, *, lr: w - SETTINGS.rate * g, "'SETTINGS.rate' of type Settings"),
     "random numbers": (lambda w, g, *, lr: w - random.random() * g, "must do the same whenever it is called"),
-    "a count": (counting, "must do the same whenever it is called"),
+    "a count": (counting, "'Settings' of type type"),
     "an earlier call": (keeping, "'kept.append' of type list"),
+    "an error that the rule catches": (going_on, "the attribute .mean"),
     "no g": (lambda w, *, lr: w, "must take"),
     "varargs": (lambda w, g, *rest: w, "must take"),
     "state that is not returned": (lambda w, g, v, *, lr: w, "must return the new w and its 1 state arrays, got 1 values"),
