@@ -11,14 +11,13 @@ from types import FrameType
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
+from .. import outputs
 from ..arrays.checks import Either, Instance, Real, check, shown
 from . import letters, traced
 from .operations import OPERATIONS
 from .program import Node, Symbol
 from .tape import Rule, Tape, record, trace
 from .traced import Traced
-
-MIME = "application/vnd.descent.derivation+json"  # what the site's hook looks for
 
 TEXT = Instance(str, words="a string")
 EXPRESSION = Either(Instance(sp.Basic, sp.MatrixBase, words="a SymPy expression"), Real(infinite=True))
@@ -198,7 +197,7 @@ class Derivation:
         return [("" if i else self.left, "=" if i else self.relation, str(tex(e)), why) for i, (e, why) in enumerate(self.steps)]
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
-        return {"text/plain": str(self.latex), "text/latex": self.latex._repr_latex_(), MIME: self._rows()}
+        return {"text/plain": str(self.latex), "text/latex": self.latex._repr_latex_(), outputs.DERIVATION: self._rows()}
 
 
 def difference_of(a: sp.Basic, b: sp.Basic) -> sp.Basic:

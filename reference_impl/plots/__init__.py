@@ -27,6 +27,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
+from .. import outputs
 from ..arrays.checks import POSITIVE, Count, Either, Flag, Function, Instance, Numbers, Optional, check, checked, shown
 from .play import Play, check_limits
 
@@ -36,7 +37,6 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """Okabe and Ito's colours that stand out on white and on slate, and from one another for colour-blind eyes."""
 
 INK = "#010203"  # text and axes are drawn in this colour, then take the page's: `currentColor`
-MIME = "application/vnd.descent.figure+json"  # what the site's hook looks for
 ABOVE = "above"  # marks the legends that `legend` made
 NARROW = 3.9  # inches: as wide as a phone is at the size of the text
 LINK = re.compile(r"\[([^\]]+)\](?:\([^)\s]*\)|\[[\w.]*\])")  # Markdown's, in a caption
@@ -96,7 +96,7 @@ class Figure:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         data = {"svg": self.svg, "narrow": self.narrow, "alt": self.alt, "caption": self.caption, "play": self.play and self.play.data}
-        return {"text/plain": f"Figure: {self.alt}", "text/html": self._repr_html_(), MIME: data}
+        return {"text/plain": f"Figure: {self.alt}", "text/html": self._repr_html_(), outputs.FIGURE: data}
 
     def _repr_html_(self) -> str:
         caption = re.sub(r"\$[^$]+\$", lambda math: math[0].replace("*", "&#42;"), escape(self.caption, quote=False))

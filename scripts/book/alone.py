@@ -29,10 +29,11 @@ from typing import Any
 
 from IPython.core.formatters import DisplayFormatter
 
+from reference_impl.outputs import FIGURE
+
 from .watch import Reads
 
 ADDRESS = re.compile(" at 0x[0-9a-f]{6,}")  # in an object's plain repr
-FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
 FORMATTER: Any = DisplayFormatter()
 
 

@@ -22,10 +22,10 @@ import nbformat
 from book import formulas, kernel
 from book.page import Block, Page
 from book.render import COMMENT
+from reference_impl.outputs import PRIVATE
 
 WIDTH = 100  # columns of a script's text
 LARGEST = 1_000_000  # bytes of a notebook with outputs; a larger one goes without
-PRIVATE = "application/vnd.descent."  # kinds of outputs that only the site's own code reads
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3"}
 CALLED = {"failure": "Correction", "success": ""}  # what a box of this type is, in words, before its title
 

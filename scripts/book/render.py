@@ -14,9 +14,8 @@ from mkdocs.structure.files import Files
 
 from book import formulas, kernel
 from book.page import Block
+from reference_impl.outputs import DERIVATION, FIGURE
 
-FIGURE = "application/vnd.descent.figure+json"  # as reference_impl.plots writes it
-DERIVATION = "application/vnd.descent.derivation+json"  # as reference_impl.engines.symbolic writes it
 SHOWN = (FIGURE, "text/markdown", "text/latex", "text/html", "text/plain")  # the first that an output has
 PRINTED = "{ .text .output .no-copy }"
 # Comments (claims among them) go; code, where `<!--` is text, stays.

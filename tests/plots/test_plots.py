@@ -8,7 +8,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from reference_impl.plots import INK, MIME, Figure, contours, figure, legend, show, trace
+from reference_impl.outputs import FIGURE
+from reference_impl.plots import INK, Figure, contours, figure, legend, show, trace
 
 
 def drawn() -> Figure:
@@ -77,10 +78,7 @@ def test_a_layout_it_does_not_know_has_no_narrow_form():
 
 def test_mime_bundle():
     data = drawn()._repr_mimebundle_()
-    assert data[MIME]["caption"] == "**Lead.** Text." and data[MIME]["svg"] in data["text/html"]
-    from book import render
-
-    assert render.FIGURE == MIME
+    assert data[FIGURE]["caption"] == "**Lead.** Text." and data[FIGURE]["svg"] in data["text/html"]
 
 
 def test_in_a_notebook_the_caption_is_set_and_leads_nowhere():
