@@ -22,7 +22,7 @@ class Descent(NamedTuple):
     losses: np.ndarray
 
 
-class Slope(Protocol):
+class Differentiable(Protocol):
     """A loss that knows its gradient, as every landscape does."""
 
     @property
@@ -31,7 +31,7 @@ class Slope(Protocol):
 
 
 @overload
-def minimize(fun: Slope, w0: ArrayLike, optimizer: Optimizer, steps: int) -> Descent: ...
+def minimize(fun: Differentiable, w0: ArrayLike, optimizer: Optimizer, steps: int) -> Descent: ...
 @overload
 def minimize(fun: Loss, w0: ArrayLike, optimizer: Optimizer, steps: int, *, grad: Gradient) -> Descent: ...
 @checked(fun=Function("w"), w0=Numbers(1), optimizer=Instance(Optimizer, words="an optimizer such as SGD(lr=0.1)"), steps=Count(0),

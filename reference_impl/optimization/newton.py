@@ -17,6 +17,7 @@ from .line_search import GRADIENT, ROUNDING, SINGLE, Gradient, Loss, LossAndGrad
 from .second_order import OPTIONS, Doubts, Point, Stop, Verdict, by_slope, descend, judged, searched
 
 SHRINK, GROW = 0.25, 0.75  # a trust region whose parabola foretold the fall of the loss worse, or better, than this
+TINY = 1e-100  # the least radius: of shorter steps the squares vanish
 LEAST = 1e-4  # of the foretold fall: a step that brings no more is not taken
 
 
@@ -79,13 +80,13 @@ def _shift(h: np.ndarray) -> float:
     raise np.linalg.LinAlgError("no finite shift makes the matrix positive definite")
 
 
-@checked(g=Numbers(1), h=Numbers(2), radius=Real(0, open_low=True, infinite=True))
+@checked(g=Numbers(1), h=Numbers(2), radius=Real(TINY, infinite=True))
 def trust_region_step(g: np.ndarray, h: np.ndarray, radius: float) -> tuple[np.ndarray, float]:
     """The step p, no longer than `radius`, that minimises g·p + ½ p·Hp, and the μ ≥ 0 with (H + μI) p = -g.
 
     `g` (n,) is the gradient, `h` (n, n) a symmetric Hessian of any sign. Either μ is 0 and p is Newton's step, or ‖p‖ is the
     radius. The eigenvalues of H are computed, so that the hard case is met too: where the slope has no part along the most
-    negative curvature, p goes that way all the same. Raises ValueError unless `radius` > 0 and H is symmetric and fits g.
+    negative curvature, p goes that way all the same. Raises ValueError unless `radius` ≥ 1e-100 and H is symmetric and fits g.
     Source: Moré & Sorensen 1983, lemmas 2.1 and 2.3, section 3; Nocedal & Wright 2006, theorem 4.1 and section 4.3.
 
     >>> p, mu = trust_region_step(np.array([2.0, 0.0]), np.diag([2.0, -1.0]), 2.0)
@@ -122,8 +123,7 @@ def trust_region_step(g: np.ndarray, h: np.ndarray, radius: float) -> tuple[np.n
             if abs(length - radius) <= 4 * ROUNDING * radius or high - low <= ROUNDING * high:
                 break
             slope = float((p**2 / (gaps + t)).sum())
-            if slope:  # else it underflows
-                t += (length / radius - 1) * length**2 / slope  # Newton's step for 1/‖p‖ = 1/radius, nearly a straight line in μ
+            t += (length / radius - 1) * length**2 / slope  # Newton's step for 1/‖p‖ = 1/radius, nearly a straight line in μ
             if not low < t < high:
                 t = (low + high) / 2
     if lowest <= 0 and length < radius * (1 - 1e-9):  # the hard case
@@ -270,7 +270,7 @@ def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[
         radius = radius or float(np.linalg.norm(step(h, g, True)))
         most = 0.0
         for _ in range(60):
-            p, mu = trust_region_step(g, h, radius)
+            p, mu = trust_region_step(g, h, max(radius, TINY))
             if not (x + p != x).any():
                 break
             promise = max(0.0, -float(g @ p + p @ (h @ p) / 2))

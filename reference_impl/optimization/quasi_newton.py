@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..arrays import floats, on_host
-from ..arrays.checks import POSITIVE, Count, Function, Instance, Numbers, checked
+from ..arrays.checks import POSITIVE, ArrayOf, Count, Function, Instance, Numbers, Optional, checked, shown
 from .line_search import GRADIENT, ROUNDING, Gradient, Loss, LossAndGradient, Objective, Result, cause, largest, strong_wolfe
 from .second_order import OPTIONS, Point, Stop, Verdict, descend
 
@@ -57,6 +57,8 @@ def two_loop(g: np.ndarray, pairs: Sequence[tuple[np.ndarray, np.ndarray]], scal
     >>> print(two_loop(y, [(s, y)], scale=1.0))
     [1. 0.]
     """
+    if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        raise TypeError(f"pairs must be a list of pairs (s, y), got {shown(pairs)}")
     if not all(np.shape(s) == np.shape(y) == np.shape(g) for s, y in pairs):
         raise ValueError(f"pairs must be of shape {np.shape(g)} as g, got {[(np.shape(s), np.shape(y)) for s, y in pairs]}")
     q, alphas = floats(g), []
@@ -79,6 +81,9 @@ class Inverse(Protocol):
     def forget(self) -> None: ...
 
 
+LIKE = Optional(ArrayOf("", "biuf"))
+
+
 class DenseInverse:
     """The inverse Hessian as BFGS has it: a matrix of n² numbers, scaled by s·y / y·y before its first update.
 
@@ -88,7 +93,7 @@ class DenseInverse:
     [1. 0.]
     """
 
-    @checked(n=Count())
+    @checked(n=Count(), like=LIKE)
     def __init__(self, n: int, like: np.ndarray | None = None) -> None:
         self.h, self.learnt = np.asarray(np.eye(n), like=like), 0
 
@@ -122,7 +127,7 @@ class LimitedInverse:
     [1. 0.]
     """
 
-    @checked(n=Count(), memory=Count())
+    @checked(n=Count(), memory=Count(), like=LIKE)
     def __init__(self, n: int, memory: int, like: np.ndarray | None = None) -> None:
         self.s, self.y = np.empty((memory, n), like=like), np.empty((memory, n), like=like)
         self.r, self.scale, self.learnt = np.zeros((memory, memory)), 1.0, 0

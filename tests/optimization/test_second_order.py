@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reference_impl import SGD, Momentum, bowl, double_well, minimize, noisy, quadratic, rosenbrock, taco_shell
+from reference_impl.optimization import gauss_newton as gauss_newton_module
 from reference_impl.optimization.gauss_newton import fisher, gauss_newton, gauss_newton_step, kronecker_step, levenberg_marquardt
 from reference_impl.optimization.landscapes import Landscape, himmelblau, logistic_regression
 from reference_impl.optimization.line_search import Objective, Result, backtracking, cause, largest, returned, strong_wolfe
@@ -842,3 +843,92 @@ def test_a_landscape_refuses_what_is_no_point_of_it(landscape, part):
     for w in (None, "x", {}, 1j, [1j, 2.0], ["1", "2"], np.array([True, False]), [1.0, 2.0, 3.0], 1.0, [[1.0], [2.0]], [1.0]):
         with pytest.raises((TypeError, ValueError), match=r"^w must (be|have) "):
             call(w)
+
+
+# Where a changed constant would show
+
+@pytest.mark.parametrize("k", [3, 5, 7])
+@pytest.mark.parametrize("minimiser", [bfgs, lbfgs])
+def test_what_the_inverse_hessian_promised_is_remembered_where_the_slope_alone_promises_more(minimiser, k):
+    a, at = 1e13 * np.array([[2.0, 1 / k], [1 / k, 1.0]]), np.array([1 / 3, 2 / 7])
+    b = a @ at + 1.3e-3
+    result = minimiser(lambda x: 1 / 3 + (x - at) @ a @ (x - at) / 2, [1.0, 2.0], lambda x: a @ x - b, gtol=1e-30)
+    g = a @ result.x - b
+    assert g @ g > 1e5 * 2.2e-16 * result.fun  # so much the slope alone would promise
+    assert not result.success and result.message == "the line search failed: precision of the loss reached, rounding hides what it could still fall"
+
+
+def test_the_losses_on_either_side_are_looked_at_a_cube_root_of_rounding_away():
+    seen = []
+    objective = Objective(lambda x: (seen.append(x), 0.1)[1], lambda x: x)
+    x, p = np.array([3.0, -7.0]), np.array([1.0, -2.0])
+    cause(objective, x, p, -p, objective.fun(x))
+    far = np.finfo(float).eps ** (1 / 3) * 8 * p / 2
+    np.testing.assert_allclose(seen[1] - x, far, rtol=1e-6)
+    np.testing.assert_allclose(seen[2] - x, -far, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("bent", "named_wrong"), [(0.09, True), (0.11, False)])
+def test_a_ratio_is_told_only_where_the_losses_lie_on_a_straight_line(bent, named_wrong):
+    objective = Objective(lambda x: 5 * x[0] + bent * 5 * abs(x[0]) / 2, lambda x: x)
+    message = cause(objective, np.zeros(1), -np.ones(1), np.ones(1), 0.0)
+    assert ("wrong scale" in message) == named_wrong
+
+
+@pytest.mark.parametrize(("minimiser", "says"), [("trust region", "no step within the trust region lowers the loss enough"), ("shifted", "the line search found no step")])
+def test_at_a_kink_the_first_step_tells_what_was_promised(minimiser, says):
+    result = ALL[minimiser](lambda x: 1 + abs(x[0]), [0.0], lambda x: np.ones(1), lambda x: np.eye(1))
+    assert result.message.startswith(says) and result.message.endswith("a kink, rounding within the loss, or another loss's gradient")
+    squared = levenberg_marquardt(lambda x: 1 + abs(x), [0.0], lambda x: np.eye(1))
+    assert squared.message == "no μ makes a step that lowers the loss: the loss is lowest here, though the gradient is not zero: " \
+                              "a kink, rounding within the loss, or another loss's gradient"
+
+
+def test_in_float32_the_slopes_decide_below_64_roundings():
+    rounding = np.finfo(np.float32).eps
+    objective = Objective(lambda x: float(np.float32(1.1) + np.float32(x[0] ** 2)), lambda x: 2 * x)
+    x = np.array([1e-3])
+    loss = objective.fun(x)
+    assert objective.rounding == rounding
+    assert by_slope(objective, x, -x / 2, loss, 2 * x, 60 * rounding * loss) is not None
+    assert by_slope(objective, x, -x / 2, loss, 2 * x, 70 * rounding * loss) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_curvature_that_is_rounding_alone_leads_nowhere(seed):
+    q = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    h = q * [0.0, 1.0, 3.0] @ q.T
+    h = (h + h.T) / 2
+    g = h @ np.ones(3)
+    p, mu = trust_region_step(g, h, 1e3)
+    assert mu == 0.0 and np.linalg.norm(p) < 2
+    np.testing.assert_allclose(h @ p, -g, atol=1e-12)
+
+
+def test_a_trust_region_is_no_smaller_than_squares_can_be():
+    p, mu = trust_region_step(np.array([1.0, 1.0]), np.diag([1.0, -1.0]), 1e-100)
+    assert np.linalg.norm(p) == pytest.approx(1e-100, rel=1e-6) and mu == pytest.approx(2**0.5 * 1e100)
+    for radius in (0.99e-100, 1e-200):
+        with pytest.raises(ValueError, match=r"^radius must be a number in \[1e-100, inf\]"):
+            trust_region_step(np.array([1.0, 1.0]), np.diag([1.0, -1.0]), radius)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        assert not newton(lambda x: x @ x + rng.normal(), [0.0, 0.0], lambda x: 2 * x + rng.normal(size=2), BOWL["hess"], method="trust region").success
+
+
+def test_newton_with_products_tells_how_well_it_knows_a_curvature():
+    refused = newton_cg(lambda x: (x[0] ** 2 - x[1] ** 2) / 2, [0.0, 0.0], lambda x: x * [1.0, -1.0], lambda x, v: v * [1.0, -1.0])
+    assert not refused.success and refused.message.endswith("± 1e-10")  # every product is as long as its vector
+
+
+def test_a_jacobian_at_a_point_whose_residuals_were_not_the_last():
+    squares = gauss_newton_module._Squares(lambda x: x - 3, lambda x: np.eye(1))
+    assert squares.grad(np.array([1.0])).tolist() == [-2.0]
+    squares.loss(np.array([2.0]))
+    assert squares.grad(np.array([1.0])).tolist() == [-2.0] and squares.r.tolist() == [-2.0]
+
+
+@each
+def test_a_start_without_slope_costs_one_loss_and_one_gradient_before_the_verdict(minimiser):
+    result = minimiser(BOWL["fun"], [0.0, 0.0], BOWL["grad"], BOWL["hess"])
+    assert result.success and result.nit == 0 and result.ngev == 1
