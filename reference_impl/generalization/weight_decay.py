@@ -164,7 +164,8 @@ def clip_norm(w: Array, limit: float, axis: int | tuple[int, ...] | None = None)
         return w.copy()
     largest = np.maximum(abs(w).max(axis=axis, keepdims=True), limit)
     norm, bound = np.sqrt(((w / largest) ** 2).sum(axis=axis, keepdims=True)), limit / largest
-    return w * (bound / np.maximum(norm, bound))
+    clipped: Array = w * (bound / np.maximum(norm, bound))
+    return clipped
 
 
 class MaxNorm(Callback):
@@ -215,6 +216,8 @@ def weight_keys(params: Mapping[str, object]) -> list[str]:
     >>> weight_keys({"0.W": 1, "0.b": 2, "1.gamma": 3, "W": 4})
     ['0.W', 'W']
     """
+    if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
+        raise TypeError(f"params must be a dict with names as keys, got {shown(params)}")
     return [key for key in params if key.rpartition(".")[2] == "W"]
 
 
@@ -234,5 +237,9 @@ def _pairs(params: Mapping[str, Array], grads: Mapping[str, Array], keys: Collec
 
 
 def _check_keys(keys: Collection[str] | None) -> None:
-    if isinstance(keys, str) or not (keys is None or (isinstance(keys, Collection) and all(isinstance(key, str) for key in keys))):
+    if keys is None:
+        return
+    if isinstance(keys, str | Mapping | np.ndarray) or not isinstance(keys, Collection) or not all(isinstance(key, str) for key in keys):
         raise TypeError(f"keys must be a list of names such as '0.W', or None, got {shown(keys)}")
+    if not keys:
+        raise ValueError(f"keys must hold at least one name, or be None, got {keys!r}")

@@ -109,7 +109,8 @@ def check_data(inputs: object, targets: object, of: str = "") -> None:
 
 def check_finite(name: str, array: Array) -> None:
     """Refuse an array that holds NaN or infinity: ValueError."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    many = max(1, 2**24 // max(1, array[:1].size))  # a part at a time: data may be larger than main memory
+    if array.dtype.kind == "f" and not all(np.isfinite(array[first:first + many]).all() for first in range(0, len(array), many)):
         raise ValueError(f"{name} must be finite, got {arrays.not_finite(array)}")
 
 

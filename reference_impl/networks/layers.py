@@ -161,7 +161,7 @@ class Conv2D(Layer):
         patches = _patches(x, self.size, self.stride)
         rows = patches.reshape(-1, W[..., 0].size)
         self._cache = x.shape, patches.shape, rows
-        out = rows @ W.reshape(-1, W.shape[3])
+        out: Array = rows @ W.reshape(-1, W.shape[3])
         if "b" in self.params:
             out += self.params["b"]
         return out.reshape(*patches.shape[:3], W.shape[3])
@@ -170,7 +170,7 @@ class Conv2D(Layer):
         _, patches_shape, rows = self._saved()
         _check_shape(dout, (*patches_shape[:3], self.params["W"].shape[3]))
         dout = dout.reshape(-1, dout.shape[3])
-        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, dout.shape[1]))  # type: ignore[call-overload]
+        np.matmul(rows.T, dout, out=self.grads["W"].reshape(-1, dout.shape[1]))
         if "b" in self.grads:
             _sum_rows(dout, self.grads["b"])
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..arrays.checks import GENERATOR, Count, Flag, Instance, Numbers, Optional, checked, shown
+from ..arrays.checks import GENERATOR, ArrayOf, Count, Flag, Instance, Optional, checked, shown
 from ..arrays.protocol import Array
 from ..optimization.optimizer import Optimizer
 from .checkpoint import Checkpoint
@@ -20,7 +20,7 @@ from .run import Batch, Callback, History, Loss, Run, largest, layer_of, too_lar
 
 
 @checked(model=MODEL, optimizer=Instance(Optimizer, words="an Optimizer object, such as SGD(lr=0.1)"), epochs=Count(0), rng=GENERATOR,
-         batch_size=Count(), drop_last=Flag(), loss=LOSS, weights=Optional(Numbers(1)))
+         batch_size=Count(), drop_last=Flag(), loss=LOSS, weights=Optional(ArrayOf("examples", "biuf")))
 def fit(model: Sequential, inputs: Array, targets: Array, optimizer: Optimizer, *, epochs: int, rng: np.random.Generator, batch_size: int = 64,
         drop_last: bool = False, loss: Loss = softmax_cross_entropy, weights: Array | None = None,
         callbacks: Sequence[Callback] = ()) -> History:
@@ -56,7 +56,7 @@ def fit(model: Sequential, inputs: Array, targets: Array, optimizer: Optimizer, 
     check_data(inputs, targets)
     check_finite("inputs", inputs)
     check_finite("targets", targets)
-    if weights is not None and (len(weights) != len(inputs) or (weights < 0).any() or not weights.any()):
+    if weights is not None and (len(weights) != len(inputs) or not (weights >= 0).all() or not 0 < float(weights.sum()) < math.inf):
         raise ValueError(f"weights must be numbers from 0 up, one for each of {len(inputs)} examples and not all 0, got {shown(weights)}")
     if drop_last and batch_size > len(inputs):
         raise ValueError(f"batch_size must be at most the {len(inputs)} examples when drop_last=True, got {batch_size}")
@@ -148,13 +148,17 @@ def _rehearse(run: Run) -> None:
 
 
 def _telling(optimizer: Optimizer, steps: range) -> Iterator[int]:
-    """The steps at which a schedule of the optimizer, or of one of its groups, is smallest or largest, or gives what is no number."""
+    """The steps at which a schedule of the optimizer, or of one of its groups, is smallest or largest, or gives what is no number.
+
+    Of more than a million steps, as many, evenly spaced, and the last.
+    """
+    looked_at = [*steps[::1 + len(steps) // 2**20], *steps[-1:]]
     for one in (optimizer, *getattr(optimizer, "groups", {}).values()):
         for f in dataclasses.fields(one):
             if callable(schedule := getattr(one, f.name)):
-                values = [_number(schedule(step)) for step in steps]
+                values = [_number(schedule(step)) for step in looked_at]
                 telling = [np.argmin(values), np.argmax(values)]  # of NaN the first
-                yield from (steps[i] for i in telling)
+                yield from (looked_at[i] for i in telling)
 
 
 def _number(value: object) -> float:

@@ -385,12 +385,14 @@ REFUSED = {
         (lambda outputs, targets: (1.0, outputs[0]), ValueError, r"loss must return a gradient of the outputs' shape \(10, 3\), got \(3,\)"),
     ],
     "weights": [
-        ([1] * 9, ValueError, "weights must be numbers from 0 up, one for each of 10 examples and not all 0, got"),
+        ([1] * 10, TypeError, r"weights must be an array \(examples\) of numbers"),
+        (np.ones(9), ValueError, "weights must be numbers from 0 up, one for each of 10 examples and not all 0, got"),
         (np.zeros(10), ValueError, "weights must be numbers from 0 up, one for each of 10 examples and not all 0, got"),
         (late(np.ones(10), -1), ValueError, "weights must be numbers from 0 up"),
-        (late(np.ones(10), np.nan), ValueError, "weights must be a non-empty vector of finite numbers"),
-        (np.ones((10, 1)), ValueError, "weights must be a non-empty vector"),
-        ("balanced", TypeError, "weights must be a non-empty vector"),
+        (late(np.ones(10), np.nan), ValueError, "weights must be numbers from 0 up"),
+        (late(np.ones(10), np.inf), ValueError, "weights must be numbers from 0 up"),
+        (np.ones((10, 1)), ValueError, r"weights must be an array \(examples\) of numbers"),
+        ("balanced", TypeError, r"weights must be an array \(examples\) of numbers"),
     ],
     "callbacks": [
         (EarlyStopping("loss", patience=1), TypeError, "callbacks must be a list of Callback objects, got <"),
@@ -465,6 +467,17 @@ def test_one_callback_twice_and_two_checkpoints_are_refused(tmp_path):
         with pytest.raises(ValueError, match=message):
             fit(network(), X, Y, SGD(lr=0.1), epochs=1, rng=np.random.default_rng(0), callbacks=callbacks)
     assert not os.listdir(tmp_path)
+
+
+def test_a_run_without_an_end_in_sight_begins_all_the_same():
+    called = []
+
+    def schedule(step):
+        called.append(step)
+        return 0.1
+
+    history = fit(network(), X, Y, SGD(lr=schedule), epochs=10**12, rng=np.random.default_rng(0), callbacks=[Stop(3)])
+    assert len(history.losses) == 3 and len(called) < 2**21 and max(called) == 10**12 - 1
 
 
 def test_a_schedule_may_end_with_the_run():
