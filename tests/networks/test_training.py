@@ -449,6 +449,7 @@ def test_a_last_batch_that_is_too_small_is_found_out_before_the_first(examples, 
 def test_no_whole_batch_is_refused_where_the_rest_is_left_out():
     with pytest.raises(ValueError, match="batch_size must be at most the 10 examples when drop_last=True, got 11"):
         fit(network(), X, Y, SGD(lr=0.1), epochs=1, batch_size=11, drop_last=True, rng=np.random.default_rng(0))
+    assert len(fit(network(), X, Y, SGD(lr=0.1), epochs=1, batch_size=10, drop_last=True, rng=np.random.default_rng(0)).losses) == 1
 
 
 def test_an_optimizer_of_another_model_is_refused_before_the_first_step():
