@@ -61,6 +61,8 @@ OTHER = {
     "its shape": ("def g(x):\n    return lambda s, rng: x\nf = g(np.zeros((2, 3)))", "def g(x):\n    return lambda s, rng: x\nf = g(np.zeros((3, 2)))"),
     "its dtype": ("def g(x):\n    return lambda s, rng: x\nf = g(np.zeros(2))", "def g(x):\n    return lambda s, rng: x\nf = g(np.zeros(2, int))"),
     "a function closed over": ("def g(x):\n    return lambda s, rng: x()\nf = g(lambda: 1)", "def g(x):\n    return lambda s, rng: x()\nf = g(lambda: 2)"),
+    "a function in a set": ("def g(x):\n    return lambda s, rng: x\nf = g(frozenset({lambda: 1}))", "def g(x):\n    return lambda s, rng: x\nf = g(frozenset({lambda: 2}))"),
+    "a function in a tuple": ("def g(x):\n    return lambda s, rng: x\nf = g((lambda: 1,))", "def g(x):\n    return lambda s, rng: x\nf = g((lambda: 2,))"),
     "a partial's argument": ("def g(n, s, rng): return n\nf = partial(g, 1)", "def g(n, s, rng): return n\nf = partial(g, 2)"),
     "a partial's keyword": ("def g(s, rng, n): return n\nf = partial(g, n=1)", "def g(s, rng, n): return n\nf = partial(g, n=2)"),
     "a partial's function": ("def g(n, s, rng): return n\nf = partial(g, 1)", "def g(n, s, rng): return -n\nf = partial(g, 1)"),
