@@ -22,7 +22,7 @@ from .program import argument_names, statements
 from .tape import Rule, Tape, trace
 
 # The elements that the look for what is not finite takes at once.
-BLOCK = 2**14
+BLOCK = 2**16
 
 # Arrays of fewer elements are not worth waking other threads.
 THREADS_FROM = 2**15
@@ -137,7 +137,11 @@ def _squares(parallel: bool) -> Callable[[np.ndarray], float]:
         for i in indices(count):
             start = (count - 1 - i) * BLOCK
             block, part = view[start:start + BLOCK], view.dtype.type(0)
-            for j in range(block.size):
+            quarter = block.size // 4  # from four places at once: memory answers several requests sooner than one after the other
+            a, b, c, d = block[:quarter], block[quarter:2 * quarter], block[2 * quarter:3 * quarter], block[3 * quarter:4 * quarter]
+            for j in range(quarter):
+                part += a[j] * a[j] + b[j] * b[j] + c[j] * c[j] + d[j] * d[j]
+            for j in range(4 * quarter, block.size):
                 part += block[j] * block[j]
             total += part
         return total

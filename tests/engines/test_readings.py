@@ -144,12 +144,23 @@ def test_finite_on_large_arrays(bad, numba, count, monkeypatch):
     monkeypatch.setattr(compiled, "available", lambda: numba)
     monkeypatch.setattr(threads, "count", count)
     for dtype in ("f4", "f8"):
-        a = np.full(engines.COMPILED_FROM + 3, np.finfo(dtype).max, dtype)
+        a = np.full(2 * compiled.BLOCK + 7, np.finfo(dtype).max, dtype)
         assert engines.finite([a])
-        for place in (0, len(a) // 2, len(a) - 1):
+        for place in (0, 1, 2, compiled.BLOCK - 1, compiled.BLOCK, len(a) // 2, *range(len(a) - 8, len(a))):
             a[place], kept = bad, a[place]
             assert not engines.finite([a])
             a[place] = kept
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 63, compiled.BLOCK - 1, compiled.BLOCK, compiled.BLOCK + 1, 3 * compiled.BLOCK + 6])
+def test_the_sum_that_tells_what_is_finite_is_of_every_square(size, count, monkeypatch):
+    monkeypatch.setattr(threads, "count", count)
+    view = np.random.default_rng(0).normal(size=size)
+    total = compiled._call(compiled._squares, size, view)
+    np.testing.assert_allclose(total, (view**2).sum(), rtol=1e-12)
+    for most in (0.5, 2.0, 10.0):
+        assert compiled.finite(view, most) is bool((abs(view) <= most).all())
 
 
 @pytest.mark.parametrize("numba", [True, False])
