@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays.checks import GENERATOR, ArrayOf, Count, Flag, Instance, Optional, checked, shown
 from ..arrays.protocol import Array
+from ..optimization.groups import Groups
 from ..optimization.optimizer import Optimizer
 from .checkpoint import Checkpoint
 from .evaluation import LOSS, MODEL, check_data, check_finite, check_loss
@@ -128,6 +129,8 @@ def _take_step(run: Run) -> None:
 
 def _rehearse(run: Run) -> None:
     """Refuse what will not go through, with copies of all that training changes."""
+    if isinstance(run.optimizer, Groups):
+        run.optimizer.assign(f"{i}.{name}" for i, layer in enumerate(run.model.layers) for name in layer.params)
     examples, steps = len(run.inputs), run.steps_per_epoch
     last = run.batch_size if run.drop_last else examples - (steps - 1) * run.batch_size
     model, optimizer, rng = copy.deepcopy((run.model, run.optimizer, run.rng))
@@ -140,7 +143,7 @@ def _rehearse(run: Run) -> None:
     check_loss(run.loss, outputs, run.targets, run.weights)
     model.backward_params(np.zeros_like(outputs))
     for g in model.grads.values():
-        g[...] = 0
+        g[...] = 1  # not 0, by which a rule without eps would divide
     coming = range(optimizer.steps, optimizer.steps + run.epochs * steps - trial.step)
     for step in [coming.start, *_telling(optimizer, coming)] if coming else []:
         optimizer.steps = step

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ..arrays.checks import NAME, check, shown
 from ..arrays.protocol import StandardArray
 from . import saving
 from .checking import Layout, layout
@@ -24,9 +25,10 @@ class Groups(Optimizer):
     a key takes it. Each pattern gets a fresh copy of its optimizer, which stands in `groups` under it. `clip_norm` and `clip_value` are
     taken over all groups together, and then no group has its own. `steps` is one count for all, which every group's schedules follow.
 
-    A pattern may fit no key of a step: those of a layer that is frozen come later. [`assign`][reference_impl.Groups.assign] finds a
-    pattern that fits none of all keys, a typing error. Raises TypeError or ValueError for what is no pattern, no optimizer or no group at
-    all; `update` raises ValueError for a key that no pattern fits, and as every optimizer does, for all groups before any steps.
+    A pattern may fit no key of a step: those of a layer that is frozen come later. One that fits none of all keys is a typing error, which
+    [`assign`][reference_impl.Groups.assign] refuses, and `fit`, which knows the frozen ones too. Raises TypeError or ValueError for what
+    is no pattern, no optimizer or no group at all; `update` raises ValueError for a key that no pattern fits, and as every optimizer
+    does, for all groups before any steps.
 
     >>> import numpy as np
     >>> from reference_impl import SGD, AdamW, Groups
@@ -66,7 +68,11 @@ class Groups(Optimizer):
         >>> Groups({"*.b": SGD(lr=0.1), "*": SGD(lr=0.2)}).assign(["0.W", "0.b"])
         {'*.b': ['0.b'], '*': ['0.W']}
         """
+        if isinstance(keys, str | Mapping) or not isinstance(keys, Iterable) or getattr(keys, "ndim", 1) != 1:
+            raise TypeError(f"keys must be a list of names, got {shown(keys)}")
         keys = list(keys)
+        for key in keys:
+            check("keys", key, NAME)
         taken = self._split(keys)
         if idle := [pattern for pattern, its in taken.items() if not its]:
             raise ValueError(f"groups must have patterns that fit a key, got {idle} for the keys {keys}")
@@ -83,6 +89,7 @@ class Groups(Optimizer):
 
     def optimizer_of(self, key: str) -> Optimizer:
         """The optimizer of the group that a key belongs to."""
+        check("key", key, NAME)
         return next(self.groups[pattern] for pattern, its in self._split([key]).items() if its)
 
     def update(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> None:

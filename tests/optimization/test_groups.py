@@ -40,7 +40,7 @@ def mixed(**bounds):
 
 
 def test_the_first_pattern_that_fits_takes_a_key():
-    assert mixed().assign(problem()) == {"*.b": ["0.b", "1.b"], "0.*": ["0.W"], "*": ["1.W"]}
+    assert mixed().assign(list(problem())) == {"*.b": ["0.b", "1.b"], "0.*": ["0.W"], "*": ["1.W"]}
     assert Groups({"[01].?": SGD(), "x": SGD()}).assign(["0.W", "x"]) == {"[01].?": ["0.W"], "x": ["x"]}
     assert Groups({"*.B": SGD(), "*": SGD()}).assign(["0.b", "0.B"]) == {"*.B": ["0.B"], "*": ["0.b"]}  # capitals are other letters
     assert mixed().optimizer_of("1.W").rule is Muon.rule and Adam().optimizer_of("w").lr == 1e-3
@@ -163,13 +163,29 @@ def test_a_key_that_no_pattern_fits_is_refused_by_name():
     with pytest.raises(ValueError, match=re.escape("params must have keys that a pattern fits ['*.b'], got '0.W'")):
         Groups({"*.b": SGD()}).update(problem(), problem())
     with pytest.raises(ValueError, match=re.escape("groups must have patterns that fit a key, got ['*.bias'] for the keys ['0.W', '0.b', '1.W', '1.b']")):
-        Groups({"*.bias": SGD(), "*": SGD()}).assign(problem())
+        Groups({"*.bias": SGD(), "*": SGD()}).assign(list(problem()))
 
 
 @pytest.mark.parametrize("wrong", [None, [np.ones(2)], {"w": [1.0]}, {3: np.ones(2)}], ids=repr)
 def test_what_is_no_dict_of_arrays_is_refused(wrong):
     with pytest.raises(TypeError, match="params"):
         Groups({"*": SGD()}).update(wrong, {})
+
+
+def test_fit_knows_the_keys_of_frozen_layers_too():
+    rng = np.random.default_rng(0)
+    model = Sequential(Affine(3, 4, rng=rng), ReLU(), Affine(4, 2, rng=rng))
+    model.layers[0].frozen = True
+    x, labels = rng.normal(size=(8, 3)), np.arange(8) % 2
+    before = model.state_dict()
+    optimizer = Groups({"2.weights": SGD(), "*": SGD()})
+    with pytest.raises(ValueError, match=r"groups must have patterns that fit a key, got \['2.weights'\] for the keys \['0.W', '0.b', '2.W', '2.b'\]"):
+        fit(model, x, labels, optimizer, epochs=1, rng=rng)
+    np.testing.assert_equal(model.state_dict(), before)
+    assert optimizer.steps == 0
+    fit(model, x, labels, Groups({"0.*": SGD(lr=1e-3), "*": Adam(lr=0.1, eps=0.0)}), epochs=1, rng=rng)
+    np.testing.assert_equal(model.state_dict()["0.W"], before["0.W"])
+    assert (model.state_dict()["2.W"] != before["2.W"]).all()
 
 
 def test_each_pattern_has_a_fresh_optimizer_of_its_own():
