@@ -59,8 +59,9 @@ def two_loop(g: np.ndarray, pairs: Sequence[tuple[np.ndarray, np.ndarray]], scal
     """
     if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         raise TypeError(f"pairs must be a list of pairs (s, y), got {shown(pairs)}")
-    if not all(np.shape(s) == np.shape(y) == np.shape(g) for s, y in pairs):
-        raise ValueError(f"pairs must be of shape {np.shape(g)} as g, got {[(np.shape(s), np.shape(y)) for s, y in pairs]}")
+    for pair in pairs:
+        if not all(Numbers(1).fault(v) is None and np.shape(v) == np.shape(g) for v in pair):
+            raise ValueError(f"pairs must be pairs (s, y) of finite vectors of shape {np.shape(g)} as g, got {shown(pair)}")
     q, alphas = floats(g), []
     for s, y in reversed(pairs):
         alphas.append(s @ q / (s @ y))

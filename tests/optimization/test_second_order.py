@@ -784,7 +784,7 @@ LIMITS = {
     "loss": [math.nan, "1"], "slope": [0.0, 1.0, math.nan], "t": [0.0, -1.0, math.inf], "c1": [-0.1, 1.0], "c2": [-0.1, 1.0, 1e-5], "trials": [0, 2.5],
     "promise": [math.nan, "1"], "gtol": [0.0, math.inf], "condition": [0.9, math.inf, math.nan], "tilt": [math.inf, math.nan], "sigma": [-0.1, math.inf],
     "penalty": [-0.1, math.nan], "labels": [[0], [0, 0.5], [0, -1], [[0, 1]]], "inputs": [[1.0, 2.0], [[math.nan], [1.0]], [[]]],
-    "curvatures": [[], [math.nan], [[1.0]]], "h": [np.ones(2), np.full((2, 2), math.nan)], "b": [[], [math.nan], np.eye(2)],
+    "pairs": [[(G,)], [3], [G]], "curvatures": [[], [math.nan], [[1.0]]], "h": [np.ones(2), np.full((2, 2), math.nan)], "b": [[], [math.nan], np.eye(2)],
     "j": [np.ones((2, 2)), np.ones(3), J * math.inf], "a": [np.eye(3), np.ones((2, 1))], "x0": [[], [math.nan]], "y": [np.ones(3), [math.nan, 1.0]],
     "derivatives": [np.ones((2, 3)), np.full((1, 2, 3), math.nan)],
 }
@@ -810,7 +810,8 @@ def test_every_part_refuses_what_it_cannot_take_by_name(call, name, value):
     (lambda: bfgs_update(np.eye(3), G, G), r"^h must have shape \(2, 2\) for s of shape \(2,\), got \(3, 3\)"),
     (lambda: bfgs_update(H, G, -G), r"^s·y must be positive, got -2.0"),
     (lambda: bfgs_update(H, G, np.array([1.0, -1.0])), r"^s·y must be positive, got 0.0"),
-    (lambda: two_loop(G, [(G, np.ones(3))], 1.0), r"^pairs must be of shape \(2,\) as g, got \[\(\(2,\), \(3,\)\)\]"),
+    (lambda: two_loop(G, [(G, G), (G, np.ones(3))], 1.0), r"^pairs must be pairs \(s, y\) of finite vectors of shape \(2,\) as g, got \(array\(\[1., 1.\]\), "),
+    (lambda: two_loop(G, [(G, G * math.nan)], 1.0), "^pairs must be pairs"),
     (lambda: gauss_newton_step(np.ones(2), J), r"^j must have a row for each of the 2 residuals, got shape \(3, 2\)"),
     (lambda: fisher(np.ones((1, 2, 3)), np.ones((1, 3))), r"^chances must have shape \(1, 2\) for derivatives of shape \(1, 2, 3\), got \(1, 3\)"),
     (lambda: kronecker_step(np.ones((2, 1)), np.eye(2), np.eye(2)), r"^s must have shape \(1, 1\) for g of shape \(2, 1\), got \(2, 2\)"),
