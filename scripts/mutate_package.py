@@ -119,10 +119,12 @@ class Changes(ast.NodeVisitor):
         if isinstance(node.value, bool):
             self.change(node, repr(not node.value))
         elif isinstance(node.value, int | float):
-            self.change(node, repr(node.value + 1))
-            self.change(node, f"({node.value - 1!r})")
+            others = [node.value + 1, node.value - 1]
             if isinstance(node.value, float) and abs(node.value) > 1e-3:  # half more of a tolerance says nothing
-                self.change(node, repr(1.5 * node.value))
+                others.append(1.5 * node.value)
+            for other in others:
+                if other != node.value:
+                    self.change(node, f"({other!r})")
 
     def visit_If(self, node: ast.If) -> None:
         if (test := self.text(node.test)) == "TYPE_CHECKING" or test.startswith("sys.platform =="):

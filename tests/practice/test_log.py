@@ -137,6 +137,14 @@ def test_damaged_lines_are_run_again_and_few_of_many_are_named(whole, alone):
     assert sorted(indices_of_good(whole)) == list(range(30))
 
 
+def test_five_damaged_lines_are_all_named(whole):
+    lines = whole.read_bytes().split(b"\n")
+    lines[3:8] = [b"7"] * 5
+    whole.write_bytes(b"\n".join(lines))
+    with pytest.warns(RuntimeWarning, match="line 4 is damaged, .*line 8 is damaged: it counts as not there"):
+        search(noisy, SETTINGS, seed=3, log=whole)
+
+
 def indices_of_good(log):
     good = []
     for line in log.read_bytes().splitlines()[1:]:
@@ -466,6 +474,43 @@ def test_failed_trials_that_two_retry_at_once_run_again_once(tmp_path):
             for future in [pool.submit(search, fails, [{"a": a} for a in range(20)], log=log, retry=True) for _ in range(2)]:
                 assert len(future.result()) == 20
     assert sorted(ran) == sorted([*range(20), *range(20)]) == sorted(indices(log))
+
+
+def test_who_holds_the_file_is_waited_for_and_keeps_the_line_that_it_is_writing(tmp_path):
+    log, settings = tmp_path / "log", [{"a": a} for a in range(6)]
+
+    def objective(setting, rng):
+        return setting["a"]
+
+    search(objective, settings, log=log)
+    *lines, last = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines))
+    writer = log_module.Log(log, objective, settings, 0)
+    with writer._lock(), ThreadPoolExecutor(1) as pool:
+        with log.open("ab", buffering=0) as file:
+            file.write(last[:40])
+            found = pool.submit(search, objective, settings, log=log)
+            with pytest.raises(TimeoutError):
+                found.result(0.3)
+            assert log.read_bytes() == b"".join([*lines, last[:40]])
+            file.write(last[40:])
+        log_module._unlock(writer.stream.fileno(), log_module._FILE)
+        assert [trial.value for trial in found.result(60)] == list(range(6))
+    writer.close()
+    assert log.read_bytes() == b"".join([*lines, last])
+
+
+def test_what_is_finished_is_on_the_disk_after_a_second_or_at_the_end(tmp_path, monkeypatch):
+    now, synced = [100.0], []
+
+    def objective(setting, rng):
+        now[0] += setting["nap"]
+        return 0.0
+
+    monkeypatch.setattr(log_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(log_module.os, "fsync", lambda file: synced.append(now[0]))
+    search(objective, [{"nap": nap} for nap in (0.5, 0.5, 0.25, 1.0, 1.5, 0.5)], log=tmp_path / "log")
+    assert synced == [100.0, 101.25, 103.75, 104.25]
 
 
 def test_opening_a_log_takes_nothing_from_another_search(tmp_path):
