@@ -486,6 +486,21 @@ def test_a_schedule_may_end_with_the_run():
     assert len(fit(network(), X, Y, SGD(lr=lambda step: rates[step]), epochs=1, batch_size=4, rng=np.random.default_rng(0)).losses) == 3
 
 
+def test_only_the_steps_to_come_are_looked_at(tmp_path):
+    def run(epochs, resume):
+        rates = [0.3, 0.25, 0.2, 0.15, 0.1, 0.05]
+        fit(network(), X, Y, SGD(lr=lambda step: rates[step]), epochs=epochs, batch_size=4, rng=np.random.default_rng(0),
+            callbacks=[Checkpoint(tmp_path / "run", resume=resume)])
+
+    run(1, False)
+    run(2, True)
+    with pytest.raises(IndexError):
+        run(3, True)
+    optimizer, model = SGD(lr=lambda step: 0.1 if step >= 3 else 0.0), network()
+    optimizer.steps = 3
+    assert len(fit(model, X, Y, optimizer, epochs=1, rng=np.random.default_rng(0)).losses) == 1
+
+
 # With the history in hand
 
 
