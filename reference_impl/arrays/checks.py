@@ -161,6 +161,7 @@ class Instance:
 
 
 GENERATOR = Instance(np.random.Generator, words="a numpy.random.Generator")
+NAME = Instance(str, words="a name")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 
 from .. import arrays
+from .checks import Real, checked, shown
 from .protocol import Array
 
 
@@ -25,6 +26,10 @@ class Flat(Mapping[str, Array]):
     """
 
     def __init__(self, buffer: Array, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        if not arrays.is_plain(buffer):
+            raise TypeError(f"buffer must be an array, got {shown(buffer)}")
+        if not isinstance(shapes, Mapping) or not all(isinstance(key, str) and isinstance(shape, tuple) for key, shape in shapes.items()):
+            raise TypeError(f"shapes must map names to tuples of lengths, got {shown(shapes)}")
         self.buffer, self.shapes = buffer, dict(shapes)
         ends = np.cumsum([0, *(math.prod(shape) for shape in self.shapes.values())]).tolist()
         if buffer.shape != (ends[-1],):
@@ -46,6 +51,7 @@ class Flat(Mapping[str, Array]):
     def __repr__(self) -> str:
         return f"Flat({', '.join(f'{key} {shape}' for key, shape in self.shapes.items())})"
 
+    @checked(value=Real(infinite=True))
     def full_like(self, value: float) -> Flat:
         """Another of the same shapes and dtype, filled with `value`.
 
@@ -70,6 +76,8 @@ def flatten(params: Mapping[str, Array]) -> Flat:
     if not isinstance(params, Mapping):
         raise TypeError(f"params must be a dict of arrays, got {type(params).__name__}")
     for key, array in params.items():
+        if not isinstance(key, str):
+            raise TypeError(f"params must have strings as keys, got {key!r}")
         if not arrays.is_plain(array):
             raise TypeError(f"params[{key!r}] must be an array, got {type(array).__name__}")
     kinds = {(arrays.namespace(array).__name__, str(array.dtype)) for array in params.values()}

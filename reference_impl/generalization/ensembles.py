@@ -12,15 +12,13 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from .. import arrays
-from ..arrays.checks import GENERATOR, Count, Numbers, Optional, Real, check, checked, shown
+from ..arrays.checks import GENERATOR, ArrayOf, Count, Numbers, Optional, Real, check, checked, shown
 from ..arrays.protocol import Array
 from ..networks.evaluation import MODEL, check_examples
 from ..networks.losses import softmax
 from ..networks.model import Sequential
 from ..networks.run import Callback, Run
 from .batch_norm import BatchNorm
-
-_NUMBERS = Numbers(finite=False, empty=True)
 
 
 class Ambiguity(NamedTuple):
@@ -31,7 +29,7 @@ class Ambiguity(NamedTuple):
     ambiguity: float
 
 
-@checked(predictions=_NUMBERS, targets=_NUMBERS, weights=Optional(Numbers(1, low=0)))
+@checked(predictions=ArrayOf("", "iuf"), targets=ArrayOf("", "iuf"), weights=Optional(Numbers(1, low=0)))
 def ambiguity(predictions: Array, targets: Array, weights: Array | None = None) -> Ambiguity:
     """The squared error of an average, taken apart: `ensemble` = `members` - `ambiguity`, whatever the predictions.
 
@@ -129,6 +127,7 @@ class Snapshots(Callback):
         if run.step % self.every == 0:
             self.states.append(run.model.state_dict())
 
+    @checked(model=MODEL)
     def models(self, model: Sequential) -> list[Sequential]:
         """One copy of `model` for each snapshot, with its weights and buffers."""
         members = [copy.deepcopy(model) for _ in self.states]
@@ -197,6 +196,7 @@ class WeightAverage(Callback):
             else:
                 self.weights[key] += part * (array - self.weights[key])
 
+    @checked(model=MODEL)
     def model(self, model: Sequential) -> Sequential:
         """A copy of `model` with the averaged weights, and with its own buffers.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from ..arrays.checks import NAME, check, shown
 from ..arrays.protocol import StandardArray
@@ -43,7 +43,7 @@ class Groups(Optimizer):
     groups: Mapping[str, Optimizer] = field(default_factory=dict)
 
     check_finite: bool = field(default=True, init=False, repr=False)  # each group has its own
-    engine: None = field(default=None, init=False, repr=False)
+    engine: Literal["blocked", "compiled"] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..arrays import functions, largest
+from ..arrays import functions, is_floating, is_plain, largest
+from ..arrays.checks import shown
 from ..arrays.protocol import Array, StandardArray
 from ..engines.tape import whole_arrays
 from .optimizer import Optimizer, Schedule, hyper
@@ -20,12 +21,17 @@ def orthogonalize(x: Array) -> Array:
 
     Five steps of a Newton-Schulz iteration, X ← aX + (bA + cA²)X with A = XXᵀ, from X divided by its Frobenius norm. Each maps a singular
     value σ to aσ + bσ³ + cσ⁵, whose slope at 0, 3.4445, is as steep as it can be while 1 is not left far behind. A matrix of zeros stays one.
+    Raises TypeError or ValueError for what is no matrix.
     Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
 
     >>> import numpy as np
     >>> np.linalg.svd(orthogonalize(np.array([[3.0, 0.0], [4.0, 5.0]])), compute_uv=False).round(2).tolist()
     [1.13, 0.75]
     """
+    if not is_plain(x) or not is_floating(x):
+        raise TypeError(f"x must be a matrix of floating-point numbers, got {shown(x)}")
+    if x.ndim != 2:
+        raise ValueError(f"x must be a matrix, got the shape {x.shape}")
     a, b, c = 3.4445, -4.7750, 2.0315
     if not x.size or not (top := largest(x)):
         return x * 1.0

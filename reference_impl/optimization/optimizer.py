@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from .. import arrays, engines
+from ..arrays.checks import NAME, check
 from ..arrays.flat import Flat
 from ..arrays.protocol import StandardArray
 from ..engines.tape import Rule, is_elementwise, signature, trace
@@ -96,6 +97,7 @@ class Optimizer:
 
     def optimizer_of(self, key: str) -> Optimizer:
         """The optimizer that steps on a parameter: itself, where there are no groups."""
+        check("key", key, NAME)
         return self
 
     def _memories(self) -> Iterable[tuple[str, Memory]]:
