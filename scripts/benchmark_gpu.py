@@ -83,7 +83,7 @@ def main(rounds: int, write: Path | None, powers: Sequence[int] = range(3, 9)) -
         """Adam's kernel alone, as it is and with products and sums joined."""
         arrays = [cupy.ones(size, "f4") for _ in trace(adam).arrays]
         values = [np.float32(value) for value in trace(adam).values(HYPER | {"t": 3})]
-        kernel = fused._kernel(adam)
+        kernel = fused._kernel(adam, trace(adam), arrays[0].dtype)
         inputs, outputs = (", ".join(f"T {p.name}" for p in group) for group in (kernel.in_params, kernel.out_params))
         joined = cupy.ElementwiseKernel(inputs, outputs, fused.source(adam), "joined", no_return=True)
         return {name: lambda k=k: k(arrays[1], *values, arrays[0], *arrays[2:]) for name, k in {"rounded": kernel, "joined": joined}.items()}
