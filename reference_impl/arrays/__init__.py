@@ -85,9 +85,10 @@ def namespace(array: object) -> Any:
         return np
     if on_device(array):
         return sys.modules["cupy"]
-    if isinstance(array, np.generic) or not hasattr(array, "__array_namespace__"):
+    own = getattr(array, "__array_namespace__", None)
+    if own is None or isinstance(array, np.generic):
         raise TypeError(f"expected an array, got {type(array).__name__}")
-    return array.__array_namespace__()
+    return own()
 
 
 def functions(array: object) -> Any:

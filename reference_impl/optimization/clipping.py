@@ -29,7 +29,10 @@ class Norm(NamedTuple):
     root: float
 
     def shrink(self, bound: float) -> tuple[float, float]:
-        """Two factors that bring the norm down to `bound` together: a tiny one in two parts, which no dtype loses. 1 where it is there but for its own rounding."""
+        """Two factors that together bring the norm down to `bound`: a tiny one comes in two parts, which no dtype loses.
+
+        They are 1 where the norm exceeds the bound by no more than its own rounding.
+        """
         if self.value <= bound * (1 + 1e-15):
             return 1.0, 1.0
         root = math.sqrt(bound) / self.root

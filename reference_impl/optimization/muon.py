@@ -17,7 +17,9 @@ from .optimizer import Optimizer, Schedule, hyper
 
 
 def orthogonalize(x: Array) -> Array:
-    """The nearest matrix with orthonormal rows or columns, roughly: its singular values then lie in [0.68, 1.21], if none was below 0.002 of their norm.
+    """The nearest matrix with orthonormal rows or columns, roughly.
+
+    Its singular values lie in [0.68, 1.21], if none was below 0.002 of their norm.
 
     Five steps of a Newton-Schulz iteration, X ← aX + (bA + cA²)X with A = XXᵀ, from X divided by its Frobenius norm. Each maps a singular
     value σ to aσ + bσ³ + cσ⁵, whose slope at 0, 3.4445, is as steep as it can be while 1 is not left far behind. A matrix of zeros stays one.

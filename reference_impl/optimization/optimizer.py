@@ -131,11 +131,10 @@ class Optimizer:
         A key may be absent for some steps, and new keys may come: each keeps its state and its own count of steps. Arrays in
         float16 are stepped on in float32, with a state in float32, and rounded once.
 
-        Raises ValueError or TypeError, before anything is changed, when keys, shapes or dtypes do
-        not fit, none of the keys of the earlier steps is there, a gradient holds NaN or infinity, or is so large or small that its square leaves the dtype
-        and would spoil the step, a new parameter holds NaN, a parameter is read-only, two arrays share
-        memory, or a hyperparameter is out of range or vanishes in the dtype. Only an interrupt can
-        leave a step half done.
+        Raises ValueError or TypeError, before anything is changed, when keys, shapes or dtypes do not fit, none of the keys of the
+        earlier steps is there, a gradient holds NaN or infinity, or has a square that leaves the dtype and would spoil the step, a new
+        parameter holds NaN, a parameter is read-only, two arrays share memory, or a hyperparameter is out of range or vanishes in the
+        dtype. Only an interrupt, or a rule over whole arrays that raises, can leave a step half done.
 
         >>> import numpy as np
         >>> from reference_impl import SGD
@@ -192,7 +191,8 @@ class Optimizer:
             mine[key] = memory._replace(dtype=w.dtype)
         return packs_for(rule, params, mine), known
 
-    def _check_apart(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray], shares: Sequence[Share]) -> list[weakref.ref[StandardArray]]:
+    def _check_apart(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray],
+                     shares: Sequence[Share]) -> list[weakref.ref[StandardArray]]:
         """Refuse arrays that share memory; returns what to know these by, if they come again: they need not be looked at twice."""
         given = [*parts(params).values(), *parts(grads).values()]
         known = [seen() for seen in self._apart]

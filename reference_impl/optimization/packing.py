@@ -71,12 +71,12 @@ class Pack:
         self.safe = RANGES[self.computing] if not is_elementwise(rule) or squares(rule) else ANY
         self.flat = type(params) is Flat and len(keys) == len(params) > 1
         if len(keys) == 1:
-            self.state: dict[str, Mapping[str, StandardArray]] = {name: {keys[0]: array} for name, array in state.items()}
-            self.vectors = list(state.values())
+            self.state: Mapping[str, Mapping[str, StandardArray]] = {name: {keys[0]: array} for name, array in state.items()}
+            self.vectors: list[StandardArray] = list(state.values())
             return
         shapes = {key: params[key].shape for key in keys}
         side_by_side = {name: Flat(arrays.flat_copy([memories[key].state[name] for key in keys]), shapes) for name in state}
-        self.state, self.vectors = {**side_by_side}, [flat.buffer for flat in side_by_side.values()]
+        self.state, self.vectors = side_by_side, [flat.buffer for flat in side_by_side.values()]
         if not self.flat:
             size = sum(math.prod(shape) for shape in shapes.values())
             self.room = np.empty(2 * size, params[keys[0]].dtype)
@@ -90,9 +90,10 @@ class Pack:
             return [params[keys[0]], grads[keys[0]], *self.vectors]
         if self.flat:
             g = grads.buffer if type(grads) is Flat and list(grads.shapes) == keys else arrays.flat_copy([grads[key] for key in keys])
-            return [cast(Flat, params).buffer, g, *self.vectors]
-        together = cast(list[np.ndarray], [params[key] for key in keys] + [grads[key] for key in keys])
-        np.concatenate(together, axis=None, out=self.room)
+            w: StandardArray = cast(Flat, params).buffer
+            return [w, g, *self.vectors]
+        together = [params[key] for key in keys] + [grads[key] for key in keys]
+        np.concatenate(cast(list[np.ndarray], together), axis=None, out=self.room)
         return self.vectors
 
     def unpack(self, params: Mapping[str, StandardArray]) -> None:
