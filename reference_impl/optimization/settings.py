@@ -93,6 +93,9 @@ def settings_to_go_on_with(optimizer: Optimizer, now: Mapping[str, object], chan
         return {}
     found = {name: _plain(value) for name, value in now.items()}
     made = found | {name: _plain(value) for name, value in changed.items()}
+    for name, setting in SETTINGS[type(optimizer)].items():
+        if name in found and found[name] != "schedule":
+            setting.check(f"saved['hyper/{name}']", found[name])
     for name in sorted(made.keys() | optimizer._made.keys()):
         theirs, ours = made.get(name), optimizer._made.get(name)
         if theirs != ours:
@@ -104,5 +107,8 @@ def settings_to_go_on_with(optimizer: Optimizer, now: Mapping[str, object], chan
 
 def _plain(value: object) -> Saved:
     """A setting as it was saved, from what NumPy's files make of it."""
-    plain: Saved = np.asarray(arrays.on_host(value)).item()
+    array = np.asarray(arrays.on_host(value))
+    if array.shape != () or array.dtype.kind not in "bifU":
+        raise TypeError(f"saved must hold hyperparameters as numbers and words, got {value!r}")
+    plain: Saved = array.item()
     return None if plain == "none" else plain

@@ -473,6 +473,8 @@ def test_a_file_from_before_hyperparameters_were_saved_can_be_loaded():
     ({"steps/W": 0.5}, "saved['steps/W'] must be a count of steps, got 0.5"),
     ({"hyper/colour": 1.0}, "made with colour = None as this one is, got colour = 1.0"),
     ({"v/c": np.ones(2, "f2"), "steps": 0.5}, "saved['steps'] must be a count"),
+    ({"hyper/lr": math.nan, "made/lr": 0.01}, "saved['hyper/lr'] must lie in (0, inf), got nan"),
+    ({"hyper/rho": 1.5, "made/rho": 0.9}, "saved['hyper/rho'] must lie in [0, 1), got 1.5"),
 ])
 def test_an_entry_that_makes_no_sense_is_refused(wrong, says):
     optimizer = Momentum()
@@ -482,6 +484,14 @@ def test_an_entry_that_makes_no_sense_is_refused(wrong, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         optimizer.load_state_dict(before | wrong)
     np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+@pytest.mark.parametrize("value", [[0.1, 0.2], None, object(), np.array([0.1]), 1j, b"schedule"], ids=repr)
+def test_a_saved_hyperparameter_is_a_number_or_a_word(value):
+    optimizer = Momentum()
+    with pytest.raises(TypeError, match="saved must hold hyperparameters as numbers and words, got"):
+        optimizer.load_state_dict(optimizer.state_dict() | {"hyper/lr": value})
+    assert optimizer.lr == 0.01
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda optimizer: pickle.loads(pickle.dumps(optimizer))])
