@@ -23,63 +23,59 @@ def fingerprint(function: Callable[..., object]) -> str:
     >>> fingerprint(lambda x: x + 1) == fingerprint(lambda y: y + 1), fingerprint(lambda x: x + 1) == fingerprint(lambda x: x + 2)
     (True, False)
     """
-    return hashlib.sha256(repr(_told(function, _home(function), set())).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(_Reader(function).told(function)).encode()).hexdigest()[:16]
 
 
-def _home(function: object) -> str:
-    """The module whose functions are followed."""
-    while isinstance(function, partial):
-        function = function.func
-    return getattr(function, "__module__", "")
+class _Reader:
+    """Tells of values what is the same in every process; follows the functions of one module, that of the first, each once."""
 
+    def __init__(self, function: object) -> None:
+        while isinstance(function, partial):
+            function = function.func
+        self.home = getattr(function, "__module__", "")
+        self.seen: set[int] = set()
 
-def _told(value: object, home: str, seen: set[int]) -> object:
-    """What can be told of a value, the same in every process."""
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
-        return repr(value)
-    if isinstance(value, np.ndarray):
-        return "object array" if value.dtype.hasobject else (str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest())
-    if isinstance(value, tuple):
-        return [_told(part, home, seen) for part in value]
-    if isinstance(value, frozenset):
-        return sorted(repr(_told(part, home, seen)) for part in value)
-    if isinstance(value, CodeType):
-        return value.co_code, value.co_names, [_told(constant, home, seen) for constant in value.co_consts]
-    name = getattr(value, "__qualname__", type(value).__qualname__)
-    if id(value) in seen:  # a function that calls itself
-        return name
-    seen.add(id(value))
-    if isinstance(value, partial):
-        return [_told(part, home, seen) for part in (value.func, value.args, *sorted(value.keywords.items()))]
-    if isinstance(value, MethodType):
-        return _told(value.__func__, home, seen), _attributes(value.__self__, home, seen, value.__func__)
-    if isinstance(value, FunctionType):
-        return _function(value, home, seen) if value.__module__ == home else f"{value.__module__}.{name}"
-    if isinstance(value, type):
-        own = (*vars(value).items(), *(("", base) for base in value.__bases__)) if value.__module__ == home else ()
-        return name, [(key, _told(part, home, seen)) for key, part in own if isinstance(part, FunctionType | type)]
-    if isinstance(called := getattr_static(type(value), "__call__", None), FunctionType):
-        return _told(type(value), home, seen), _attributes(value, home, seen, called)
-    return name, _told(value.__wrapped__, home, seen) if hasattr(value, "__wrapped__") else None
+    def told(self, value: object) -> object:
+        if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
+            return repr(value)
+        if isinstance(value, np.ndarray):
+            return "object array" if value.dtype.hasobject else (str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest())
+        if isinstance(value, tuple):
+            return [self.told(part) for part in value]
+        if isinstance(value, frozenset):
+            return sorted(repr(self.told(part)) for part in value)
+        if isinstance(value, CodeType):
+            return value.co_code, value.co_names, self.told(value.co_consts)
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        if id(value) in self.seen:  # a function that calls itself
+            return name
+        self.seen.add(id(value))
+        if isinstance(value, partial):
+            return self.told((value.func, value.args, *sorted(value.keywords.items())))
+        if isinstance(value, MethodType):
+            return self.told(value.__func__), self.attributes(value.__self__, value.__func__)
+        if isinstance(value, FunctionType):
+            return self.function(value) if value.__module__ == self.home else f"{value.__module__}.{name}"
+        if isinstance(value, type):
+            own = (*vars(value).items(), *(("", base) for base in value.__bases__)) if value.__module__ == self.home else ()
+            return name, [(key, self.told(part)) for key, part in own if isinstance(part, FunctionType | type)]
+        if isinstance(called := getattr_static(type(value), "__call__", None), FunctionType):
+            return self.told(type(value)), self.attributes(value, called)
+        return name, self.told(value.__wrapped__) if hasattr(value, "__wrapped__") else None
 
+    def function(self, function: FunctionType) -> object:
+        code, rebound = function.__code__, _rebound(function, "STORE_DEREF")
+        closed = [(name, self.told(cell.cell_contents)) for name, cell in zip(code.co_freevars, function.__closure__ or ())
+                  if name not in rebound and hasattr(cell, "cell_contents")]
+        used = {name: function.__globals__.get(name) for part in _codes(code) for name in part.co_names}
+        called = [(name, self.told(value)) for name, value in sorted(used.items()) if isinstance(value, FunctionType | type)]
+        constants = tuple(None if constant == function.__doc__ else constant for constant in code.co_consts)
+        defaults = function.__defaults__, tuple(sorted((function.__kwdefaults__ or {}).items()))
+        return code.co_code, code.co_names, self.told(constants), self.told(defaults), closed, called
 
-def _function(function: FunctionType, home: str, seen: set[int]) -> object:
-    code = function.__code__
-    own = list(_codes(code))
-    rebound = _rebound(function, "STORE_DEREF")
-    closed = [(name, cell.cell_contents) for name, cell in zip(code.co_freevars, function.__closure__ or ()) if hasattr(cell, "cell_contents")]
-    called = [(name, function.__globals__[name]) for name in sorted({name for part in own for name in part.co_names})
-              if isinstance(function.__globals__.get(name), FunctionType | type)]
-    constants = [None if constant == function.__doc__ else constant for constant in code.co_consts]
-    return (code.co_code, code.co_names, [_told(constant, home, seen) for constant in constants],
-            _told(function.__defaults__, home, seen), _told(tuple(sorted((function.__kwdefaults__ or {}).items())), home, seen),
-            [(name, _told(value, home, seen)) for name, value in closed if name not in rebound],
-            [(name, _told(value, home, seen)) for name, value in called])
-
-
-def _attributes(owner: object, home: str, seen: set[int], function: Callable[..., object]) -> object:
-    rebound = _rebound(function, "STORE_ATTR")
-    return [(name, _told(value, home, seen)) for name, value in sorted(getattr(owner, "__dict__", {}).items()) if name not in rebound]
+    def attributes(self, owner: object, function: Callable[..., object]) -> object:
+        rebound = _rebound(function, "STORE_ATTR")
+        return [(name, self.told(value)) for name, value in sorted(getattr(owner, "__dict__", {}).items()) if name not in rebound]
 
 
 def _codes(code: object) -> Iterator[CodeType]:

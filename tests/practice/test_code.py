@@ -68,6 +68,8 @@ OTHER = {
     "a partial's function": ("def g(n, s, rng): return n\nf = partial(g, 1)", "def g(n, s, rng): return -n\nf = partial(g, 1)"),
     "an attribute": ("class C:\n    def __call__(self, s, rng):\n        n = self.n\n        return n\nf = C()\nf.n = 1",
                      "class C:\n    def __call__(self, s, rng):\n        n = self.n\n        return n\nf = C()\nf.n = 2"),
+    "a function as attribute": ("class C:\n    def __call__(self, s, rng): return self.n()\nf = C()\nf.n = lambda: 1",
+                                "class C:\n    def __call__(self, s, rng): return self.n()\nf = C()\nf.n = lambda: 2"),
     "an object's call": ("class C:\n    def __call__(self, s, rng): return 1\nf = C()", "class C:\n    def __call__(self, s, rng): return 2\nf = C()"),
     "a method": ("class C:\n    def m(self, s, rng): return 1\nf = C().m", "class C:\n    def m(self, s, rng): return 2\nf = C().m"),
     "a method's object": ("class C:\n    def m(self, s, rng): return 1\nc = C()\nc.n = 1\nf = c.m", "class C:\n    def m(self, s, rng): return 1\nc = C()\nc.n = 2\nf = c.m"),
