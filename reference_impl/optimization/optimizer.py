@@ -61,16 +61,19 @@ class Optimizer:
     _layout: Layout = field(default_factory=list, init=False, repr=False, compare=False)  # what the packs are made for
     _apart: list[weakref.ref[StandardArray]] = field(default_factory=list, init=False, repr=False, compare=False)  # found not to share memory
     _begun: str = field(default="", init=False, repr=False, compare=False)  # the rule that the memory belongs to
+    _names: list[str] = field(default_factory=list, init=False, repr=False, compare=False)  # of the hyperparameters
+    _given: tuple[list[Pack], list[object], dict[str, float]] = field(default=([], [], {}), init=False, repr=False, compare=False)  # checked
     _made: dict[str, Saved] = field(default_factory=dict, init=False, repr=False, compare=False)  # the settings at first
 
     def __post_init__(self) -> None:
         engines.check_engine(self.engine)
         check_settings(self)
         self._made = settings_of(self)
+        self._names = [name for name, setting in SETTINGS[type(self)].items() if not setting.optional]
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs: packs are made anew, and weak references cannot be pickled."""
-        return self.__dict__ | {"_packs": [], "_resting": dict(self._memories()), "_layout": [], "_apart": []}
+        return self.__dict__ | {"_packs": [], "_resting": dict(self._memories()), "_layout": [], "_apart": [], "_given": ([], [], {})}
 
     def _rule(self) -> Rule:
         """The rule that the options choose."""
@@ -114,11 +117,19 @@ class Optimizer:
         >>> SGD(lr=lambda step: 0.1 / (1 + step)).hyperparameters()
         {'lr': 0.1}
         """
-        values = {}
-        for name, setting in SETTINGS[type(self)].items():
-            if not setting.optional:
-                value = getattr(self, name)
-                values[name] = value if type(value) is float and setting.low < value < setting.high else setting.value(name, value, self.steps)
+        settings = SETTINGS[type(self)]
+        return {name: settings[name].value(name, getattr(self, name), self.steps) for name in self._names}
+
+    def _values(self, packs: list[Pack]) -> dict[str, float]:
+        """The same, held against the dtypes of the packs; numbers that were so in the last step are not looked at again."""
+        given = [getattr(self, name) for name in self._names]
+        before, numbers, values = self._given
+        if packs is before and given == numbers:
+            return values
+        values = self.hyperparameters()
+        check_vanishing(values, packs)
+        if all([type(value) is float or type(value) is int for value in given]):
+            self._given = packs, given, values
         return values
 
     def update(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> None:
@@ -162,12 +173,12 @@ class Optimizer:
 
     def _shares(self, now: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[Share]:
         """What is to be done with parameters of the layout `now`, and with which hyperparameters."""
-        rule, values, packs, resting = self._rule(), self.hyperparameters(), self._packs, self._resting
+        rule, packs, resting = self._rule(), self._packs, self._resting
         if (now is not self._layout and now != self._layout) or rule.__name__ != self._begun:
             packs, resting = self._packs_for(rule, params)
-        check_vanishing(values, packs)
+        values = self._values(packs)
         if not is_elementwise(rule):  # such a rule may ask for the options too
-            values |= {name: getattr(self, name) for name in signature(rule).hyper if name not in values and name != "t"}
+            values = values | {name: getattr(self, name) for name in signature(rule).hyper if name not in values and name != "t"}
         return [Share(self, rule, values, params, grads, packs, resting, now)]
 
     def _packs_for(self, rule: Rule, params: Mapping[str, StandardArray]) -> tuple[list[Pack], dict[str, Memory]]:
