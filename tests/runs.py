@@ -135,6 +135,7 @@ class Life:
         arrays = self.model.state_dict() | {f"optimizer/{key}": value for key, value in self.optimizer.state_dict().items()}
         for i, callback in enumerate(self.callbacks):
             arrays |= {f"{i}/{key}": value for key, value in callback.state_dict().items()}
+        arrays["keep"] = self.model.layers[1].keep if isinstance(self.model.layers[1], Masked) else None
         return {key: (np.asarray(value).tobytes(), np.asarray(value).dtype) for key, value in arrays.items()}, repr(self.rng.bit_generator.state)
 
 

@@ -86,11 +86,12 @@ def test_what_was_left_by_a_kill_is_removed(kind, tmp_path):
     file.release()
     (tmp_path / "run.part").write_bytes(b"half")
     assert HeldFile(tmp_path / "run").hold() and os.listdir(tmp_path) == ["run"]
-    (tmp_path / "new.part").write_bytes(b"half of the very first")
+    (tmp_path / "new.part").write_bytes(b"half of the very first" * 1000)
     first = HeldFile(tmp_path / "new")
     assert not first.hold()
-    first.write(TWO)
     first.write(ONE)
+    assert (tmp_path / "new").read_bytes() == (tmp_path / "run").read_bytes()
+    first.write(TWO)
     assert sorted(os.listdir(tmp_path)) == ["new", "run"]
 
 

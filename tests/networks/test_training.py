@@ -38,6 +38,7 @@ from reference_impl import (
     predict,
     softmax_cross_entropy,
 )
+from reference_impl.networks.evaluation import check_finite, check_loss
 
 # What a run is
 
@@ -499,6 +500,23 @@ def test_only_the_steps_to_come_are_looked_at(tmp_path):
     optimizer, model = SGD(lr=lambda step: 0.1 if step >= 3 else 0.0), network()
     optimizer.steps = 3
     assert len(fit(model, X, Y, optimizer, epochs=1, rng=np.random.default_rng(0)).losses) == 1
+
+
+def test_large_data_is_looked_at_to_its_end():
+    inputs = np.zeros(2**24 + 3, "f2")
+    check_finite("inputs", inputs)
+    inputs[-1] = np.nan
+    with pytest.raises(ValueError, match=r"inputs must be finite, got nan at index \(16777218,\)"):
+        check_finite("inputs", inputs)
+    outputs, targets = np.zeros((1, 2**22), "f4"), np.broadcast_to(np.float32(1), (3, 2**22))
+    seen = []
+
+    def loss(outputs, targets, weights):
+        seen.append((outputs.shape, targets.shape, weights.tolist()))
+        return mean_squared_error(outputs, targets, weights)
+
+    check_loss(loss, outputs, targets, np.arange(3.0))
+    assert seen == [((1, 2**22), (1, 2**22), [i]) for i in range(3)]
 
 
 # With the history in hand
