@@ -91,7 +91,8 @@ def _single(array: StandardArray) -> StandardArray:
 
 def _astype(array: StandardArray, dtype: object) -> StandardArray:
     """A copy in a dtype of the same library."""
-    copied: StandardArray = array.astype(dtype) if hasattr(array, "astype") else namespace(array).astype(array, dtype)
+    own = getattr(array, "astype", None)
+    copied: StandardArray = own(dtype) if own is not None else namespace(array).astype(array, dtype)
     return copied
 
 

@@ -17,7 +17,7 @@ class Bar(Protocol):
     def update(self, n: float = 1) -> object:
         """So many steps more are done."""
 
-    def set_postfix(self, values: Mapping[str, str], refresh: bool = True) -> None:
+    def set_postfix(self, values: Mapping[str, str], /, refresh: bool = True) -> None:
         """What stands behind the bar."""
 
 

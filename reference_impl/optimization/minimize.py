@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple, Protocol, SupportsFloat, overload
+from typing import NamedTuple, Protocol, SupportsFloat, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -57,7 +57,7 @@ def minimize(fun: Loss, w0: ArrayLike, optimizer: Optimizer, steps: int, *, grad
     """
     if grad is None:
         check("grad, where fun has none,", getattr(fun, "grad", None), Function("w"))
-        grad = fun.grad  # type: ignore[attr-defined]
+        grad = cast(Differentiable, fun).grad
     objective, w = Objective(fun, grad), floats(w0)
     optimizer = replace(optimizer)
     path, losses = np.empty_like(w, shape=(steps + 1, w.size)), np.empty_like(w, shape=steps + 1)

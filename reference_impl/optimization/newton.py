@@ -112,7 +112,8 @@ def trust_region_step(g: np.ndarray, h: np.ndarray, radius: float) -> tuple[np.n
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         p, t = part(lowest), lowest
-        if lowest >= 0 and float(np.linalg.norm(p)) <= radius:
+        length = float(np.linalg.norm(p))
+        if lowest >= 0 and length <= radius:
             return vectors @ p, 0.0
         low, high = max(0.0, lowest), max(0.0, lowest, steepness / radius)  # at the high end ‖p‖ is at most the radius
         t = high
@@ -358,8 +359,9 @@ def newton_cg(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Liter
 def _symmetric(h: np.ndarray, must: str) -> np.ndarray:
     """The mean of a matrix and its transpose, which are to differ by less than a millionth of the largest element."""
     h = floats(h)
-    if h.shape[0] != h.shape[1] or (gap := np.abs(h - h.T).max()) > 1e-6 * np.abs(h).max():
-        differs = f"of shape {h.shape}" if h.shape[0] != h.shape[1] else f"that differs by {gap:.3g} from its transpose"
-        raise ValueError(f"{must} a symmetric matrix, got one {differs}")
+    if h.shape[0] != h.shape[1]:
+        raise ValueError(f"{must} a symmetric matrix, got one of shape {h.shape}")
+    if (gap := np.abs(h - h.T).max()) > 1e-6 * np.abs(h).max():
+        raise ValueError(f"{must} a symmetric matrix, got one that differs by {gap:.3g} from its transpose")
     mean: np.ndarray = h / 2 + h.T / 2
     return mean

@@ -230,11 +230,12 @@ def _said(setting: Mapping[str, Any]) -> str:
 
 def _plain(value: object) -> object:
     """A setting's value for a log: the same in every process, or TypeError."""
-    if isinstance(value, np.generic | np.ndarray) and not isinstance(value, np.longdouble):
+    if isinstance(value, np.generic | np.ndarray) and type(value) is not np.longdouble:
         return value.tolist()
     if isinstance(value, set | frozenset):
         return sorted(map(repr, value))
-    said = f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+    named = getattr(value, "__qualname__", None)
+    said = f"{value.__module__}.{named}" if named is not None else repr(value)
     if "<lambda>" in said or re.search(r" at 0x[0-9a-fA-F]+", said):
         raise TypeError(f"settings must hold numbers, strings or what has a name or a repr of its own, for a log, got {value!r}")
     return said
