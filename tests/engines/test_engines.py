@@ -195,6 +195,8 @@ def test_large_arrays_are_shared_among_the_threads(monkeypatch):
     operations = len(trace(SGD.rule).work)
     for size in (blocked.THREADS_FROM // operations - 1, blocked.THREADS_FROM // operations):
         update(SGD(engine="blocked", check_finite=False), size)
+    set_threads(1)
+    update(SGD(engine="blocked", check_finite=False), blocked.THREADS_FROM)
     assert operations == 2 and parts == [blocked.THREADS_FROM // 2]
 
 
