@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reference_impl import AdaGrad, Adam, Groups, Momentum, RMSProp, flatten
+from reference_impl import SGD, AdaGrad, Adam, Groups, Momentum, RMSProp, flatten
 from reference_impl.optimization import checking, optimizer as module, packing
 from reference_impl.optimization.checking import check_apart, have_layout, layout
 
@@ -76,6 +76,35 @@ def test_memory_is_looked_at_once_for_the_same_arrays(monkeypatch):
     del params["c"], grads["c"]
     optimizer.update(params, grads)
     assert len(looked) == 2
+
+
+def test_numbers_are_looked_at_once_while_they_stay(monkeypatch):
+    looked = []
+    asked = Momentum.hyperparameters
+    monkeypatch.setattr(Momentum, "hyperparameters", lambda self: (looked.append(1), asked(self))[1])
+    optimizer, w = Momentum(lr=0.5, rho=0.0), {"w": np.zeros(1)}
+    for change, times in ((None, 1), (None, 0), (0.25, 1), (0.25, 0), (1, 1), (1, 0), (np.array(0.125), 1), (None, 1), (lambda step: 0.5, 1), (None, 1)):
+        optimizer.lr = optimizer.lr if change is None else change
+        looked.clear()
+        optimizer.update(w, {"w": np.ones(1)})
+        assert len(looked) == times
+    assert w["w"] == -0.5 * 2 - 0.25 * 2 - 1 * 2 - 0.125 * 2 - 0.5 * 2
+    optimizer.lr = np.array(0.5)
+    optimizer.update(w, {"w": np.ones(1)})
+    optimizer.lr[...] = 0.25
+    before = w["w"].item()
+    optimizer.update(w, {"w": np.ones(1)})
+    assert before - w["w"] == 0.25
+
+
+def test_numbers_are_held_against_new_dtypes():
+    optimizer = SGD(lr=1e-60)
+    optimizer.update({"w": np.zeros(1)}, {"w": np.ones(1)})
+    for _ in range(2):
+        with pytest.raises(ValueError, match="lr must not vanish in float32, got 1e-60"):
+            optimizer.update({"w": np.zeros(1), "v": np.zeros(1, "f4")}, {"w": np.ones(1), "v": np.ones(1, "f4")})
+    optimizer.update({"w": np.zeros(1)}, {"w": np.ones(1)})
+    assert optimizer.steps == 2
 
 
 def test_no_array_of_the_past_is_taken_for_one_of_now():
