@@ -24,8 +24,9 @@ def layout(named: Mapping[str, StandardArray]) -> Layout:
 def have_layout(before: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> bool:
     """Whether parameters, writeable, and gradients surely have a layout that has been checked; where not, all is checked again."""
     if type(params) is Flat and type(grads) is Flat:
-        buffer = params.buffer
-        return layout(params) == layout(grads) == before and (not isinstance(buffer, np.ndarray) or buffer.flags.writeable)
+        buffer, shapes = params.buffer, params.shapes
+        return (layout(params) == before and type(grads.buffer) is type(buffer) and grads.buffer.dtype is buffer.dtype
+                and (grads.shapes is shapes or grads.shapes == shapes) and (not isinstance(buffer, np.ndarray) or buffer.flags.writeable))
     if type(params) is not dict or type(grads) is not dict or not len(params) == len(grads) == len(before):
         return False
     for key, kind, dtype, shape in before:
