@@ -148,7 +148,7 @@ def test_what_is_added_is_tested_by_all_that_contributing_promises(copied):
     assert done.returncode == 0, done.stdout[-5000:]
     files = {name.split("::")[0] for name in passed}
     assert {f"tests/{name}.py" for name in ("engines/test_engines", "engines/test_fused", "engines/test_readings", "optimization/test_optimizer",
-                                            "optimization/test_lion", "arrays/test_device", "test_chapters", "test_init", "test_pages")} <= files
+                                            "optimization/test_lion", "arrays/test_device", "test_chapters", "test_init", "test_pages", "test_refusals")} <= files
     assert any("refus" in name for name in passed) and any("resum" in name for name in passed)
     assert run(copied, "tests/test_chapters.py").returncode == 0
 
