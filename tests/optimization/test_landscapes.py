@@ -121,3 +121,13 @@ def test_noise_is_fresh_has_the_asked_spread_and_follows_rng():
 def test_bad_input_is_refused(make, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         make()
+
+
+@pytest.mark.parametrize("lowest", [0.0, -1e-9, -0.5, -1.0])
+def test_a_quadratic_that_is_flat_or_falls_on_an_axis_has_no_one_minimum(lowest):
+    assert quadratic([1.0, lowest]).minima.shape == (0, 2) and quadratic([1.0, 1e-9]).minima.shape == (1, 2)
+
+
+def test_a_landscape_does_not_change():
+    with pytest.raises(AttributeError):
+        bowl().n = 3
