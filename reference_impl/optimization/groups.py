@@ -26,9 +26,10 @@ class Groups(Optimizer):
     taken over all groups together, and then no group has its own. `steps` is one count for all, which every group's schedules follow.
 
     A pattern may fit no key of a step: those of a layer that is frozen come later. One that fits none of all keys is a typing error, which
-    [`assign`][reference_impl.optimization.groups.Groups.assign] refuses, and `fit`, which knows the frozen ones too. Raises TypeError or ValueError for what
-    is no pattern, no optimizer or no group at all; `update` raises ValueError for a key that no pattern fits, and as every optimizer
-    does, for all groups before any steps.
+    [`assign`][reference_impl.optimization.groups.Groups.assign] refuses, and `fit`, which knows the frozen ones too.
+
+    Raises TypeError or ValueError for what is no pattern, no optimizer or no group at all; `update` raises ValueError for a key that no
+    pattern fits, and as every optimizer does, for all groups before any steps.
 
     >>> import numpy as np
     >>> from reference_impl import SGD, AdamW, Groups
