@@ -44,6 +44,7 @@ def ambiguity(predictions: Array, targets: Array, weights: Array | None = None) 
     """
     if predictions.ndim < 1 or not predictions.size or targets.shape != predictions.shape[1:]:
         raise ValueError(f"targets must have the shape of each of the predictions, some, got {targets.shape} for {predictions.shape}")
+    predictions, targets = arrays.wide(predictions), arrays.wide(targets)
     weights = cast(Array, np.asarray(np.ones(len(predictions)) if weights is None else weights, dtype=float, like=predictions))
     if weights.shape != predictions.shape[:1]:
         raise ValueError(f"weights must be as many as the members, ({len(predictions)},), got {weights.shape}")

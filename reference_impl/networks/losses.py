@@ -22,12 +22,7 @@ def log_softmax(scores: Array) -> Array:
     >>> np.exp(log_softmax(np.array([1000.0, 1000.0]))).tolist()
     [0.5, 0.5]
     """
-    check("scores", scores, ArrayOf("", "iuf"))
-    if not scores.ndim or not scores.shape[-1]:
-        raise ValueError(f"scores must be (..., classes), got {scores.shape}")
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    found: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return found
+    return _rounded(_log_softmax(scores), scores)
 
 
 def softmax(scores: Array) -> Array:
@@ -36,7 +31,22 @@ def softmax(scores: Array) -> Array:
     >>> softmax(np.array([0.0, 0.0, -1e4])).tolist()
     [0.5, 0.5, 0.0]
     """
-    return np.exp(log_softmax(scores))
+    return _rounded(np.exp(_log_softmax(scores)), scores)
+
+
+def _log_softmax(scores: Array) -> Array:
+    """Of float16 in float32."""
+    check("scores", scores, ArrayOf("", "iuf"))
+    if not scores.ndim or not scores.shape[-1]:
+        raise ValueError(f"scores must be (..., classes), got {scores.shape}")
+    wide = arrays.wide(scores)
+    shifted = wide - wide.max(axis=-1, keepdims=True)
+    found: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return found
+
+
+def _rounded(found: Array, scores: Array) -> Array:
+    return found.astype(np.float16) if arrays.is_half(scores) else found
 
 
 def softmax_cross_entropy(scores: Array, labels: Array, weights: Array | None = None) -> tuple[float, Array]:

@@ -262,3 +262,11 @@ def test_in_float16_sums_and_squares_stay_in_range(loss):
 def test_what_is_no_array_is_refused_by_name(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()
+
+
+def test_softmax_of_half_precision_is_what_double_precision_gives_rounded_once():
+    scores = (np.random.default_rng(0).normal(size=(200, 50)) * 5).astype("f2")
+    for function in (softmax, log_softmax):
+        found, expected = function(scores), function(scores.astype(float))
+        assert found.dtype == np.float16
+        assert (np.abs(found - expected) <= np.maximum(0.51 * np.spacing(np.abs(expected).astype("f2")).astype(float), 1e-7)).all()
