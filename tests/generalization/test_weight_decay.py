@@ -16,6 +16,7 @@ from reference_impl import (
     Sequential,
     cosine,
     digits,
+    evaluate,
     fit,
     softmax_cross_entropy,
 )
@@ -479,3 +480,12 @@ def test_the_proximal_step_wants_one_rate():
     with pytest.raises(TypeError, match="optimizer must have one rate lr for all weights, got Groups"):
         fit(network, x, y, Groups({"*": SGD(lr=0.1)}), epochs=1, rng=np.random.default_rng(0), callbacks=[ProximalL1(0.1)])
     assert all((network.state_dict()[key] == w).all() for key, w in before.items())
+
+
+def test_the_loss_in_the_history_is_with_the_penalty():
+    (x, y), network = data(), model()
+    weights = [network.params[key].copy() for key in ("0.W", "2.W")]
+    bare = evaluate(network, x, y)["loss"]
+    history = fit(network, x, y, SGD(lr=0.1), epochs=1, rng=np.random.default_rng(0), batch_size=len(x), callbacks=[L2(0.3), L1(0.2)])
+    expected = bare + sum(0.15 * (w * w).sum() + 0.2 * abs(w).sum() for w in weights)
+    assert history.losses == pytest.approx([expected], rel=1e-13)
