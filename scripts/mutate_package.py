@@ -5,8 +5,8 @@
 
 A change is another comparison, operator, sign, number, truth value, `and` for `or`, a negated condition, two arguments swapped, a statement
 left out; never in docstrings, annotations, wording or what another platform runs. It is tried in a copy of the tree: against the module's own
-tests and doctests, then those that import what the module defines, then the page of the same name. What runs into the time limit is caught.
-Exits with 1 if fewer than 95 of 100 are.
+tests and doctests, then those of modules that import it and those that import what it defines, then the page of the same name. What runs
+into the time limit is caught. Exits with 1 if fewer than 95 of 100 are.
 """
 
 from __future__ import annotations
@@ -270,8 +270,12 @@ def stages(root: Path, path: str) -> Iterator[tuple[str, list[str]]]:
     yield "own", [path, *own]
     tree = ast.parse((ROOT / path).read_bytes())
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")}
-    others = [file.relative_to(root).as_posix() for file in sorted((root / "tests").rglob("test_*.py"), key=lambda file: folder not in file.parts)
-              if file.parent.name != "book" and imported(file) & {name, *defined}]
+    above = [user.relative_to(root / "reference_impl") for user in sorted((root / "reference_impl").rglob("*.py"))
+             if re.search(rf"^ *from \.[\w.]*\b{name} import", user.read_text(encoding="utf-8"), re.M)]
+    near = [file for user in above if (file := root / "tests" / user.parent / f"test_{user.name}").exists()]
+    tests = sorted((root / "tests").rglob("test_*.py"), key=lambda file: (file not in near, folder not in file.parts))
+    others = [file.relative_to(root).as_posix() for file in tests
+              if file in near or (file.parent.name != "book" and imported(file) & {name, *defined})]
     yield from (("others", [file]) for file in others if file not in own)
     yield "others", ["reference_impl" if folder == "." else f"reference_impl/{folder}"]
     if (root / "docs" / f"{module}.md").exists():

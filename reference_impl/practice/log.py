@@ -142,7 +142,6 @@ class Log:
                 self._catch_up()
                 if rung not in self.promotions:
                     self._write(_signed({"rung": rung, "promoted": chosen}, self.key))
-                    self._catch_up()
         return self.promotions.get(rung, chosen)
 
     def close(self) -> None:
