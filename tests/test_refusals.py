@@ -80,16 +80,20 @@ POOL = {
     "inf": math.inf, "-inf": -math.inf, "NumPy's nan": np.float32(math.nan), "NumPy's 3": np.int64(3), "NumPy's 0.25": np.float64(0.25),
     "complex": 1 + 1j, "a fraction": Fraction(1, 3), "a decimal": decimal.Decimal("0.5"), "a symbol": sympy.Symbol("a"),
     "no list": [], "a list": [1.0, 2.0], "a list of words": ["a"], "a list of nan": [1.0, math.nan], "a list of bools": [True, False],
-    "a ragged list": [[1.0], [2.0, 3.0]], "a list of lists": [[1.0, 2.0], [3.0, 4.0]], "a list of None": [None], "no tuple": (), "a tuple": (1, 2),
+    "a ragged list": [[1.0], [2.0, 3.0]], "a list of lists": [[1.0, 2.0], [3.0, 4.0]], "a list of None": [None], "no tuple": (),
+    "a tuple": (1, 2),
     "a set": {1.0}, "an empty dict": {}, "a dict": {"a": 1}, "a dict of numbers": {1: np.ones(2)}, "an iterator": iter([1, 2]),
     "an object": object(), "a class": int, "a class of ours": SGD, "a function": some_function, "a module": math,
     "a seed": np.random.SeedSequence(0), "an old generator": np.random.RandomState(0), "Python's generator": random.Random(0),
     "a bit generator": np.random.PCG64(0), "a path": Path("nowhere"), "a dtype": np.dtype(float),
-    "a number as an array": np.array(0.5), "a vector": np.array([0.5, 0.25]), "a whole vector": np.array([1, 2]), "a negative vector": -np.ones(2),
+    "a number as an array": np.array(0.5), "a vector": np.array([0.5, 0.25]), "a whole vector": np.array([1, 2]),
+    "a negative vector": -np.ones(2),
     "an empty vector": np.ones(0), "a vector with nan": np.array([1.0, math.nan]), "a vector with inf": np.array([1.0, math.inf]),
-    "bools": np.array([True, False]), "complex numbers": np.ones(2, complex), "objects": np.array([1.0, None]), "words": np.array(["a", "b"]),
+    "bools": np.array([True, False]), "complex numbers": np.ones(2, complex), "objects": np.array([1.0, None]),
+    "words": np.array(["a", "b"]),
     "a masked vector": np.ma.array([1.0, 2.0], mask=[False, True]), "dates": np.array(["2020-01-01"], "M8[D]"),
-    "a matrix": np.ones((2, 2)), "a matrix of nan": np.full((2, 2), math.nan), "an empty matrix": np.ones((0, 2)), "a whole matrix": np.ones((2, 2), int),
+    "a matrix": np.ones((2, 2)), "a matrix of nan": np.full((2, 2), math.nan), "an empty matrix": np.ones((0, 2)),
+    "a whole matrix": np.ones((2, 2), int),
     "a complex matrix": np.ones((2, 2), complex), "an object matrix": np.full((2, 2), None), "a masked matrix": np.ma.ones((2, 2)),
     "a matrix of NumPy's old kind": np.ones((2, 2)).view(np.matrix), "three axes": np.ones((2, 2, 2)), "four axes": np.ones((1, 2, 2, 1)),
     "four axes of words": np.full((1, 2, 2, 1), "a"), "five axes": np.ones((1, 1, 1, 1, 1)), "a masked image": np.ma.ones((1, 2, 2, 1)),
@@ -182,7 +186,9 @@ def sequence_of(accepts, example, least=1) -> Kind:
 
 def mapping_of(accepts, example, empty=False) -> Kind:
     def fits(value):
-        return isinstance(value, Mapping) and (bool(value) or empty) and all(isinstance(key, str) and accepts(item) for key, item in value.items())
+        if not isinstance(value, Mapping) or not (value or empty):
+            return False
+        return all(isinstance(key, str) and accepts(item) for key, item in value.items())
     return kind(fits, example)
 
 
@@ -238,30 +244,30 @@ def case(name, on=None, /, **kinds):
     CASES[name] = kinds, on
 
 
-def method(owner, on, **methods):
-    for name, kinds in methods.items():
-        case(f"{owner}.{name}", on, **kinds)
-
-
 # generalization
 
 case("generalization.weight_decay.L1", strength=SIZE, keys=optional(sequence_of(lambda key: isinstance(key, str), ["0.W"])))
 case("generalization.weight_decay.L2", strength=SIZE, keys=optional(sequence_of(lambda key: isinstance(key, str), ["0.W"])))
 case("generalization.weight_decay.ProximalL1", strength=SIZE, keys=optional(sequence_of(lambda key: isinstance(key, str), ["0.W"])))
 case("generalization.weight_decay.MaxNorm", limit=POSITIVE, keys=optional(sequence_of(lambda key: isinstance(key, str), ["0.W"])))
-case("generalization.weight_decay.soft_threshold", w=number(infinite=True) | array(example=x(3)), threshold=number(0, infinite=True) | array(low=0))
-case("generalization.weight_decay.clip_norm", w=array(example=x(3, 2)), limit=POSITIVE, axis=optional(count(-2, 1, 0) | one_of((0,), (0, 1), (), (1, 2))))
+case("generalization.weight_decay.soft_threshold", w=number(infinite=True) | array(example=x(3)),
+     threshold=number(0, infinite=True) | array(low=0))
+case("generalization.weight_decay.clip_norm", w=array(example=x(3, 2)), limit=POSITIVE,
+     axis=optional(count(-2, 1, 0) | one_of((0,), (0, 1), (), (1, 2))))
 case("generalization.weight_decay.shrinkage", curvatures=array(low=0, example=x(3)) | number(0, infinite=True), strength=SIZE)
 case("generalization.weight_decay.weight_keys", params=mapping_of(lambda value: True, lambda: {"0.W": 1}, empty=True))
 case("generalization.dropout.Dropout", keep=PART, inverted=FLAG, shared=one_of((1,), (), (1, 2)))
 case("generalization.dropout.all_masks", n=count(0, 20))
-case("generalization.dropout.mask_probabilities", masks=array(2, "biuf", finite=True, low=0, high=1, whole=True, empty=True, example=lambda: np.eye(2)), keep=PART)
+case("generalization.dropout.mask_probabilities", masks=array(2, "biuf", finite=True, low=0, high=1, whole=True, empty=True,
+     example=lambda: np.eye(2)), keep=PART)
 DROPPED = MODEL(lambda: net(Dropout(0.5)))
-case("generalization.dropout.thinned_predictions", model=DROPPED, x=array(example=x(4, 3)), predict=FUNCTION(lambda: reference_impl.softmax))
+case("generalization.dropout.thinned_predictions", model=DROPPED, x=array(example=x(4, 3)),
+     predict=FUNCTION(lambda: reference_impl.softmax))
 case("generalization.dropout.dropout_ridge", inputs=MATRIX, targets=numbers_(example=x(2)), keep=PART)
 case("generalization.dropout.dropout_logistic_penalty", weights=VECTOR, inputs=MATRIX, keep=PART)
 for name in ("sample_predictions", "monte_carlo"):
-    case(f"generalization.dropout.{name}", model=DROPPED, x=array(example=x(4, 3)), samples=COUNT, rng=RNG, predict=FUNCTION(lambda: reference_impl.softmax))
+    case(f"generalization.dropout.{name}", model=DROPPED, x=array(example=x(4, 3)), samples=COUNT, rng=RNG,
+         predict=FUNCTION(lambda: reference_impl.softmax))
 case("generalization.dropout.uncertainty", probabilities=array(3, example=lambda: np.full((2, 3, 4), 0.25)))
 case("generalization.batch_norm.BatchNorm", features=COUNT, keep=PART, ddof=count(0, 1, 1), eps=SIZE, dtype=DTYPE)
 case("generalization.batch_norm.BatchNorm.pytorch", features=COUNT, momentum=SHARE, eps=SIZE, dtype=DTYPE)
@@ -273,21 +279,27 @@ SIDE = count(1, 6) | one_of((1, 2))
 case("generalization.augmentation.random_crop", images=IMAGES, rng=RNG, size=SIDE, pad=NATURAL)
 case("generalization.augmentation.random_scale_crop", images=FLOATS, rng=RNG, size=SIDE, low=POSITIVE(0.9), high=POSITIVE(1.1), pad=SIZE)
 case("generalization.augmentation.ten_crop", images=IMAGES, size=SIDE)
-case("generalization.augmentation.average_views", predict=FUNCTION(lambda: lambda views: views.reshape(len(views), -1)), views=array(dtypes="biuf", least=2, example=x(2, 3, 2)))
+case("generalization.augmentation.average_views", predict=FUNCTION(lambda: lambda views: views.reshape(len(views), -1)),
+     views=array(dtypes="biuf", least=2, example=x(2, 3, 2)))
 case("generalization.augmentation.random_brightness", images=FLOATS, rng=RNG, strength=SIZE)
 case("generalization.augmentation.random_contrast", images=FLOATS, rng=RNG, strength=SIZE)
-case("generalization.augmentation.ColorPCA", values=numbers_(1, low=0, example=lambda: np.ones(2)), vectors=numbers_(2, example=lambda: np.eye(2)))
+case("generalization.augmentation.ColorPCA", values=numbers_(1, low=0, example=lambda: np.ones(2)), vectors=numbers_(2,
+     example=lambda: np.eye(2)))
 case("generalization.augmentation.ColorPCA.fit", images=array(4, finite=True, example=x(2, 6, 6, 3)))
-case("generalization.augmentation.ColorPCA.jitter", lambda: ColorPCA(np.ones(3), np.eye(3)), images=FLOATS, rng=RNG, sigma=SIZE, by_root=FLAG)
+case("generalization.augmentation.ColorPCA.jitter", lambda: ColorPCA(np.ones(3), np.eye(3)), images=FLOATS, rng=RNG, sigma=SIZE,
+     by_root=FLAG)
 case("generalization.ensembles.ambiguity", predictions=array(dtypes="iuf", example=x(3, 2)),
      targets=array(dtypes="iuf", example=x(2)), weights=optional(numbers_(1, low=0, example=lambda: np.ones(3))))
-case("generalization.ensembles.average", models=sequence_of(lambda model: isinstance(model, Sequential), lambda: [net()]), x=array(example=x(4, 3), dtypes="biuf", finite=True))
-case("generalization.ensembles.correlated_variance", variance=numbers_(low=0, example=2.0), correlation=numbers_(low=-1, high=1, example=0.5), members=numbers_(low=1, example=3))
+case("generalization.ensembles.average", models=sequence_of(lambda model: isinstance(model, Sequential),
+     lambda: [net()]), x=array(example=x(4, 3), dtypes="biuf", finite=True))
+case("generalization.ensembles.correlated_variance", variance=numbers_(low=0, example=2.0),
+     correlation=numbers_(low=-1, high=1, example=0.5), members=numbers_(low=1, example=3))
 case("generalization.ensembles.Snapshots", every=COUNT)
 case("generalization.ensembles.Snapshots.models", lambda: Snapshots(1), model=MODEL)
 case("generalization.ensembles.WeightAverage", decay=PART, start=COUNT)
 case("generalization.ensembles.WeightAverage.model", lambda: averaged(), model=MODEL)
-case("generalization.ensembles.recompute_statistics", model=MODEL(lambda: net(BatchNorm(2))), inputs=EXAMPLES, batch_size=count(2), rng=optional(RNG))
+case("generalization.ensembles.recompute_statistics", model=MODEL(lambda: net(BatchNorm(2))), inputs=EXAMPLES, batch_size=count(2),
+     rng=optional(RNG))
 
 
 def averaged():
@@ -310,7 +322,6 @@ LAYERS = {
     "generalization.batch_norm.BatchNorm": (lambda: BatchNorm(3), (4, 3), (4, 3)),
     "networks.model.Sequential": (net, (4, 3), (4, 2)),
 }
-EMPTY = array(example=None)
 
 
 def passed(make, shape):
@@ -329,7 +340,8 @@ for name, (make, shape, out) in LAYERS.items():
         case(f"{name}.{way}", partial(passed, make, shape), dout=array(len(out), example=x(*out)))
 
 case("networks.layers.Affine", inputs=COUNT, outputs=COUNT, rng=RNG, std=optional(SIZE), bias=FLAG, dtype=DTYPE)
-case("networks.layers.Conv2D", channels=COUNT, filters=COUNT, size=COUNT, rng=RNG, stride=COUNT, pad=NATURAL, std=optional(SIZE), bias=FLAG, dtype=DTYPE)
+case("networks.layers.Conv2D", channels=COUNT, filters=COUNT, size=COUNT, rng=RNG, stride=COUNT, pad=NATURAL, std=optional(SIZE),
+     bias=FLAG, dtype=DTYPE)
 case("networks.layers.MaxPool2D", size=COUNT, stride=optional(COUNT))
 SCORES = array(example=x(4, 2), least=1, finite=True, dtypes="f")
 WEIGHTS = optional(numbers_(1, low=0, lists=False, example=lambda: np.ones(4)))
@@ -352,15 +364,19 @@ def saved():
 
 
 case("networks.training.fit", model=MODEL, inputs=array(dtypes="biuf", least=1, finite=True, example=x(4, 3)),
-     targets=array(dtypes="biuf", least=1, finite=True, example=LABELS.example), optimizer=OPTIMIZER, epochs=NATURAL, rng=RNG, batch_size=COUNT, drop_last=FLAG,
+     targets=array(dtypes="biuf", least=1, finite=True, example=LABELS.example), optimizer=OPTIMIZER, epochs=NATURAL, rng=RNG,
+     batch_size=COUNT, drop_last=FLAG,
      loss=LOSS, weights=WEIGHTS, callbacks=one_of([], ())(lambda: [EarlyStopping("loss", patience=1)]))
 case("networks.evaluation.predict", model=MODEL, inputs=EXAMPLES, batch_size=COUNT)
-case("networks.evaluation.evaluate", model=MODEL, inputs=EXAMPLES, targets=TARGETS, loss=LOSS, metric=optional(FUNCTION(lambda: reference_impl.accuracy)), batch_size=COUNT)
-case("networks.evaluation.Evaluate", sets=mapping_of(lambda value: False, lambda: {"test": (x(4, 3)(), np.array([0, 1, 1, 0]))}), metric=optional(FUNCTION))
+case("networks.evaluation.evaluate", model=MODEL, inputs=EXAMPLES, targets=TARGETS, loss=LOSS,
+     metric=optional(FUNCTION(lambda: reference_impl.accuracy)), batch_size=COUNT)
+case("networks.evaluation.Evaluate", sets=mapping_of(lambda value: False, lambda: {"test": (x(4, 3)(), np.array([0, 1, 1, 0]))}),
+     metric=optional(FUNCTION))
 case("networks.callbacks.Augment", function=FUNCTION)
 case("networks.callbacks.EarlyStopping", column=TEXT, patience=COUNT, min_delta=SIZE, larger_is_better=FLAG)
 case("networks.checkpoint.Checkpoint", path=PATH, every=optional(COUNT), resume=FLAG)
-case("networks.softmax.softmax_regression", params=mapping_of(lambda value: False, lambda: {"W": np.ones((3, 2)), "b": np.zeros(2)}), inputs=array(2, "iuf", example=x(4, 3)), labels=LABELS)
+case("networks.softmax.softmax_regression", params=mapping_of(lambda value: False, lambda: {"W": np.ones((3, 2)), "b": np.zeros(2)}),
+     inputs=array(2, "iuf", example=x(4, 3)), labels=LABELS)
 case("networks.data.digits", seed=NATURAL, test_fraction=INSIDE)
 
 
@@ -370,7 +386,8 @@ AS_ARRAY = array(0, finite=True)  # a number, as a schedule with np.where gives 
 RATE, KEPT, EPS = number(above=0, example=0.1) | FUNCTION | AS_ARRAY, SHARE | FUNCTION | AS_ARRAY, SIZE | FUNCTION | AS_ARRAY
 BOUND = optional(RATE(1.0))
 COMMON = {"check_finite": FLAG, "engine": one_of(None, "blocked", "compiled")("blocked"), "clip_norm": BOUND, "clip_value": BOUND}
-HYPER = {"lr": RATE, "rho": KEPT, "decay": KEPT, "beta1": KEPT, "beta2": KEPT, "eps": EPS, "weight_decay": EPS, "initial_accumulator": SIZE | AS_ARRAY}
+HYPER = {"lr": RATE, "rho": KEPT, "decay": KEPT, "beta1": KEPT, "beta2": KEPT, "eps": EPS, "weight_decay": EPS,
+    "initial_accumulator": SIZE | AS_ARRAY}
 
 
 def hyperparameters(optimizer: type[Optimizer]) -> dict[str, Kind]:
@@ -386,7 +403,8 @@ case("optimization.optimizer.Optimizer", **COMMON)
 case("optimization.optimizer.Optimizer.optimizer_of", lambda: SGD(), key=TEXT)
 case("optimization.optimizer.Optimizer.update", lambda: SGD(lr=0.1), params=PARAMS, grads=PARAMS)
 case("optimization.optimizer.Optimizer.load_state_dict", lambda: SGD(lr=0.1), saved=mapping_of(lambda value: False, lambda: SGD(lr=0.1).state_dict()))
-case("optimization.groups.Groups", groups=mapping_of(lambda value: isinstance(value, Optimizer), lambda: {"*": SGD()}), clip_norm=BOUND, clip_value=BOUND)
+case("optimization.groups.Groups", groups=mapping_of(lambda value: isinstance(value, Optimizer), lambda: {"*": SGD()}), clip_norm=BOUND,
+     clip_value=BOUND)
 GROUPS = partial(Groups, {"*": SGD()})
 case("optimization.groups.Groups.assign", GROUPS, keys=sequence_of(lambda key: isinstance(key, str), ["a"]) | ITERATOR | array(1, "U"))
 case("optimization.groups.Groups.optimizer_of", GROUPS, key=TEXT)
@@ -402,7 +420,8 @@ case("optimization.sgd.goe", n=COUNT, rng=RNG, samples=COUNT)
 case("optimization.sgd.positive_definite_probability", n=count(1, 10))
 case("optimization.sgd.semicircle_index", shift=ANY)
 case("optimization.sgd.minibatches", rng=RNG, size=COUNT, batch_size=count(1, 3))
-case("optimization.sgd.train", loss=FUNCTION(lambda: lambda params, inputs, targets: (1.0, {"w": np.ones(2)})), params=PARAMS, inputs=array(dtypes="biuf", least=1, example=x(4, 3)),
+case("optimization.sgd.train", loss=FUNCTION(lambda: lambda params, inputs, targets: (1.0, {"w": np.ones(2)})), params=PARAMS,
+     inputs=array(dtypes="biuf", least=1, example=x(4, 3)),
      targets=array(dtypes="biuf", least=1, example=x(4)), optimizer=OPTIMIZER, epochs=NATURAL, batch_size=count(1, 4), rng=RNG)
 case("optimization.momentum.iteration_matrix", curvature=QUANTITY, lr=QUANTITY, rho=QUANTITY, rule=FUNCTION(lambda: momentum.momentum))
 case("optimization.momentum.from_physics", mass=POSITIVE | SYMBOL, friction=SIZE | SYMBOL, time_step=POSITIVE | SYMBOL)
@@ -410,8 +429,10 @@ case("optimization.momentum.critical_rho", lr=FROM_ZERO, curvature=FROM_ZERO)
 case("optimization.momentum.convergence_rate", lr=numbers_(example=0.1), rho=numbers_(example=0.5), curvatures=CURVATURES)
 case("optimization.momentum.best_tuning", curvatures=RISING)
 case("optimization.momentum.energy", losses=numbers_(1, example=x(3)), path=PATHS, lr=POSITIVE, rho=SHARE)
-case("optimization.momentum.stationary_variance", lr=numbers_(example=0.1), rho=numbers_(example=0.5), curvature=numbers_(example=1.0), noise=SIZE)
-case("optimization.momentum.expected_loss", lr=numbers_(least=0, empty=True, example=x(3)), rho=numbers_(empty=True, example=x(3)), curvatures=VECTOR, start=VECTOR, noise=SIZE)
+case("optimization.momentum.stationary_variance", lr=numbers_(example=0.1), rho=numbers_(example=0.5), curvature=numbers_(example=1.0),
+     noise=SIZE)
+case("optimization.momentum.expected_loss", lr=numbers_(least=0, empty=True, example=x(3)), rho=numbers_(empty=True, example=x(3)),
+     curvatures=VECTOR, start=VECTOR, noise=SIZE)
 case("optimization.momentum.worst_valley", condition=number(above=1, example=4.0), n=COUNT)
 case("optimization.nesterov.ahead", w=QUANTITY, v=QUANTITY, lr=QUANTITY, rho=QUANTITY)
 case("optimization.nesterov.effective_rho", lr=QUANTITY, rho=QUANTITY, curvature=QUANTITY)
@@ -420,7 +441,8 @@ case("optimization.nesterov.critical_rho", lr=FROM_ZERO, curvature=FROM_ZERO)
 case("optimization.nesterov.convergence_rate", lr=ANY, rho=ANY, curvatures=CURVATURES)
 case("optimization.nesterov.best_tuning", curvatures=RISING)
 case("optimization.nesterov.momenta", steps=COUNT)
-case("optimization.nesterov.accelerated", grad=FUNCTION(lambda: lambda w: w), w0=VECTOR, lr=POSITIVE, rhos=numbers_(1, empty=True, example=lambda: [0.5]))
+case("optimization.nesterov.accelerated", grad=FUNCTION(lambda: lambda w: w), w0=VECTOR, lr=POSITIVE,
+     rhos=numbers_(1, empty=True, example=lambda: [0.5]))
 case("optimization.nesterov.worst_case", k=COUNT, smoothness=POSITIVE)
 case("optimization.adagrad.best_fixed_rates", gradients=PATHS, distance=numbers_(above=0, example=1.0))
 case("optimization.adagrad.regret_bound", gradients=PATHS, distance=POSITIVE, lr=optional(POSITIVE))
@@ -445,9 +467,11 @@ case("optimization.schedules.warmup", steps=COUNT, then=SIZE | FUNCTION)
 case("optimization.schedules.one_cycle", lr=SIZE, steps=count(2), warm=SHARE, start=SIZE, end=SIZE)
 case("optimization.schedules.polyak_average", path=numbers_(least=1, example=lambda: [4.0, 2.0]))
 case("optimization.schedules.ema", path=numbers_(least=1, example=lambda: [4.0, 2.0]), decay=SHARE)
-case("optimization.schedules.mean_square", rates=numbers_(least=1, empty=True, example=lambda: [0.5, 0.5]), start=numbers_(low=0, example=4.0), curvature=numbers_(example=1.0),
+case("optimization.schedules.mean_square", rates=numbers_(least=1, empty=True, example=lambda: [0.5, 0.5]), start=numbers_(low=0,
+     example=4.0), curvature=numbers_(example=1.0),
      sigma=numbers_(low=0, example=1.0))
-case("optimization.schedules.averaged_mean_square", lr=POSITIVE, count=numbers_(low=1, whole=True, example=3), start=SIZE, curvature=POSITIVE, sigma=SIZE)
+case("optimization.schedules.averaged_mean_square", lr=POSITIVE, count=numbers_(low=1, whole=True, example=3), start=SIZE,
+     curvature=POSITIVE, sigma=SIZE)
 
 VECTORS = numbers_(1, finite=False, example=lambda: np.array([0.5, 1.0]))
 GRADIENT = kind(lambda value: value is True or FUNCTION.accepts(value), lambda: lambda w: w)
@@ -458,13 +482,15 @@ case("optimization.newton.positive_shift", h=MATRIX)
 case("optimization.newton.trust_region_step", g=VECTOR, h=MATRIX, radius=number(above=0, infinite=True))
 case("optimization.newton.conjugate_gradient", product=FUNCTION(lambda: lambda v: v), b=VECTOR, tol=SIZE, maxiter=optional(NATURAL))
 case("optimization.newton.hessp_from", grad=FUNCTION)
-case("optimization.newton.newton", fun=FUN, x0=VECTOR, grad=GRADIENT, hess=FUNCTION(lambda: lambda w: np.eye(2)), method=one_of("shifted", "trust region", "line search", "pure"), **OPTIONS)
+case("optimization.newton.newton", fun=FUN, x0=VECTOR, grad=GRADIENT,
+     hess=FUNCTION(lambda: lambda w: np.eye(2)), method=one_of("shifted", "trust region", "line search", "pure"), **OPTIONS)
 case("optimization.newton.newton_cg", fun=FUN, x0=VECTOR, grad=GRADIENT, hessp=FUNCTION(lambda: lambda w, v: v), **OPTIONS)
 case("optimization.gauss_newton.gauss_newton_step", r=VECTOR, j=MATRIX, mu=SIZE)
 RESIDUALS = {"residuals": FUNCTION(lambda: lambda w: w), "x0": VECTOR, "jac": FUNCTION(lambda: lambda w: np.eye(2))}
 case("optimization.gauss_newton.gauss_newton", **RESIDUALS, method=one_of("line search", "pure"), **OPTIONS)
 case("optimization.gauss_newton.levenberg_marquardt", **RESIDUALS, **OPTIONS)
-case("optimization.gauss_newton.fisher", derivatives=numbers_(3, example=x(2, 2, 3)), chances=numbers_(2, low=0, high=1, example=lambda: np.full((2, 2), 0.5)))
+case("optimization.gauss_newton.fisher", derivatives=numbers_(3, example=x(2, 2, 3)),
+     chances=numbers_(2, low=0, high=1, example=lambda: np.full((2, 2), 0.5)))
 case("optimization.gauss_newton.kronecker_step", g=MATRIX, a=MATRIX, s=MATRIX, damping=SIZE)
 case("optimization.quasi_newton.bfgs_update", h=MATRIX, s=VECTOR, y=VECTOR)
 case("optimization.quasi_newton.two_loop", g=VECTOR, pairs=one_of([], ())(lambda: [(np.ones(2), np.ones(2))]), scale=POSITIVE)
@@ -482,13 +508,16 @@ case("optimization.comparison.curvature_along", path=PATHS, grads=PATHS)
 case("optimization.comparison.read_hessian", path=PATHS, grads=PATHS, tolerance=INSIDE)
 case("optimization.comparison.refutes_convexity", path=PATHS, grads=PATHS, tolerance=SIZE)
 case("optimization.comparison.implied_gradients", path=PATHS, lr=POSITIVE, rho=SHARE)
-case("optimization.comparison.relative_gradients", path=numbers_(2, example=lambda: [[1.0], [0.9], [0.85]]), optimizer=OPTIMIZER(lambda: Adam(lr=0.1, eps=0.0)))
+case("optimization.comparison.relative_gradients", path=numbers_(2, example=lambda: [[1.0], [0.9], [0.85]]),
+     optimizer=OPTIMIZER(lambda: Adam(lr=0.1, eps=0.0)))
 case("optimization.comparison.on_one_scale", path=PATHS, grads=PATHS(lambda: PATHS.example() @ [[2.0, 1.0], [1.0, 3.0]]))
 case("optimization.comparison.secant_error", step_length=numbers_(above=0, example=0.1), sigma=SIZE)
 case("optimization.comparison.BeforeCorrection", eps=SIZE, beta2=SHARE)
 case("optimization.comparison.BeforeCorrection.__call__", lambda: comparison.BeforeCorrection(1e-7), step=NATURAL)
-case("optimization.comparison.Row", framework=TEXT, name=TEXT, ours=kind(lambda value: value is None or (isinstance(value, type) and issubclass(value, Optimizer)), SGD),
-     settings=kind(lambda value: isinstance(value, Mapping), lambda: {}), options=kind(lambda value: value is None or isinstance(value, Mapping), None), lr=optional(POSITIVE), l2=SIZE, note=TEXT)
+case("optimization.comparison.Row", framework=TEXT, name=TEXT,
+     ours=kind(lambda value: value is None or (isinstance(value, type) and issubclass(value, Optimizer)), SGD),
+     settings=kind(lambda value: isinstance(value, Mapping), lambda: {}), options=kind(lambda value: value is None or isinstance(value,
+         Mapping), None), lr=optional(POSITIVE), l2=SIZE, note=TEXT)
 case("optimization.comparison.Row.optimizer", lambda: comparison.ROWS[0], lr=RATE)
 case("optimization.comparison.Table", rows=sequence_of(lambda row: isinstance(row, comparison.Row), comparison.ROWS))
 case("optimization.landscapes.quadratic", curvatures=VECTOR, name=TEXT)
@@ -496,17 +525,21 @@ case("optimization.landscapes.bowl", n=COUNT)
 case("optimization.landscapes.taco_shell", condition=number(1, example=4.0))
 case("optimization.landscapes.double_well", tilt=ANY)
 case("optimization.landscapes.rosenbrock", n=count(2))
-case("optimization.landscapes.logistic_regression", inputs=MATRIX, labels=numbers_(1, low=0, whole=True, example=lambda: [0, 1]), penalty=SIZE)
+case("optimization.landscapes.logistic_regression", inputs=MATRIX,
+     labels=numbers_(1, low=0, whole=True, example=lambda: [0, 1]), penalty=SIZE)
 case("optimization.landscapes.noisy", landscape=instance(landscapes.Landscape, example=lambda: saddle()), sigma=SIZE, rng=RNG)
-case("optimization.landscapes.Landscape", name=TEXT, n=COUNT(2), fun=FUNCTION, grad=FUNCTION, hess=FUNCTION, minima=numbers_(2, empty=True, example=lambda: np.ones((1, 2))))
+case("optimization.landscapes.Landscape", name=TEXT, n=COUNT(2), fun=FUNCTION, grad=FUNCTION, hess=FUNCTION,
+     minima=numbers_(2, empty=True, example=lambda: np.ones((1, 2))))
 case("optimization.landscapes.Landscape.__call__", bowl, w=numbers_(least=1, finite=False, empty=True, example=VECTOR.example))
-case("optimization.minimize.minimize", fun=FUNCTION(lambda: bowl()), w0=VECTOR, optimizer=OPTIMIZER, steps=NATURAL, grad=optional(FUNCTION(lambda: lambda w: w)))
+case("optimization.minimize.minimize", fun=FUNCTION(lambda: bowl()), w0=VECTOR, optimizer=OPTIMIZER, steps=NATURAL,
+     grad=optional(FUNCTION(lambda: lambda w: w)))
 
 
 # practice
 
 TABLE = array(2, "biuf", finite=True, empty=False, example=x(5, 3))
-case("practice.preprocessing.AffineMap", mean=array(1, finite=True, example=lambda: np.ones(2)), matrix=array(finite=True, least=1, example=lambda: np.eye(2)))
+case("practice.preprocessing.AffineMap", mean=array(1, finite=True, example=lambda: np.ones(2)), matrix=array(finite=True, least=1,
+     example=lambda: np.eye(2)))
 case("practice.preprocessing.AffineMap.__call__", lambda: standardize(x(5, 3)()), inputs=array(dtypes="biuf", example=x(4, 3)))
 for name in ("center", "standardize", "curvatures", "condition_number"):
     case(f"practice.preprocessing.{name}", inputs=TABLE)
@@ -520,31 +553,38 @@ case("practice.initialization.signal", model=MODEL, x=array(dtypes="iuf", exampl
 case("practice.initialization.wide_limit", activation=LAYER, scale=POSITIVE, depth=NATURAL, start=POSITIVE)
 case("practice.initialization.root_mean_square", array=array(dtypes="biuf", example=x(3)))
 case("practice.diagnostics.Monitor", model=MODEL, inputs=INPUTS)
-case("practice.diagnostics.gradient_check", model=MODEL, inputs=INPUTS, targets=INPUTS(LABELS.example), loss=LOSS, rng=RNG, entries=COUNT, step=POSITIVE(1e-5), train=FLAG)
+case("practice.diagnostics.gradient_check", model=MODEL, inputs=INPUTS, targets=INPUTS(LABELS.example), loss=LOSS, rng=RNG, entries=COUNT,
+     step=POSITIVE(1e-5), train=FLAG)
 case("practice.diagnostics.expected_first_loss", classes=count(2), std=SIZE)
 case("practice.diagnostics.overfit_batch", model=MODEL, inputs=EXAMPLES, targets=TARGETS, optimizer=OPTIMIZER, steps=NATURAL, loss=LOSS)
-case("practice.diagnostics.diagnose", history=instance(History, example=lambda: History(losses=[2.5])), classes=count(2), validation=optional(TEXT(None)))
+case("practice.diagnostics.diagnose", history=instance(History, example=lambda: History(losses=[2.5])), classes=count(2),
+     validation=optional(TEXT(None)))
 for name, bounds in {"Uniform": (ANY(0), ANY(1.0)), "LogUniform": (POSITIVE(0.1), POSITIVE(1.0))}.items():
     case(f"practice.search.{name}", low=bounds[0], high=bounds[1])
 case("practice.search.Stepped", low=ANY(0), high=ANY(4), step=POSITIVE)
 case("practice.search.Whole", axis=instance(Uniform, LogUniform, example=lambda: Uniform(1, 4)))
 SPACE = mapping_of(lambda axis: isinstance(axis, Uniform | LogUniform | Whole | Choice | Stepped), lambda: {"a": Uniform(0, 1)})
-VALUES = kind(lambda value: (isinstance(value, list | tuple) and len(value)) or (isinstance(value, np.ndarray) and value.ndim and len(value)), lambda: [1, 2])
+VALUES = kind(lambda value: (isinstance(value, list | tuple) and len(value)) or (isinstance(value,
+    np.ndarray) and value.ndim and len(value)), lambda: [1, 2])
 case("practice.search.Choice", values=VALUES)
-for name, make in {"Uniform": partial(Uniform, 0, 4), "LogUniform": partial(LogUniform, 1, 4), "Stepped": partial(Stepped, 0, 4, 1), "Whole": lambda: Whole(Uniform(1, 4)),
+for name, make in {"Uniform": partial(Uniform, 0, 4), "LogUniform": partial(LogUniform, 1, 4), "Stepped": partial(Stepped, 0, 4, 1),
+    "Whole": lambda: Whole(Uniform(1, 4)),
                    "Choice": partial(Choice, [1, 2])}.items():
     case(f"practice.search.{name}.at", make, share=number(0, 1))
-    values = kind(lambda value: isinstance(value, list | tuple), lambda: [1, 2]) if name == "Choice" else numbers_(1, example=lambda: [1, 2])
+    values = kind(lambda value: isinstance(value, list | tuple), lambda: [1, 2]) if name == "Choice" else numbers_(1,
+        example=lambda: [1, 2])
     case(f"practice.search.{name}.narrowed", make, values=values, margin=SIZE)
 case("practice.search.grid", space=SPACE, points=COUNT)
 case("practice.search.draw", space=SPACE, count=COUNT, rng=RNG)
 case("practice.search.best", trials=kind(lambda value: False, lambda: [Trial(0, {"a": 1}, 0.5)]), maximize=optional(FLAG))
 SETTINGS = sequence_of(lambda setting: isinstance(setting, Mapping), lambda: [{"a": 1}], least=0) | ITERATOR
 TASK = FUNCTION(lambda: lambda setting, rng: 0.5)
-RUN = {"executor": optional(instance(Executor, example=None)), "log": optional(PATH(None)), "retry": FLAG(False), "edited": FLAG(False), "maximize": FLAG, "progress": optional(FLAG(False))}
+RUN = {"executor": optional(instance(Executor, example=None)), "log": optional(PATH(None)), "retry": FLAG(False), "edited": FLAG(False),
+    "maximize": FLAG, "progress": optional(FLAG(False))}
 case("practice.search.search", objective=TASK, settings=SETTINGS, seed=NATURAL, **RUN)
 case("practice.search.coarse_to_fine", objective=TASK, space=SPACE, rounds=COUNT(1), count=COUNT, rng=RNG, keep=PART, margin=SIZE, **RUN)
-case("practice.search.halving", objective=TASK, settings=SETTINGS, over=NAME("budget"), budgets=numbers_(1, above=0, example=lambda: [1, 2]), keep=PART, seed=NATURAL, **RUN)
+case("practice.search.halving", objective=TASK, settings=SETTINGS, over=NAME("budget"),
+     budgets=numbers_(1, above=0, example=lambda: [1, 2]), keep=PART, seed=NATURAL, **RUN)
 case("practice.search.chance_of_top", share=number(0, 1), trials=NATURAL)
 PLACES = sequence_of(count(-2, 2).accepts, [0], least=0) | array(1, "iu") | numbers_(1, empty=True, low=0, high=0) | ITERATOR
 case("practice.transfer.freeze", model=MODEL(lambda: net(ReLU(), ReLU())), layers=PLACES)
@@ -556,7 +596,8 @@ case("measurements.measured", name=one_of("performance"))
 # plots
 
 AXES, FIGURE = instance(Axes, example=lambda: figure()[1]), instance(Drawing, example=lambda: drawn())
-LIMITS = kind(lambda value: value in ((1, 2), [1.0, 2.0]) if isinstance(value, list | tuple) else VECTOR.accepts(value) and len(value) == 2 and value[0] < value[1], (-1, 1))
+LIMITS = kind(lambda value: value in ((1, 2), [1.0, 2.0]) if isinstance(value,
+    list | tuple) else VECTOR.accepts(value) and len(value) == 2 and value[0] < value[1], (-1, 1))
 
 
 def drawn(label=None):
@@ -593,11 +634,14 @@ for module in ("blocked", "compiled", "fused", "javascript", "whole"):
 # What is no part of the table, and why
 
 WRITTEN_AS_MATHEMATICS = {f"{rule.__module__.removeprefix('reference_impl.')}.{rule.__name__}" for rule in RULES} | {"optimization.muon.muon"}
-RESULTS = {"optimization.line_search.Result", "networks.run.History", "networks.run.Run", "networks.run.Batch", "practice.trials.Trial", "engines.tape.Tape"}
+RESULTS = {"optimization.line_search.Result", "networks.run.History", "networks.run.Run", "networks.run.Batch", "practice.trials.Trial",
+    "engines.tape.Tape"}
 TAKES_ANYTHING = {"plots.display", "arrays.device.to_device", "arrays.device.to_host"}
-TOLD_BY_A_RUN = {"rehearse", "before_fit", "before_step", "before_update", "after_step", "after_epoch", "after_fit", "load_state_dict", "examples", "diverged"}
+TOLD_BY_A_RUN = {"rehearse", "before_fit", "before_step", "before_update", "after_step", "after_epoch", "after_fit", "load_state_dict",
+    "examples", "diverged"}
 WITHIN_THE_PACKAGE = {  # called with what was checked where it entered
-    "arrays", "arrays.checks", "engines", "engines.blocked", "engines.compiled", "engines.fused", "engines.whole", "engines.symbolic", "engines.tape", "engines.threads",
+    "arrays", "arrays.checks", "engines", "engines.blocked", "engines.compiled", "engines.fused", "engines.whole", "engines.symbolic",
+    "engines.tape", "engines.threads",
     "networks.progress", "networks.run", "optimization.second_order", "optimization.optimizer", "optimization.clipping", "practice.trials",
     "plots.play", "optimization.quasi_newton", "optimization.line_search", "networks.evaluation",
 }
@@ -627,7 +671,8 @@ def _is_part(name: str, thing: object) -> bool:
         return True
     owner, _, last = name.rpartition(".")
     if isinstance(thing, type):
-        if issubclass(thing, BaseException | tuple) or getattr(thing, "_is_protocol", False) or thing.__init__ in (object.__init__, Layer.__init__):
+        if issubclass(thing, BaseException | tuple) or getattr(thing, "_is_protocol", False) or thing.__init__ in (object.__init__,
+            Layer.__init__):
             return False
     elif not callable(thing) or len(_arguments(name, thing)) == 0:
         return False
@@ -691,7 +736,8 @@ def parts(value: object) -> list[str]:
     """A value, or what tells it: its type, its elements, its keys, its length or its shape."""
     found = [repr(value), str(value), type(value).__name__, "none", "one of"]
     if isinstance(value, np.ndarray):
-        found += [str(value.shape), str(value.dtype), "nan", str(value.shape[0] if value.ndim else ""), *map(repr, value.ravel()), *(map(repr, value) if value.ndim else [])]
+        found += [str(value.shape), str(value.dtype), "nan", str(value.shape[0] if value.ndim else ""), *map(repr, value.ravel()),
+            *(map(repr, value) if value.ndim else [])]
     elif isinstance(value, Sequence | Mapping | set):
         inside = list(value.values() if isinstance(value, Mapping) else value)
         found += [*map(repr, inside), *(type(item).__name__ for item in inside), str(list(value)), str(len(value)), *map(repr, value)]
