@@ -11,7 +11,7 @@ import contextvars
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ _QUIET = contextvars.Context()
 _QUIET.run(np.seterr, all="ignore")
 
 
-def set_engine(engine: str | None) -> None:
+def set_engine(engine: Literal["blocked", "compiled"] | None) -> None:
     """Read rules on NumPy arrays by `engine` from now on in this process, where an optimizer does not say otherwise.
 
     "blocked" is NumPy alone; "compiled" is Numba; None, as at first, takes Numba for arrays of 2¹⁶ elements or more,

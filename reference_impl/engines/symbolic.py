@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
@@ -73,8 +73,8 @@ def expressions(rule: Rule, **values: object) -> dict[str, sp.Expr]:
         raise TypeError(f"values must be arguments of {rule.__name__} {names}, got {sorted(unknown)}")
     for name, value in values.items():
         check(name, value, EXPRESSION)
-    known: dict[Symbol, sp.Expr] = {s: sp.sympify(values.get(s.name, sp.Symbol(s.name))) for s in (*tape.arrays, *tape.hyper)}
-    return {a.name: _replay(tape, known, r) for a, r in zip(tape.written, tape.results)}
+    known: dict[Symbol, sp.Basic] = {s: sp.sympify(values.get(s.name, sp.Symbol(s.name))) for s in (*tape.arrays, *tape.hyper)}
+    return {a.name: cast(sp.Expr, _replay(tape, known, r)) for a, r in zip(tape.written, tape.results)}
 
 
 def latex(rule: Rule) -> Formula:
@@ -103,7 +103,7 @@ def latex(rule: Rule) -> Formula:
     tape, named = _with_names(rule)
     numbered = any(s.name == "t" for s in tape.hyper)
     old, now, new = ("t-1", "t", "t") if numbered else ("t", "t", "t+1")
-    known: dict[Symbol, sp.Expr] = {a: sp.Symbol(f"{_letter(a.name)}_{{{now if a.name == 'g' else old}}}") for a in tape.arrays}
+    known: dict[Symbol, sp.Basic] = {a: sp.Symbol(f"{_letter(a.name)}_{{{now if a.name == 'g' else old}}}") for a in tape.arrays}
     known |= {s: sp.Symbol(_letter(s.name)) for s in tape.hyper}
     made = [(f"{_letter(array.name)}_{{{new}}}", result) for array, result in zip(tape.written, tape.results)]
     made += [(_letter(name) if node.scalar else f"{_letter(name)}_{{{new}}}", node)
@@ -210,7 +210,7 @@ def difference_of(a: sp.Basic, b: sp.Basic) -> sp.Basic:
     return sp.simplify(sp.expand(first - second))
 
 
-def _replay(tape: Tape, known: dict[Symbol, sp.Expr], result: Symbol) -> sp.Expr:
+def _replay(tape: Tape, known: dict[Symbol, sp.Basic], result: Symbol) -> sp.Basic:
     values = dict(known) | {number: _exactly(number.value) for number in tape.numbers}
     for node in tape.nodes:
         if node not in values:
@@ -219,13 +219,13 @@ def _replay(tape: Tape, known: dict[Symbol, sp.Expr], result: Symbol) -> sp.Expr
 
 
 @cache
-def _function(cell: str) -> Callable[..., sp.Expr]:
+def _function(cell: str) -> Callable[..., sp.Basic]:
     """What a cell of the table says, in SymPy's words."""
-    function: Callable[..., sp.Expr] = eval(f"lambda a, b=None: {cell.format('a', 'b')}", vars(sp).copy())
+    function: Callable[..., sp.Basic] = eval(f"lambda a, b=None: {cell.format('a', 'b')}", vars(sp).copy())
     return function
 
 
-def _exactly(number: float) -> sp.Expr:
+def _exactly(number: float) -> sp.Basic:
     """A number of the rule as a fraction; decided here, where `latex` holds SymPy back from evaluating."""
     with sp.evaluate(True):
         return sp.nsimplify(number, rational=True)

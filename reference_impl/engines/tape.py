@@ -152,7 +152,8 @@ class Tape:
     def values(self) -> Callable[[Mapping[str, float]], tuple[float, ...]]:
         """The function of the hyperparameters, by name, that computes the `operands` once a step in Python's float64."""
         numbers = {a: f"n{i}" for i, a in enumerate(self.numbers)}
-        names: dict[Symbol, str] = {a: name for a, name in numbers.items()} | {a: f"{a.name}_" for a in self.hyper}
+        names: dict[Symbol, str] = {a: f"{a.name}_" for a in self.hyper}
+        names.update(numbers.items())
         lines = ["try:", *(f"    {a.name}_ = float(1.0 * hyper[{a.name!r}])" for a in self.hyper), "    pass", "except (TypeError, LookupError):",
                  "    refuse(hyper)", *statements([node for node in self.nodes if node.scalar], names, "host")]
         text = "\n    ".join(["def values(hyper):", *lines, f"return ({''.join(f'{names[a]}, ' for a in self.operands)})"])

@@ -61,7 +61,8 @@ class _Reader:
             return name, [(key, self.told(part)) for key, part in own if isinstance(part, FunctionType | type)]
         if isinstance(called := getattr_static(type(value), "__call__", None), FunctionType):
             return self.told(type(value)), self.attributes(value, called)
-        return name, self.told(value.__wrapped__) if hasattr(value, "__wrapped__") else None
+        wrapped = getattr(value, "__wrapped__", None)
+        return name, self.told(wrapped) if wrapped is not None else None
 
     def function(self, function: FunctionType) -> object:
         code, rebound = function.__code__, _rebound(function, "STORE_DEREF")

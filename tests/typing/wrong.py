@@ -65,7 +65,7 @@ def a_number_as_a_gradient() -> None:
 
 
 def a_schedule_without_a_step() -> None:
-    SGD(lr=lambda: 0.1).hyperparameters()  # mypy: arg-type, pyright: reportArgumentType
+    SGD(lr=lambda: 0.1).hyperparameters()  # mypy: arg-type, misc, pyright: reportArgumentType
 
 
 def a_schedule_that_gives_words() -> None:
