@@ -168,8 +168,8 @@ NAME = Instance(str, words="a name")
 class Numbers:
     """Real numbers that NumPy takes for an array: of `ndim` axes, None for any; finite unless `finite=False`; empty only if `empty`.
 
-    All lie from `low` to `high`; `open_low` and `open_high` leave an end out; `whole` ones have no fraction. Masked arrays and matrices, which mean something else by
-    the same operations, are none.
+    All lie from `low` to `high`; `open_low` and `open_high` leave an end out; `whole` ones have no fraction. Masked arrays and matrices,
+    which mean something else by the same operations, are none.
 
     >>> print(Numbers(1)), print(Numbers(2, finite=False)), print(Numbers(low=0, open_low=True))
     a non-empty vector of finite numbers
@@ -356,7 +356,8 @@ def shown(value: object) -> str:
 def checked(**kinds: Kind) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Declare what the arguments of a function may be; they are checked at every call, before its body runs.
 
-    The declaration stays readable as `function.kinds`; each of the `*args` is of the kind of `args`. Raises TypeError where it names no argument of the function.
+    The declaration stays readable as `function.kinds`; each of the `*args` is of the kind of `args`. Raises TypeError
+    where it names no argument of the function.
 
     >>> @checked(steps=Count(), lr=Real(0, open_low=True))
     ... def run(steps, lr=0.1):

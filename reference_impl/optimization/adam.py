@@ -194,7 +194,8 @@ class AMSGrad(Moments):
 
 
 @checked(gradients=Numbers(), beta1=SHARE, beta2=SHARE, eps=SIZE)
-def follow(gradients: Array | Sequence[object], beta1: float = 0.9, beta2: float = 0.999, eps: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def follow(gradients: Array | Sequence[object], beta1: float = 0.9, beta2: float = 0.999,
+           eps: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What Adam makes of given gradients: its steps, in units of the learning rate, and its two averages after each.
 
     `gradients` has a row for each step, and the three results have its shape. A step is `lr`·m̂/(√v̂ + ε),

@@ -39,7 +39,8 @@ class AffineMap:
         check("mean", self.mean, ArrayOf("features", finite=True))
         check("matrix", self.matrix, ArrayOf(finite=True))
         if self.matrix.ndim not in (1, 2) or self.matrix.shape[:1] != self.mean.shape:
-            raise ValueError(f"matrix must be (features,) or (features, kept) for a mean of {self.mean.shape}, got the shape {self.matrix.shape}")
+            raise ValueError("matrix must be (features,) or (features, kept) for a mean of "
+                             f"{self.mean.shape}, got the shape {self.matrix.shape}")
 
     def __call__(self, inputs: Array) -> Array:
         check("inputs", inputs, TABLE)
@@ -54,8 +55,8 @@ class AffineMap:
 def center(inputs: np.ndarray) -> AffineMap:
     """Subtract each feature's mean over the training inputs, (n, features).
 
-    Raises TypeError when `inputs` is no array of numbers, ValueError when it is empty, no table, or not finite and below 1e150 in size. It is fitted in float64
-    and keeps the inputs' own floating-point type.
+    Raises TypeError when `inputs` is no array of numbers, ValueError when it is empty, no table, or not finite and below
+    1e150 in size. It is fitted in float64 and keeps the inputs' own floating-point type.
 
     >>> center(np.array([[1.0], [3.0]]))(np.array([[3.0]])).tolist()
     [[1.0]]
