@@ -85,11 +85,11 @@ def a_class_in_a_group() -> None:
 
 
 def no_gradient() -> None:
-    minimize(bowl, [1.0, 2.0], SGD(lr=0.1), steps=3)  # mypy: call-overload, pyright: reportCallIssue
+    minimize(bowl, [1.0, 2.0], SGD(lr=0.1), steps=3)  # mypy: call-overload, pyright: reportArgumentType
 
 
 def no_optimizer_object() -> None:
-    minimize(rosenbrock(), [1.0, 2.0], SGD, steps=3)  # mypy: call-overload, pyright: reportCallIssue
+    minimize(rosenbrock(), [1.0, 2.0], SGD, steps=3)  # mypy: call-overload, pyright: reportArgumentType
 
 
 def a_method_that_there_is_not() -> None:
