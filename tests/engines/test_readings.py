@@ -322,7 +322,7 @@ def test_a_derivation_proves_each_step():
         symbolic.expressions(next(iter(RULES)), speed=1)
 
 
-@pytest.mark.parametrize("wrong", [None, "x", [sp.Symbol("x")], object(), True, np.ones(2)], ids=str)
+@pytest.mark.parametrize("wrong", [None, "x", [sp.Symbol("x")], object(), True, np.ones(2)], ids=lambda wrong: type(wrong).__name__)
 def test_what_is_no_expression_is_refused_by_name(wrong):
     x = sp.Symbol("x")
     for name, ask in {"expression": lambda: symbolic.tex(wrong), "a": lambda: symbolic.difference_of(wrong, x), "b": lambda: symbolic.difference_of(x, wrong),

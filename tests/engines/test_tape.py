@@ -55,7 +55,7 @@ def test_a_tape_tells_whether_it_squares_the_gradient(rule, does):
     assert squares(rule) is does
 
 
-@pytest.mark.parametrize("wrong", [None, "w", 1.5, {}, np.ones(3), (x for x in ())], ids=str)
+@pytest.mark.parametrize("wrong", [None, "w", 1.5, {}, np.ones(3), (x for x in ())], ids=lambda wrong: type(wrong).__name__)
 def test_what_is_no_list_of_arrays_is_refused_by_name(wrong):
     with pytest.raises(TypeError, match="arrays must be a list of arrays, got"):
         engines.step(sgd.sgd, wrong, {"lr": 0.1})

@@ -486,7 +486,7 @@ def test_an_entry_that_makes_no_sense_is_refused(wrong, says):
     np.testing.assert_equal(optimizer.state_dict(), before)
 
 
-@pytest.mark.parametrize("value", [[0.1, 0.2], None, object(), np.array([0.1]), 1j, b"schedule"], ids=repr)
+@pytest.mark.parametrize("value", [[0.1, 0.2], None, object(), np.array([0.1]), 1j, b"schedule"], ids=lambda value: type(value).__name__)
 def test_a_saved_hyperparameter_is_a_number_or_a_word(value):
     optimizer = Momentum()
     with pytest.raises(TypeError, match="saved must hold hyperparameters as numbers and words, got"):

@@ -448,7 +448,7 @@ def untouched(*_):
 
 
 def named(value):
-    return value.__name__ if isinstance(value, type) else repr(value)[:40]
+    return value.__name__ if isinstance(value, type) else repr(value)[:40].partition(" at 0x")[0]
 
 
 @each
