@@ -143,15 +143,6 @@ def full_like(array: A, value: float) -> A:
     return filled
 
 
-def accumulator_like(array: A, value: float) -> A:
-    """As `full_like`, but float32 for float16: what adds up many small numbers needs a finer format than they.
-
-    >>> accumulator_like(np.zeros(2, dtype="f2"), 1.0)
-    array([1., 1.], dtype=float32)
-    """
-    return full_like(wide(array), value)
-
-
 def wide(array: A) -> A:
     """The array itself, or one of float16 in float32: what is summed or squared there would overflow, and be rounded at every step.
 

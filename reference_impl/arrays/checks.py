@@ -11,7 +11,7 @@ import inspect
 import math
 import numbers
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -334,6 +334,24 @@ def check(name: str, value: object, kind: Kind) -> None:
     """
     if (fault := kind.fault(value)) is not None:
         raise fault(f"{name} must be {kind}, got {shown(value)}")
+
+
+def check_dict(name: str, given: Mapping[str, object]) -> None:
+    """Refuse what is no dict of arrays: TypeError.
+
+    >>> check_dict("params", {"w": [1.0]})
+    Traceback (most recent call last):
+        ...
+    TypeError: params['w'] must be an array, got list
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{name} must be a dict of arrays, got {type(given).__name__}")
+    for key, array in given.items():
+        if not isinstance(key, str):
+            raise TypeError(f"{name} must have strings as keys, got {key!r}")
+        if not is_plain(array):
+            hint = f": np.asarray({name}[{key!r}]) is one" if isinstance(array, np.generic) else ""
+            raise TypeError(f"{name}[{key!r}] must be an array, got {type(array).__name__}{hint}")
 
 
 def shown(value: object) -> str:

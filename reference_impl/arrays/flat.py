@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 
 from .. import arrays
-from .checks import Real, checked, shown
+from .checks import Real, check_dict, checked, shown
 from .protocol import Array
 
 
@@ -73,13 +73,7 @@ def flatten(params: Mapping[str, Array]) -> Flat:
     >>> params["W"].tolist(), params["b"].tolist()
     ([[0.5, 0.5], [0.5, 0.5]], [-0.5, -0.5])
     """
-    if not isinstance(params, Mapping):
-        raise TypeError(f"params must be a dict of arrays, got {type(params).__name__}")
-    for key, array in params.items():
-        if not isinstance(key, str):
-            raise TypeError(f"params must have strings as keys, got {key!r}")
-        if not arrays.is_plain(array):
-            raise TypeError(f"params[{key!r}] must be an array, got {type(array).__name__}")
+    check_dict("params", params)
     kinds = {(arrays.namespace(array).__name__, str(array.dtype)) for array in params.values()}
     if len(kinds) != 1:
         raise ValueError(f"params must hold arrays of one library and dtype, got {sorted(kinds)}")

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from .. import arrays
+from ..arrays.checks import check_dict
 from ..arrays.flat import Flat
 from ..arrays.protocol import StandardArray
 
-Layout = list[tuple[str, object, object, object]]
+Layout = tuple[tuple[str, object, object, object], ...]
 """The key, type, dtype and shape of each array of a dict; a `Flat` counts as one array with many shapes."""
+
+
+def buffers(named: Mapping[str, StandardArray]) -> Mapping[str, StandardArray]:
+    """The arrays whose memory a dict is: its own, or that of all together."""
+    return {"": named.buffer} if type(named) is Flat else named
+
+
+class Checked(NamedTuple):
+    """What was found right in the last step: the layout, and which arrays share no memory."""
+
+    layout: Layout = ()
+    apart: Sequence[weakref.ref[StandardArray]] = ()
+
+
+def check_arrays(known: Checked, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray],
+                 state: Callable[[], dict[str, StandardArray]]) -> tuple[Checked, Mapping[str, StandardArray]]:
+    """Refuse what no step can be taken with: TypeError or ValueError. What is `known` from the last step is not looked at twice.
+
+    Gives what is known now, and the gradients as arrays. `state()` names the arrays that only the optimizer may hold.
+    """
+    now = known.layout
+    if not have_layout(now, params, grads):
+        check_params(params)
+        now, grads = layout(params), fitting(params, grads)
+    written, read = buffers(params), buffers(grads)
+    given, before = [*written.values(), *read.values()], [seen() for seen in known.apart]
+    if len(given) == len(before) and all(map(operator.is_, given, before)):
+        return Checked(now, known.apart), grads
+    check_apart({f"params[{key!r}]": w for key, w in written.items()} | state(), {f"grads[{key!r}]": g for key, g in read.items()})
+    return Checked(now, [weakref.ref(array) for array in given]), grads
 
 
 def layout(named: Mapping[str, StandardArray]) -> Layout:
     """What fits with other arrays of the same layout, once it has been checked."""
     if type(named) is Flat:
-        return [("", type(named.buffer), named.buffer.dtype, named.shapes)]
-    return [(key, type(array), array.dtype, array.shape) for key, array in named.items()]
+        return (("", type(named.buffer), named.buffer.dtype, named.shapes),)
+    return tuple([(key, type(array), array.dtype, array.shape) for key, array in named.items()])
 
 
 def have_layout(before: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> bool:
@@ -46,18 +80,6 @@ def check_params(params: Mapping[str, StandardArray]) -> None:
             raise TypeError(f"params[{key!r}] must have the dtype float16, float32 or float64, got {w.dtype}")
         if isinstance(w, np.ndarray) and not w.flags.writeable:
             raise ValueError(f"params[{key!r}] must be writeable, got a read-only array")
-
-
-def check_dict(name: str, given: Mapping[str, StandardArray]) -> None:
-    """Refuse what is no dict of arrays: TypeError."""
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{name} must be a dict of arrays, got {type(given).__name__}")
-    for key, array in given.items():
-        if not isinstance(key, str):
-            raise TypeError(f"{name} must have strings as keys, got {key!r}")
-        if not arrays.is_plain(array):
-            hint = f": np.asarray({name}[{key!r}]) is one" if isinstance(array, np.generic) else ""
-            raise TypeError(f"{name}[{key!r}] must be an array, got {type(array).__name__}{hint}")
 
 
 def fitting(params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> Mapping[str, StandardArray]:

@@ -15,11 +15,10 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from .. import arrays, engines
-from ..arrays.checks import POSITIVE, check
+from ..arrays.checks import POSITIVE, check, check_dict
 from ..arrays.protocol import Array, StandardArray
 from ..engines import blocked
 from ..engines.tape import Rule, is_elementwise, signature, whole_arrays
-from .checking import check_dict
 
 
 class Norm(NamedTuple):

@@ -12,8 +12,7 @@ from ..arrays.protocol import StandardArray
 from . import saving
 from .checking import Layout, layout
 from .optimizer import Optimizer
-from .packing import Memory
-from .settings import settings_to_go_on_with
+from .packing import Packing
 from .share import Share
 
 
@@ -113,12 +112,8 @@ class Groups(Optimizer):
             optimizer.steps = self.steps
             yield pattern, optimizer
 
-    def _memories(self) -> Iterable[tuple[str, Memory]]:
-        for optimizer in self.groups.values():
-            yield from optimizer._memories()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_layout": [], "_apart": []}
+    def _packings(self) -> Iterable[Packing]:
+        return [optimizer._packing for optimizer in self.groups.values()]
 
     def _shares(self, now: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[Share]:
         keys = self._split(params)
@@ -143,7 +138,7 @@ class Groups(Optimizer):
 
     def _read(self, saved: Mapping[str, Any]) -> list[tuple[Optimizer, dict[str, Any]]]:
         steps, parts = saving.split(saved, self._name(), list(self.groups))
-        read: list[tuple[Optimizer, dict[str, Any]]] = [(self, {"steps": steps, "_layout": [], **settings_to_go_on_with(self, parts["hyper"], parts["made"])})]
+        read: list[tuple[Optimizer, dict[str, Any]]] = [(self, {"steps": steps, **saving.settings_to_go_on_with(self, parts["hyper"], parts["made"])})]
         for pattern, optimizer in self.groups.items():
             try:
                 read += optimizer._read(parts[pattern])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -14,14 +12,13 @@ import numpy as np
 
 from .. import arrays, engines
 from ..arrays.checks import NAME, check
-from ..arrays.flat import Flat
 from ..arrays.protocol import StandardArray
 from ..engines.tape import Rule, is_elementwise, signature, trace
 from . import saving
-from .checking import Layout, check_apart, check_params, fitting, have_layout, layout
+from .checking import Checked, Layout, check_arrays
 from .clipping import norm
-from .packing import SINGLE, Memory, Pack, packs_for
-from .settings import BOUND, SETTINGS, Saved, Setting, check_settings, settings_of, settings_to_go_on_with
+from .packing import Memory, Packing, packs_for
+from .settings import BOUND, Setting, settings_of
 from .share import Share
 
 Schedule = Callable[[int], float]
@@ -56,24 +53,19 @@ class Optimizer:
     clip_value: float | Schedule | None = field(default=None, kw_only=True, repr=False, metadata={"setting": BOUND})
     steps: int = field(default=0, init=False, repr=False, compare=False)
 
-    _packs: list[Pack] = field(default_factory=list, init=False, repr=False, compare=False)
-    _resting: dict[str, Memory] = field(default_factory=dict, init=False, repr=False, compare=False)  # of parameters that the last step had not
-    _layout: Layout = field(default_factory=list, init=False, repr=False, compare=False)  # what the packs are made for
-    _apart: list[weakref.ref[StandardArray]] = field(default_factory=list, init=False, repr=False, compare=False)  # found not to share memory
-    _begun: str = field(default="", init=False, repr=False, compare=False)  # the rule that the memory belongs to
-    _names: list[str] = field(default_factory=list, init=False, repr=False, compare=False)  # of the hyperparameters
-    _given: tuple[list[Pack], list[object], dict[str, float]] = field(default=([], [], {}), init=False, repr=False, compare=False)  # checked
-    _made: dict[str, Saved] = field(default_factory=dict, init=False, repr=False, compare=False)  # the settings at first
+    _settings: Mapping[str, Setting] = field(init=False, repr=False, compare=False)
+    _made: dict[str, saving.Saved] = field(init=False, repr=False, compare=False)  # the settings at first
+    _checked: Checked = field(default=Checked(), init=False, repr=False, compare=False)
+    _packing: Packing = field(default=Packing("", {}), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         engines.check_engine(self.engine)
-        check_settings(self)
-        self._made = settings_of(self)
-        self._names = [name for name, setting in SETTINGS[type(self)].items() if not setting.optional]
+        self._settings = settings_of(self)
+        self._made = saving.settings_now(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs: packs are made anew, and weak references cannot be pickled."""
-        return self.__dict__ | {"_packs": [], "_resting": dict(self._memories()), "_layout": [], "_apart": [], "_given": ([], [], {})}
+        return self.__dict__ | {"_checked": Checked(), "_packing": Packing(self._packing.rule, self._packing.memories())}
 
     def _rule(self) -> Rule:
         """The rule that the options choose."""
@@ -93,7 +85,7 @@ class Optimizer:
         They change in place; none can be replaced by another.
         """
         found: dict[str, dict[str, StandardArray]] = {}
-        for key, memory in self._memories():
+        for key, memory in self._memories().items():
             for name, array in memory.state.items():
                 found.setdefault(name, {})[key] = array
         return MappingProxyType({name: MappingProxyType(of) for name, of in found.items()})
@@ -103,10 +95,15 @@ class Optimizer:
         check("key", key, NAME)
         return self
 
-    def _memories(self) -> Iterable[tuple[str, Memory]]:
-        for pack in self._packs:
-            yield from pack.memories()
-        yield from self._resting.items()
+    def _packings(self) -> Iterable[Packing]:
+        """How the parameters are packed, in each group if there are some."""
+        return [self._packing]
+
+    def _memories(self) -> dict[str, Memory]:
+        return {key: memory for packing in self._packings() for key, memory in packing.memories().items()}
+
+    def _state_arrays(self) -> dict[str, StandardArray]:
+        return {name: array for packing in self._packings() for name, array in packing.state().items()}
 
     def hyperparameters(self) -> dict[str, float]:
         """The value of each hyperparameter of the rule in the coming step.
@@ -117,20 +114,7 @@ class Optimizer:
         >>> SGD(lr=lambda step: 0.1 / (1 + step)).hyperparameters()
         {'lr': 0.1}
         """
-        settings = SETTINGS[type(self)]
-        return {name: settings[name].value(name, getattr(self, name), self.steps) for name in self._names}
-
-    def _values(self, packs: list[Pack]) -> dict[str, float]:
-        """The same, held against the dtypes of the packs; numbers that were so in the last step are not looked at again."""
-        given = [getattr(self, name) for name in self._names]
-        before, numbers, values = self._given
-        if packs is before and given == numbers:
-            return values
-        values = self.hyperparameters()
-        check_vanishing(values, packs)
-        if all([type(value) is float or type(value) is int for value in given]):
-            self._given = packs, given, values
-        return values
+        return {name: setting.value(name, getattr(self, name), self.steps) for name, setting in self._settings.items() if not setting.optional}
 
     def update(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> None:
         """Take one step: change every array of `params` in place.
@@ -154,40 +138,41 @@ class Optimizer:
         >>> print(params["w"])
         [0.9 2.1]
         """
-        now = self._layout
-        if not have_layout(now, params, grads):
-            check_params(params)
-            now, grads = layout(params), fitting(params, grads)
-        shares = self._shares(now, params, grads)
-        apart = self._check_apart(params, grads, shares)
-
+        checked, grads = check_arrays(self._checked, params, grads, self._state_arrays)
+        shares = self._shares(checked.layout, params, grads)
         for share in shares:
             share.pack()
         self._clip(shares)
         for share in shares:
             share.check_numbers()
-
-        engines.quietly(take, shares)
-        self._layout, self._apart = now, apart
+        for share in shares:
+            engines.quietly(share.step)
+        self._checked = checked
         self.steps += 1
 
     def _shares(self, now: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[Share]:
         """What is to be done with parameters of the layout `now`, and with which hyperparameters."""
-        rule, packs, resting = self._rule(), self._packs, self._resting
-        if (now is not self._layout and now != self._layout) or rule.__name__ != self._begun:
-            packs, resting = self._packs_for(rule, params)
-        values = self._values(packs)
+        rule, packing, values = self._rule(), self._packing, self.hyperparameters()
+        if packing.rule != rule.__name__ or packing.layout != now:
+            packing = self._pack_for(rule, now, params)
+        self._check_scale(values, packing)
         if not is_elementwise(rule):  # such a rule may ask for the options too
-            values = values | {name: getattr(self, name) for name in signature(rule).hyper if name not in values and name != "t"}
-        return [Share(self, rule, values, params, grads, packs, resting, now)]
+            values |= {name: getattr(self, name) for name in signature(rule).hyper if name not in values and name != "t"}
+        return [Share(self, rule, values, packing, params, grads)]
 
-    def _packs_for(self, rule: Rule, params: Mapping[str, StandardArray]) -> tuple[list[Pack], dict[str, Memory]]:
-        """The packs for these parameters, with the memory that there is of them, and the memory of all others."""
-        known, names = dict(self._memories()), signature(rule).state
+    def _check_scale(self, values: Mapping[str, float], packing: Packing) -> None:
+        if any([-1e-44 < value < 1e-44 for value in values.values()]):
+            for pack in packing.packs:
+                for name, value in values.items():
+                    arrays.check_scale(name, value, np.empty(0, pack.computing))
+
+    def _pack_for(self, rule: Rule, now: Layout, params: Mapping[str, StandardArray]) -> Packing:
+        """These parameters packed, each with the memory that there is of it, or a new one."""
+        known, names, begun = self._memories(), signature(rule).state, self._packing.rule
         if is_elementwise(rule):
             trace(rule)  # what cannot be read is refused here
-        if known and names and self._begun != rule.__name__:
-            raise ValueError(f"the rule must stay {self._begun!r}, whose state this is, got {rule.__name__!r}")
+        if known and names and begun != rule.__name__:
+            raise ValueError(f"the rule must stay {begun!r}, whose state this is, got {rule.__name__!r}")
         if known and names and params and known.keys().isdisjoint(params):
             raise ValueError(f"params must keep the keys of the earlier steps {sorted(known)}, or some of them, got {sorted(params)}")
         mine = {}
@@ -197,26 +182,14 @@ class Optimizer:
             self._check_param(key, w)
             memory = known.pop(key, None)
             if memory is None:
-                memory = Memory(0, {name: arrays.accumulator_like(w, self._initial(name)) for name in names}, w.dtype)
+                memory = Memory(0, {name: arrays.full_like(arrays.wide(w), self._initial(name)) for name in names}, w.dtype)
             memory.check(key, w)
             mine[key] = memory._replace(dtype=w.dtype)
-        return packs_for(rule, params, mine), known
-
-    def _check_apart(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray],
-                     shares: Sequence[Share]) -> list[weakref.ref[StandardArray]]:
-        """Refuse arrays that share memory; returns what to know these by, if they come again: they need not be looked at twice."""
-        given = [*parts(params).values(), *parts(grads).values()]
-        known = [seen() for seen in self._apart]
-        if len(given) == len(known) and all(map(operator.is_, given, known)):
-            return self._apart
-        written = {f"params[{key!r}]": w for key, w in parts(params).items()}
-        written |= {f"state[{name!r}][{key!r}]": array for share in shares for pack in share.packs
-                    for name, of in pack.state.items() for key, array in parts(of).items()}
-        check_apart(written, {f"grads[{key!r}]": g for key, g in parts(grads).items()})
-        return [weakref.ref(array) for array in given]
+        return Packing(rule.__name__, known, now, packs_for(rule, params, mine))
 
     def _clip(self, shares: Sequence[Share]) -> None:
-        """Find by how much the gradients of some shares together must be scaled, and where they are to be cut."""
+        """Have the gradients of some shares scaled together and cut, where a bound is set."""
+        factors, limit = (1.0, 1.0), math.inf
         if self.clip_norm is not None:
             highest = BOUND.value("clip_norm", self.clip_norm, self.steps)
             total = norm(vectors[1] for share in shares for vectors in share.vectors)
@@ -224,12 +197,13 @@ class Optimizer:
                 for share in shares:
                     share.check_finite()
             for share in shares:
-                share.norm, share.clip_factors = total.value, total.shrink(highest)
+                share.norm = total.value
+            factors = total.shrink(highest)
         if self.clip_value is not None:
             limit = BOUND.value("clip_value", self.clip_value, self.steps)
-            for share in shares:
-                check_vanishing({"clip_value": limit}, share.packs)
-                share.clip_limit = limit
+        for share in shares:
+            self._check_scale({"clip_value": limit}, share.packing)
+            share.clip(factors, limit)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs to equal the uninterrupted one, in a flat dict of numbers, text and copies of arrays, ready for `np.savez`.
@@ -245,7 +219,7 @@ class Optimizer:
         >>> optimizer.state_dict()
         {'rule': 'momentum', 'steps': 1, 'hyper/lr': 0.1, 'hyper/rho': 0.9, 'hyper/lr_inside': False, 'steps/w': 1, 'v/w': array([0.5])}
         """
-        saved, memories = saving.head(self, self._begun or self._rule().__name__), dict(self._memories())
+        saved, memories = saving.head(self, self._packing.rule or self._rule().__name__), self._memories()
         saved |= {f"steps/{key}": memory.t for key, memory in memories.items()}
         return saved | {f"{name}/{key}": arrays.copy(array) for key, memory in memories.items() for name, array in memory.state.items()}
 
@@ -264,25 +238,5 @@ class Optimizer:
         rule = self._rule()
         names = signature(rule).state
         steps, entries = saving.split(saved, rule.__name__, ("steps", *names))
-        memories = saving.memories(entries, names, steps)
-        settings = settings_to_go_on_with(self, entries["hyper"], entries["made"])
-        return [(self, {"steps": steps, "_packs": [], "_resting": memories, "_layout": [], "_begun": rule.__name__, **settings})]
-
-
-def parts(named: Mapping[str, StandardArray]) -> Mapping[str, StandardArray]:
-    """The arrays whose memory a dict is."""
-    return {"": named.buffer} if type(named) is Flat else named
-
-
-def take(shares: Sequence[Share]) -> None:
-    """Take a step that has been checked."""
-    for share in shares:
-        share.step()
-
-
-def check_vanishing(values: Mapping[str, float], packs: Sequence[Pack]) -> None:
-    """Refuse a hyperparameter that is not 0 but would be in the dtype in which a parameter is stepped on: ValueError."""
-    if any([-1e-44 < value < 1e-44 for value in values.values()]) and any(pack.computing is SINGLE for pack in packs):
-        for name, value in values.items():
-            if value and np.float32(value) == 0:
-                raise ValueError(f"{name} must not vanish in float32, got {value!r}")
+        packing = Packing(rule.__name__, saving.memories(entries, names, steps))
+        return [(self, {"steps": steps, "_packing": packing, **saving.settings_to_go_on_with(self, entries["hyper"], entries["made"])})]

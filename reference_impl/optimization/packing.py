@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -12,12 +12,10 @@ from .. import arrays
 from ..arrays.flat import Flat
 from ..arrays.protocol import StandardArray
 from ..engines.tape import Rule, is_elementwise, squares
+from .checking import Layout, buffers
 
 # Up to so many elements it costs less to copy an array twice than to call the rule's ufuncs for it alone.
 SMALL = 2**14
-
-
-SINGLE = np.dtype(np.float32)
 
 
 class Range(NamedTuple):
@@ -31,9 +29,7 @@ class Range(NamedTuple):
 # A square of at most half the rounding of the largest number cannot lead over the end of the range, whatever it is added to.
 RANGES = {dtype: Range(low=math.sqrt(float(limits.tiny / limits.eps)), high=math.sqrt(float(limits.max)) * math.sqrt(float(limits.eps) / 8),
                        eps=math.sqrt(float(limits.tiny)))
-          for dtype in (SINGLE, np.dtype(np.float64)) for limits in [np.finfo(dtype)]}
-
-
+          for dtype in (np.dtype(np.float32), np.dtype(np.float64)) for limits in [np.finfo(dtype)]}
 ANY = Range(low=0.0, high=math.inf, eps=0.0)  # for a rule that does not square
 
 
@@ -56,7 +52,6 @@ class Memory(NamedTuple):
                                  f"got {w.shape} and {w.dtype}")
 
 
-
 class Pack:
     """Some parameters that a rule steps on as on one array, with their memory.
 
@@ -66,22 +61,20 @@ class Pack:
 
     def __init__(self, rule: Rule, keys: list[str], params: Mapping[str, StandardArray], memories: Mapping[str, Memory]) -> None:
         first = memories[keys[0]]
-        self.keys, self.t, self.dtype, state = keys, first.t, first.dtype, first.state
+        self.keys, self.t, self.dtype, self.shapes = keys, first.t, first.dtype, {key: params[key].shape for key in keys}
         self.computing = arrays.computing_dtype(params[keys[0]])
         self.safe = RANGES[self.computing] if not is_elementwise(rule) or squares(rule) else ANY
+        self.state: dict[str, Mapping[str, StandardArray]] = {
+            name: {keys[0]: array} if len(keys) == 1 else Flat(arrays.flat_copy([memories[key].state[name] for key in keys]), self.shapes)
+            for name, array in first.state.items()}
+        self.vectors = [vector for of in self.state.values() for vector in buffers(of).values()]
         self.flat = type(params) is Flat and len(keys) == len(params) > 1
-        if len(keys) == 1:
-            self.state: Mapping[str, Mapping[str, StandardArray]] = {name: {keys[0]: array} for name, array in state.items()}
-            self.vectors: list[StandardArray] = list(state.values())
-            return
-        shapes = {key: params[key].shape for key in keys}
-        side_by_side = {name: Flat(arrays.flat_copy([memories[key].state[name] for key in keys]), shapes) for name in state}
-        self.state, self.vectors = side_by_side, [flat.buffer for flat in side_by_side.values()]
-        if not self.flat:
-            size = sum(math.prod(shape) for shape in shapes.values())
+        self.copies: list[tuple[str, np.ndarray]] = []  # of the parameters
+        if len(keys) > 1 and not self.flat:
+            size = sum(map(math.prod, self.shapes.values()))
             self.room = np.empty(2 * size, params[keys[0]].dtype)
-            self.copies = list(Flat(self.room[:size], shapes).items())
-            self.vectors[:0] = self.room[:size], self.room[size:]
+            self.copied = [self.room[:size], self.room[size:]]
+            self.copies = list(cast(Mapping[str, np.ndarray], Flat(self.copied[0], self.shapes)).items())
 
     def pack(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[StandardArray]:
         """`[w, g, *state]`, as a rule takes them."""
@@ -90,33 +83,42 @@ class Pack:
             return [params[keys[0]], grads[keys[0]], *self.vectors]
         if self.flat:
             g = grads.buffer if type(grads) is Flat and list(grads.shapes) == keys else arrays.flat_copy([grads[key] for key in keys])
-            w: StandardArray = cast(Flat, params).buffer
-            return [w, g, *self.vectors]
+            return [cast(Flat, params).buffer, g, *self.vectors]
         together = [params[key] for key in keys] + [grads[key] for key in keys]
         np.concatenate(cast(list[np.ndarray], together), axis=None, out=self.room)
-        return self.vectors
+        return [*self.copied, *self.vectors]
 
     def unpack(self, params: Mapping[str, StandardArray]) -> None:
         """Copy the new parameters to where they belong, if they were copied."""
-        if len(self.keys) > 1 and not self.flat:
-            for key, new in self.copies:
-                params[key][...] = new
-
-    def memories(self) -> Iterable[tuple[str, Memory]]:
-        """The memory of each of the parameters."""
-        for key in self.keys:
-            yield key, Memory(self.t, {name: of[key] for name, of in self.state.items()}, self.dtype)
+        for key, new in self.copies:
+            params[key][...] = new
 
     def first(self, marked: np.ndarray) -> tuple[str, tuple[int, ...]]:
         """The key of the parameter, and the index in it, of the first element that is marked; no key if none is."""
-        if len(self.keys) == 1:
-            named: Mapping[str, object] = {self.keys[0]: marked}
-        else:
-            named = Flat(marked, {key: array.shape for key, array in next(iter(self.state.values())).items()})
-        for key, array in named.items():
-            if len(where := np.argwhere(np.asarray(array))):
+        for key, array in Flat(marked.reshape(-1), self.shapes).items():
+            if len(where := np.argwhere(array)):
                 return key, tuple(where[0].tolist())
         return "", ()
+
+
+class Packing(NamedTuple):
+    """The parameters of a layout in packs for a rule, and the memory of those that are absent."""
+
+    rule: str
+    absent: Mapping[str, Memory]
+    layout: Layout = ()
+    packs: Sequence[Pack] = ()
+
+    def memories(self) -> dict[str, Memory]:
+        """The memory of each parameter."""
+        packed = {key: Memory(pack.t, {name: of[key] for name, of in pack.state.items()}, pack.dtype) for pack in self.packs for key in pack.keys}
+        return packed | dict(self.absent)
+
+    def state(self) -> dict[str, StandardArray]:
+        """The arrays in which the state lies, by the names that messages give them."""
+        states = [pack.state for pack in self.packs]
+        states += [{name: {key: array} for name, array in memory.state.items()} for key, memory in self.absent.items()]
+        return {f"state[{name!r}][{key!r}]": array for state in states for name, of in state.items() for key, array in buffers(of).items()}
 
 
 def packs_for(rule: Rule, params: Mapping[str, StandardArray], memories: Mapping[str, Memory]) -> list[Pack]:

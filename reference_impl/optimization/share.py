@@ -12,9 +12,8 @@ import numpy as np
 from .. import arrays, engines
 from ..arrays.protocol import StandardArray
 from ..engines.tape import Rule
-from .checking import Layout
 from .clipping import clipped
-from .packing import Memory, Pack
+from .packing import Pack, Packing
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -26,21 +25,23 @@ class Share:
 
     optimizer: Optimizer
     rule: Rule
-    values: Mapping[str, float]
+    values: dict[str, float]
+    packing: Packing
     params: Mapping[str, StandardArray]
     grads: Mapping[str, StandardArray]
-    packs: list[Pack]
-    resting: dict[str, Memory]
-    layout: Layout
 
-    vectors: list[list[StandardArray]] = field(default_factory=list)
-    norm: float | None = None  # of all gradients together, if it is known
-    clip_factors: tuple[float, float] = (1.0, 1.0)
-    clip_limit: float = math.inf
+    vectors: list[list[StandardArray]] = field(init=False)
+    norm: float = math.nan  # of all gradients together, if it is known
 
     def pack(self) -> None:
         """Gather for each pack what the rule takes: [w, g, *state]."""
-        self.vectors = [pack.pack(self.params, self.grads) for pack in self.packs]
+        self.vectors = [pack.pack(self.params, self.grads) for pack in self.packing.packs]
+
+    def clip(self, factors: tuple[float, float], limit: float) -> None:
+        """Let the rule see the gradients scaled by two factors, and then cut at a limit."""
+        if factors != (1.0, 1.0) or limit != math.inf:
+            self.rule = clipped(self.rule)
+            self.values |= {"clip_factor": factors[0], "clip_other": factors[1], "clip_limit": limit}
 
     def check_numbers(self) -> None:
         """Refuse gradients that are not finite, and those whose squares leave the dtype and would spoil the step: ValueError.
@@ -52,8 +53,8 @@ class Share:
         if not own.check_finite:
             return
         eps = self.values.get("eps", math.inf)
-        for pack, vectors in zip(self.packs, self.vectors):
-            if not (self.norm is not None and self.norm <= pack.safe.high) and not engines.finite(vectors[1:2], own.engine, pack.safe.high):
+        for pack, vectors in zip(self.packing.packs, self.vectors):
+            if not self.norm <= pack.safe.high and not engines.finite(vectors[1:2], own.engine, pack.safe.high):
                 self.check_finite()
                 self._check_state(pack, vectors)
             if eps < pack.safe.eps:
@@ -70,7 +71,7 @@ class Share:
         for before, after in zip(vectors[2:], self._tried(pack, vectors)[1:]):
             key, at = pack.first(np.isfinite(_host(before)) & ~np.isfinite(after))
             if key:
-                raise ValueError(f"grads[{key!r}] must leave the state of {self.rule.__name__} within {pack.computing}, "
+                raise ValueError(f"grads[{key!r}] must leave the state of {self.packing.rule} within {pack.computing}, "
                                  f"got {_host(self.grads[key])[at]} at index {at}")
 
     def _check_small(self, pack: Pack, vectors: list[StandardArray]) -> None:
@@ -95,18 +96,12 @@ class Share:
         return [_host(array) for array in (copies[0], *copies[2:])]
 
     def _apply(self, pack: Pack, vectors: list[StandardArray]) -> None:
-        rule, values = self.rule, {**self.values, "t": pack.t + 1}
-        if self.clip_factors != (1.0, 1.0) or self.clip_limit != math.inf:
-            rule = clipped(rule)
-            values |= {"clip_factor": self.clip_factors[0], "clip_other": self.clip_factors[1], "clip_limit": self.clip_limit}
-        engines.step(rule, vectors, values, self.optimizer.engine)
+        engines.step(self.rule, vectors, {**self.values, "t": pack.t + 1}, self.optimizer.engine)
 
     def step(self) -> None:
         """Take the step, and let the optimizer keep what it needs for the next."""
-        own = self.optimizer
-        if self.packs is not own._packs:
-            own._packs, own._resting, own._layout, own._begun = self.packs, self.resting, self.layout, self.rule.__name__
-        for pack, vectors in zip(self.packs, self.vectors):
+        self.optimizer._packing = self.packing
+        for pack, vectors in zip(self.packing.packs, self.vectors):
             self._apply(pack, vectors)
             pack.unpack(self.params)
             pack.t += 1
