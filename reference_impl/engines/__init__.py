@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import contextvars
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from ..arrays import namespace
-from ..arrays.checks import shown
+from ..arrays.checks import OneOf, check, shown
 from . import blocked, compiled, fused, whole
 from .tape import Rule, trace
 
@@ -25,7 +23,7 @@ COMPILED_FROM = 2**16
 
 R = TypeVar("R")
 
-ENGINES = ("blocked", "compiled")
+ENGINES = ("blocked", "compiled", None)
 _chosen: str | None = None
 
 _QUIET = contextvars.Context()
@@ -51,8 +49,7 @@ def set_engine(engine: Literal["blocked", "compiled"] | None) -> None:
 
 def check_engine(engine: str | None) -> str | None:
     """Refuse an engine that there is not."""
-    if engine is not None and not (isinstance(engine, str) and engine in ENGINES):
-        raise ValueError(f"engine must be {', '.join(map(repr, ENGINES))} or None, got {engine!r}")
+    check("engine", engine, OneOf(*ENGINES))
     if engine == "compiled" and not compiled.available():
         raise ModuleNotFoundError('engine="compiled" needs Numba: pip install numba')
     return engine
@@ -64,8 +61,7 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
     The arrays' own library decides first: CuPy's go to `fused`, NumPy's to `blocked` or `compiled`, others to `whole`.
     A rule over whole arrays runs as it is written. That they fit together is for the caller to see, as an optimizer does.
     """
-    if not isinstance(arrays, (list, tuple)) or (engine is not None and engine not in ENGINES):
-        _refuse(arrays, engine)
+    _check(arrays, engine)
     if getattr(rule, "over_whole_arrays", False):
         whole.step_as_written(rule, arrays, hyper)
     elif isinstance(arrays[0], np.ndarray):
@@ -85,34 +81,31 @@ def finite(arrays: Sequence[Any], engine: str | None = None, most: float = math.
     >>> finite([np.array([1.0, 2.0])]), finite([np.array([1.0, np.nan])])
     (True, False)
     """
-    if not isinstance(arrays, (list, tuple)) or (engine is not None and engine not in ENGINES):
-        _refuse(arrays, engine)
-    return bool(quietly(_finite, arrays, engine, most))
+    _check(arrays, engine)
+    return quietly(_finite, arrays, engine, most)
 
 
 def _finite(arrays: Sequence[Any], engine: str | None, most: float) -> bool:
-    elsewhere = []
+    fusible = []
     for array in arrays:
         if not isinstance(array, np.ndarray):
-            elsewhere.append(array)
-            continue
-        if _compiles(array, engine) and (views := blocked.flat([array])) is not None:
+            if fused.takes(array):
+                fusible.append(array)  # to ask for all of them costs but one wait
+            elif not whole.finite(array, most):
+                return False
+        elif _compiles(array, engine) and (views := blocked.flat([array])) is not None:
             if not compiled.finite(views[0], most):
                 return False
         elif not blocked.finite(array, most):
             return False
-    if not elsewhere:
-        return True
-    fusible = [array for array in elsewhere if fused.takes(array)]
-    most = min(most, sys.float_info.max)
-    return (not fusible or fused.finite(fusible, most)) and all(
-        namespace(array).all(namespace(array).isfinite(array) & (abs(array) <= most)) for array in elsewhere if not fused.takes(array))
+    return not fusible or fused.finite(fusible, most)
 
 
-def _refuse(arrays: object, engine: str | None) -> None:
+def _check(arrays: object, engine: str | None) -> None:
     if not isinstance(arrays, (list, tuple)):
         raise TypeError(f"arrays must be a list of arrays, got {shown(arrays)}")
-    check_engine(engine)
+    if engine not in ENGINES:
+        check("engine", engine, OneOf(*ENGINES))
 
 
 def quietly(function: Callable[..., R], *args: object) -> R:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 
 from . import threads
 from .operations import OPERATIONS
-from .program import Argument, Node, Symbol, argument_names, statements
-from .tape import Rule, Tape, trace
+from .tape import Rule, Tape, names_for, statements, trace
+from .traced import Argument, Node, Symbol
 
 # Large enough to hide what a call of a ufunc costs, small enough for a second-level cache; a block has up to twice as many.
 BLOCK_BYTES = 2**18
@@ -30,8 +28,6 @@ THREADS_FROM = 2**20
 MANY = 16
 
 SINGLE = np.dtype(np.float32)
-
-_kept = threading.local()
 
 
 def flat(arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
@@ -77,37 +73,33 @@ def _copied(arrays: Sequence[np.ndarray], size: int, read: int, dtype: np.dtype 
 def source(rule: Rule) -> tuple[str, int]:
     """The Python source of the replay on one block, and how many rows of scratch it uses.
 
-    The rule's arrays get a `_` behind their names, so that none means something else; `s0`, `s1`, … are the tape's operands, `r0`,
-    `r1`, … the rows. A call writes into an array itself once nobody needs its old value.
+    The rule's arguments get a `_` behind their names, so that none means something else; `s0`, `s1`, … are other numbers, computed once
+    a step, `r0`, `r1`, … the rows. A call writes into an array itself once nobody needs its old value.
 
     >>> def momentum(w, g, v, *, lr, rho):
     ...     v = rho * v + g
     ...     w = w - lr * v
     ...     return w, v
     >>> print(source(momentum)[0])
-    def replay(w_, g_, v_):
-        multiply(s0, v_, v_)
+    def replay(w_, g_, v_, rho_, lr_, r0):
+        multiply(rho_, v_, v_)
         add(v_, g_, v_)
-        multiply(s1, v_, r0)
+        multiply(lr_, v_, r0)
         subtract(w_, r0, w_)
     """
-    return _source(trace(rule))
-
-
-@cache
-def _source(tape: Tape) -> tuple[str, int]:
+    tape = trace(rule)
     names, rows = _homes(tape)
-    head = ", ".join(names[a] for a in tape.arrays)
+    head = ", ".join([*(names[a] for a in (*tape.arrays, *tape.operands)), *rows])
     lines = statements(tape.work, names, "blocked")
     moved = [(names[a], names[r]) for a, r in zip(tape.written, tape.results) if names[a] != names[r]]
     if moved:
         lines.append(", ".join(f"{a}[...]" for a, _ in moved) + " = " + ", ".join(f"{r}.copy()" for _, r in moved))
-    return "\n    ".join([f"def replay({head}):", *(lines or ["pass"])]), rows
+    return "\n    ".join([f"def replay({head}):", *(lines or ["pass"])]), len(rows)
 
 
-def _homes(tape: Tape) -> tuple[dict[Symbol, str], int]:
-    """Where each value of the tape is written, and how many rows of scratch that takes."""
-    names = argument_names(tape.arrays) | {a: f"s{i}" for i, a in enumerate(tape.operands)}
+def _homes(tape: Tape) -> tuple[dict[Symbol, str], list[str]]:
+    """Where each value of the tape is written, and the rows of scratch that that takes."""
+    names = names_for((*tape.arrays, *tape.operands))
     born = {node: time for time, node in enumerate(tape.work)}
     dies: dict[Symbol, int] = {a: time for time, node in enumerate(tape.work) for a in node.args}
     dies |= dict.fromkeys(tape.results, len(tape.work))
@@ -126,51 +118,44 @@ def _homes(tape: Tape) -> tuple[dict[Symbol, str], int]:
                 free = [f"r{len(rows)}"]
                 rows += free
             names[node] = free.pop()
-    return names, len(rows)
+    return names, rows
 
 
 class Plan:
-    """What one thread needs to replay a tape on parameters of one dtype: the function, its scalars, the rows of scratch.
+    """What one thread needs to replay a rule in one dtype: the function, its numbers, rows of scratch as long as the longest block so far.
 
-    The scalars are 0-d arrays of the dtype that is computed in: NumPy neither promotes nor converts them in every block.
+    The numbers are arrays without axes: NumPy neither promotes nor converts them in every block.
     """
 
-    def __init__(self, tape: Tape, dtype: np.dtype) -> None:
-        text, self.rows = _source(tape)
+    def __init__(self, rule: Rule, tape: Tape, dtype: np.dtype) -> None:
+        text, count = source(rule)
+        space: dict[str, Any] = {ufunc.__name__: ufunc for ufunc in OPERATIONS}
+        exec(text, space)
+        self.replay: Callable[..., None] = space["replay"]
         self.copied = SINGLE if dtype.itemsize == 2 else None
-        self.values, self.size = np.empty(len(tape.operands), self.copied or dtype), -1
-        self.names: dict[str, Any] = {ufunc.__name__: ufunc for ufunc in OPERATIONS}
-        self.names |= {f"s{i}": self.values[i, ...] for i in range(len(self.values))}
-        exec(text, self.names)
-        self.replay: Callable[..., None] = self.names["replay"]
+        self.values = np.empty(len(tape.operands), self.copied or dtype)
+        self.operands = [self.values[i, ...] for i in range(len(tape.operands))]
+        self.scratch = np.empty((count, 0), self.values.dtype)
+        self.rows, self.size = list(self.scratch), 0
 
     def run(self, arrays: Sequence[np.ndarray], values: tuple[float, ...]) -> None:
-        """Replay the tape on all blocks of `arrays`."""
+        """Replay the rule on all blocks of `arrays`."""
         self.values[:] = values
         for piece in blocks(arrays, BLOCK_BYTES // self.values.itemsize, dtype=self.copied):
             if piece[0].size != self.size:
                 self.size = piece[0].size
-                self.names |= {f"r{i}": row for i, row in enumerate(_scratch(self.rows, self.size, self.values.dtype))}
-            self.replay(*piece)
+                if self.size > self.scratch.shape[1]:
+                    self.scratch = np.empty((len(self.scratch), self.size), self.scratch.dtype)
+                self.rows = list(self.scratch[:, :self.size])
+            self.replay(*piece, *self.operands, *self.rows)
 
 
-def _plan(tape: Tape, dtype: np.dtype) -> Plan:
-    """This thread's plan; it is kept for the next step."""
-    plans: dict[tuple[Tape, np.dtype], Plan] = _kept.__dict__.setdefault("plans", {})
-    key = tape, dtype
-    if key not in plans:
-        plans[key] = Plan(tape, dtype)
-    return plans[key]
-
-
-def _scratch(count: int, size: int, dtype: np.dtype) -> list[np.ndarray]:
-    """`count` arrays of `size` elements, which all plans of this thread share."""
-    kept: dict[np.dtype, np.ndarray] = _kept.__dict__.setdefault("scratch", {})
-    have = kept.get(dtype)
-    if have is None or have.shape[0] < count or have.shape[1] < size:
-        most = (0, 0) if have is None else have.shape
-        have = kept[dtype] = np.empty((max(count, most[0]), max(size, most[1])), dtype)
-    return [row[:size] for row in have[:count]]
+def _plan(rule: Rule, tape: Tape, dtype: np.dtype) -> Plan:
+    """This thread's plan; the tape keeps it for the next step."""
+    plans: dict[str, Plan] = tape.kept.__dict__
+    if dtype.char not in plans:
+        plans[dtype.char] = Plan(rule, tape, dtype)
+    return plans[dtype.char]
 
 
 def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
@@ -188,9 +173,9 @@ def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -
     tape, dtype = trace(rule), arrays[0].dtype
     values = tape.values(hyper)
     if threads.count > 1 and arrays[0].size * len(tape.work) >= THREADS_FROM and (views := flat(arrays)) is not None:
-        threads.together(lambda first, last: _plan(tape, dtype).run([view[first:last] for view in views], values), views[0].size)
+        threads.together(lambda first, last: _plan(rule, tape, dtype).run([view[first:last] for view in views], values), views[0].size)
     else:
-        _plan(tape, dtype).run(arrays, values)
+        _plan(rule, tape, dtype).run(arrays, values)
 
 
 def finite(array: np.ndarray, most: float = math.inf) -> bool:

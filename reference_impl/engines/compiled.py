@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from . import blocked, threads
-from .program import argument_names, statements
-from .tape import Rule, Tape, trace
+from .tape import Rule, Tape, names_for, statements, trace
 
 # The elements that the look for what is not finite takes at once.
 BLOCK = 2**16
@@ -29,6 +28,7 @@ THREADS_FROM = 2**15
 
 R = TypeVar("R")
 
+_installed = importlib.util.find_spec("numba") is not None
 _orphaned = False
 
 # Not every threading layer of Numba bears two parallel loops at once.
@@ -37,12 +37,7 @@ _turn = threading.Lock()
 
 def available() -> bool:
     """Whether Numba is installed, and this process has not been forked from one whose threads it lost."""
-    return _installed() and not _orphaned
-
-
-@cache
-def _installed() -> bool:
-    return importlib.util.find_spec("numba") is not None
+    return _installed and not _orphaned
 
 
 def _after_fork() -> None:
@@ -55,28 +50,24 @@ if hasattr(os, "register_at_fork"):
 
 
 def source(rule: Rule) -> str:
-    """The loop's Python source; after the arrays, named as in blocks, it takes the tape's operands, as float64.
+    """The loop's Python source; after the arrays it takes the tape's operands, named as in blocks, as float64.
 
     >>> def sgd(w, g, *, lr):
     ...     return w - lr * g
     >>> print(source(sgd))
-    def loop(w_, g_, s0):
-        s0 = w_.dtype.type(s0)
+    def loop(w_, g_, lr_):
+        lr_ = w_.dtype.type(lr_)
         for i in prange(w_.size):
-            t0 = s0 * g_[i]
+            t0 = lr_ * g_[i]
             t1 = w_[i] - t0
             w_[i] = t1
     """
-    return _source(trace(rule))
-
-
-def _source(tape: Tape) -> str:
-    operands = [f"s{i}" for i in range(len(tape.operands))]
-    names = argument_names(tape.arrays, "[i]") | dict(zip(tape.operands, operands))
+    tape = trace(rule)
+    names = names_for((*tape.arrays, *tape.operands))
+    head, casts = ", ".join(names.values()), [f"{names[a]} = w_.dtype.type({names[a]})" for a in tape.operands]
+    names |= {a: f"{names[a]}[i]" for a in tape.arrays}
     body = statements(tape.work, names, "compiled")
     body.append(f"{', '.join(names[a] for a in tape.written)} = {', '.join(names[r] for r in tape.results)}")
-    casts = [f"{s} = w_.dtype.type({s})" for s in operands]
-    head = ", ".join([*argument_names(tape.arrays).values(), *operands])
     return "\n    ".join([f"def loop({head}):", *casts, "for i in prange(w_.size):", *(f"    {line}" for line in body)])
 
 
@@ -86,7 +77,7 @@ def _loop(rule: Rule, tape: Tape, parallel: bool) -> Callable[..., None]:
     import numba
 
     # Numba looks a compiled function up by file and name: the name tells loops apart that the file does not.
-    text, file = _source(tape), getattr(getattr(rule, "__code__", None), "co_filename", "<rule>")
+    text, file = source(rule), getattr(getattr(rule, "__code__", None), "co_filename", "<rule>")
     name = f"loop_{hashlib.sha256(f'{text} {parallel}'.encode()).hexdigest()[:16]}"
     space: dict[str, Any] = {"np": np, "prange": numba.prange if parallel else range, "__name__": rule.__module__}
     exec(compile(text.replace("loop", name, 1), file, "exec"), space)

@@ -5,7 +5,6 @@ One launch and one pass over memory, no intermediate array. CuPy is imported whe
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import on_device
-from .program import Argument, Symbol, argument_names, statements
-from .tape import Rule, Tape, name_of, trace
+from .tape import Rule, Tape, name_of, names_for, statements, trace
 
 LOOKERS = 2**18  # threads that look for NaN: as many as a large card holds at once
 
@@ -48,11 +46,8 @@ def source(rule: Rule) -> str:
     w_ = t4;
     v_ = t2;
     """
-    return _source(trace(rule))
-
-
-def _source(tape: Tape) -> str:
-    names = argument_names(tape.arrays) | _scalars(tape)
+    tape = trace(rule)
+    names = names_for((*tape.arrays, *tape.operands))
     lines = statements(tape.work, names, "fused")
     results = []
     for result in tape.results:
@@ -62,12 +57,6 @@ def _source(tape: Tape) -> str:
         else:
             results.append(names[result])
     return "\n".join([*lines, *(f"{names[a]} = {result};" for a, result in zip(tape.written, results))])
-
-
-def _scalars(tape: Tape) -> dict[Symbol, str]:
-    """The names of the operands, which are no arrays."""
-    nameless = itertools.count()
-    return {a: f"{a.name}_" if isinstance(a, Argument) else f"s{next(nameless)}" for a in tape.operands}
 
 
 @cache
@@ -82,9 +71,9 @@ def _kernel(rule: Rule, tape: Tape, dtype: np.dtype) -> Callable[..., None]:
     half = dtype.itemsize == 2
     kind, computing = ("float16", "float32") if half else (dtype.name, dtype.name)
     w, g = ("half_w", "half_g") if half else ("w_", "g_")
-    reads = [f"{kind} {g}", *(f"{computing} {name}" for name in _scalars(tape).values())]
+    reads = [f"{kind} {g}", *(f"{computing} {name}" for name in names_for(tape.operands).values())]
     writes = [f"{kind} {w}", *(f"{computing} {name}_" for name in tape.state)]
-    body = f"const T g_ = half_g;\nT w_ = half_w;\n{_source(tape)}\nhalf_w = w_;" if half else _source(tape)
+    body = f"const T g_ = half_g;\nT w_ = half_w;\n{source(rule)}\nhalf_w = w_;" if half else source(rule)
     # The kernel waits for memory, not for arithmetic: rounding each product by itself, as NumPy does, costs no time.
     kernel: Callable[..., None] = cupy.ElementwiseKernel(
         ", ".join(reads), ", ".join(writes), body, "descent_" + re.sub(r"\W", "_", name_of(rule)), no_return=True,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-from .program import argument_names, statements
-from .tape import Rule, trace
+from .tape import Rule, names_for, statements, trace
 
 
 def source(rule: Rule) -> str:
@@ -24,9 +23,9 @@ def source(rule: Rule) -> str:
     }
     """
     tape = trace(rule)
-    arguments = argument_names((*tape.arrays, *tape.hyper))
-    names = arguments | {number: f"s{i}" for i, number in enumerate(tape.numbers)}
+    arguments = (*tape.arrays, *tape.hyper)
+    names = names_for((*arguments, *tape.numbers))
     lines = [f"const {names[number]} = {json.dumps(number.value)}" for number in tape.numbers]  # Infinity and NaN are JavaScript's words too
     lines += statements(tape.nodes, names, "javascript")
-    result = ", ".join(names[r] for r in tape.results)
-    return "\n  ".join([f"({', '.join(arguments.values())}) => {{", *lines, f"return [{result}]"]) + "\n}"
+    head, result = (", ".join(names[s] for s in symbols) for symbols in (arguments, tape.results))
+    return "\n  ".join([f"({head}) => {{", *lines, f"return [{result}]"]) + "\n}"

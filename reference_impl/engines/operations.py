@@ -7,7 +7,7 @@ no cell needs parentheses around them; `{out}` is where blocks put the result.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -100,3 +100,24 @@ TABLE = (
 )
 
 OPERATIONS: dict[np.ufunc, Operation] = {row.ufunc: row for row in TABLE}
+
+# A statement of each language: `value` is the operation of the table, `out` its name. Others write `out = value`.
+STATEMENTS: dict[Reading, str] = {"blocked": "{value}", "fused": "const T {out} = {value};", "javascript": "const {out} = {value}"}
+
+
+class Letter(NamedTuple):
+    """How a hyperparameter is written in LaTeX and in plain text."""
+
+    latex: str
+    text: str
+
+
+LETTERS = {
+    "lr": Letter(r"\alpha", "α"),
+    "rho": Letter(r"\rho", "ρ"),
+    "beta1": Letter(r"\beta_1", "β₁"),
+    "beta2": Letter(r"\beta_2", "β₂"),
+    "decay": Letter(r"\beta", "β"),
+    "eps": Letter(r"\varepsilon", "ε"),
+    "weight_decay": Letter(r"\lambda", "λ"),
+}

@@ -14,16 +14,15 @@ from sympy.printing.latex import LatexPrinter
 
 from .. import outputs
 from ..arrays.checks import Either, Instance, Real, check, shown
-from . import letters, traced
+from . import operations, traced
 from .operations import OPERATIONS
-from .program import Node, Symbol
 from .tape import Rule, Tape, record, trace
-from .traced import Traced
+from .traced import Symbol, Traced
 
 TEXT = Instance(str, words="a string")
 EXPRESSION = Either(Instance(sp.Basic, sp.MatrixBase, words="a SymPy expression"), Real(infinite=True))
 
-LETTERS = {name: letter.latex for name, letter in letters.LETTERS.items()}
+LETTERS = {name: letter.latex for name, letter in operations.LETTERS.items()}
 
 
 class Formula(str):
@@ -109,7 +108,8 @@ def latex(rule: Rule) -> Formula:
     made += [(_letter(name) if node.scalar else f"{_letter(name)}_{{{new}}}", node)
              for node, name in named.items() if node not in tape.results]
     lines = []
-    for name, result in sorted(made, key=lambda pair: _age(tape, pair[1])):
+    age: dict[Symbol, int] = {node: time for time, node in enumerate(tape.nodes)}
+    for name, result in sorted(made, key=lambda pair: age.get(pair[1], -1)):
         with sp.evaluate(False):
             lines.append(f"{name} &= {sp.latex(_replay(tape, known, result), order='none')}")
         known[result] = sp.Symbol(name)
@@ -211,7 +211,8 @@ def difference_of(a: sp.Basic, b: sp.Basic) -> sp.Basic:
 
 
 def _replay(tape: Tape, known: dict[Symbol, sp.Basic], result: Symbol) -> sp.Basic:
-    values = dict(known) | {number: _exactly(number.value) for number in tape.numbers}
+    with sp.evaluate(True):  # numbers become fractions, even where `latex` holds SymPy back from evaluating
+        values = known | {number: sp.nsimplify(number.value, rational=True) for number in tape.numbers}
     for node in tape.nodes:
         if node not in values:
             values[node] = _function(OPERATIONS[node.ufunc].symbolic)(*[values[a] for a in node.args])
@@ -223,13 +224,3 @@ def _function(cell: str) -> Callable[..., sp.Basic]:
     """What a cell of the table says, in SymPy's words."""
     function: Callable[..., sp.Basic] = eval(f"lambda a, b=None: {cell.format('a', 'b')}", vars(sp).copy())
     return function
-
-
-def _exactly(number: float) -> sp.Basic:
-    """A number of the rule as a fraction; decided here, where `latex` holds SymPy back from evaluating."""
-    with sp.evaluate(True):
-        return sp.nsimplify(number, rational=True)
-
-
-def _age(tape: Tape, result: Symbol) -> int:
-    return tape.nodes.index(result) if isinstance(result, Node) else -1

@@ -8,22 +8,25 @@ nothing else in the package states the equation again. What no reading could rep
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..arrays.checks import shown
-from .operations import OPERATIONS
+from ..arrays.checks import Function, check, shown
+from .operations import OPERATIONS, STATEMENTS, Reading
 from .outside import Outside, read_from_outside
-from .program import Argument, Node, Number, Symbol, statements
-from .traced import Recorder, Traced
+from .traced import Argument, Node, Number, Recorder, Symbol, Traced
 
 Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
+
+RULE = Function("(w, g, *state arrays, *, hyperparameters)")
 
 
 class Signature(NamedTuple):
@@ -44,13 +47,8 @@ def signature(rule: Rule) -> Signature:
     >>> signature(momentum)
     Signature(state=('v',), hyper=('lr', 'rho'))
     """
-    _check_function(rule)
+    check("rule", rule, RULE)
     return _signature(rule)
-
-
-def _check_function(rule: Rule) -> None:
-    if not callable(rule) or isinstance(rule, type):
-        raise TypeError(f"rule must be a function of (w, g, *state arrays, *, hyperparameters), got {shown(rule)}")
 
 
 @cache
@@ -78,14 +76,14 @@ def whole_arrays(rule: R) -> R:
         ...
     TypeError: rule normalised must be elementwise to be traced, got one over whole arrays, which runs as written
     """
-    _check_function(rule)
+    check("rule", rule, RULE)
     rule.over_whole_arrays = True  # type: ignore[attr-defined]
     return rule
 
 
 def is_elementwise(rule: Rule) -> bool:
     """Whether a rule does the same with each element, and so can be traced."""
-    _check_function(rule)
+    check("rule", rule, RULE)
     return not getattr(rule, "over_whole_arrays", False)
 
 
@@ -94,11 +92,33 @@ def name_of(rule: Rule) -> str:
     return getattr(rule, "__name__", repr(rule))
 
 
+def names_for(symbols: Iterable[Symbol]) -> dict[Symbol, str]:
+    """What every language calls some symbols: an argument by the rule's own name with a `_`, so that it means nothing else there, others s0, s1, …"""
+    nameless = itertools.count()
+    return {s: f"{s.name}_" if isinstance(s, Argument) else f"s{next(nameless)}" for s in symbols}
+
+
+def statements(nodes: Iterable[Node], names: dict[Symbol, str], reading: Reading) -> list[str]:
+    """A statement for each node, in the language of a reading; those that have no name yet are called t0, t1, … in `names`.
+
+    >>> w, lr = Argument(False, "w"), Argument(True, "lr")
+    >>> root = Node(False, np.sqrt, (w,))
+    >>> statements([root, Node(False, np.multiply, (lr, root))], names_for([w, lr]), "javascript")
+    ['const t0 = Math.sqrt(w_)', 'const t1 = lr_ * t0']
+    """
+    lines: list[str] = []
+    for node in nodes:
+        out = names.setdefault(node, f"t{len(lines)}")
+        value = getattr(OPERATIONS[node.ufunc], reading).format(*[names[a] for a in node.args], out=out)
+        lines.append(STATEMENTS.get(reading, "{out} = {value}").format(out=out, value=value))
+    return lines
+
+
 @dataclass(frozen=True, eq=False)
 class Tape:
     """What a rule does: its arrays `w, g, *state`, its hyperparameters, the nodes that its results need, its results.
 
-    `outside` is what it reads besides its arguments.
+    `outside` is what it reads besides its arguments, `kept` what a reading has each thread keep for the next step.
     """
 
     arrays: tuple[Argument, ...]
@@ -106,6 +126,7 @@ class Tape:
     nodes: tuple[Node, ...]
     results: tuple[Symbol, ...]
     outside: tuple[Outside, ...]
+    kept: threading.local = field(default_factory=threading.local)
 
     @property
     def state(self) -> tuple[str, ...]:
@@ -148,28 +169,32 @@ class Tape:
         used = dict.fromkeys([*(a for node in self.work for a in node.args), *self.results])
         return tuple(a for a in used if a.scalar)
 
-    @cached_property
-    def values(self) -> Callable[[Mapping[str, float]], tuple[float, ...]]:
-        """The function of the hyperparameters, by name, that computes the `operands` once a step in Python's float64."""
-        numbers = {a: f"n{i}" for i, a in enumerate(self.numbers)}
-        names: dict[Symbol, str] = {a: f"{a.name}_" for a in self.hyper}
-        names.update(numbers.items())
-        lines = ["try:", *(f"    {a.name}_ = float(1.0 * hyper[{a.name!r}])" for a in self.hyper), "    pass", "except (TypeError, LookupError):",
-                 "    refuse(hyper)", *statements([node for node in self.nodes if node.scalar], names, "host")]
-        text = "\n    ".join(["def values(hyper):", *lines, f"return ({''.join(f'{names[a]}, ' for a in self.operands)})"])
-        space: dict[str, Any] = {"math": math, "np": np, "refuse": self._refuse} | {name: number.value for number, name in numbers.items()}
-        exec(text, space)
-        function: Callable[[Mapping[str, float]], tuple[float, ...]] = space["values"]
-        return function
+    def values(self, hyper: Mapping[str, float]) -> tuple[float, ...]:
+        """The `operands`, computed once a step in Python's float64; `hyper` are the hyperparameters by name."""
+        try:
+            return self._on_host(hyper)
+        except (TypeError, LookupError):
+            raise TypeError(f"hyper must hold a number for each of {[a.name for a in self.hyper]}, got {shown(hyper)}") from None
 
-    def _refuse(self, hyper: object) -> NoReturn:
-        raise TypeError(f"hyper must hold a number for each of {[a.name for a in self.hyper]}, got {shown(hyper)}")
+    @cached_property
+    def _on_host(self) -> Callable[[Mapping[str, float]], tuple[float, ...]]:
+        names = names_for((*self.hyper, *self.numbers))
+        space: dict[str, Any] = {"math": math, "np": np} | {names[number]: number.value for number in self.numbers}
+        given = [f"{names[a]} = float(1.0 * hyper[{a.name!r}])" for a in self.hyper]
+        lines = statements([node for node in self.nodes if node.scalar], names, "host")
+        exec("\n    ".join(["def on_host(hyper):", *given, *lines, f"return ({''.join(f'{names[a]}, ' for a in self.operands)})"]), space)
+        function: Callable[[Mapping[str, float]], tuple[float, ...]] = space["on_host"]
+        return function
 
     @property
     def numbers(self) -> tuple[Number, ...]:
         """The numbers that stand in the rule."""
         used = dict.fromkeys([*(a for node in self.nodes for a in node.args), *self.results])
         return tuple(a for a in used if isinstance(a, Number))
+
+    def __str__(self) -> str:
+        names = names_for((*self.arrays, *self.hyper)) | {number: repr(number.value) for number in self.numbers}
+        return "; ".join([*statements(self.nodes, names, "host"), ", ".join(names[r] for r in self.results)])
 
 
 _tapes: dict[Rule, Tape] = {}
@@ -206,8 +231,8 @@ def record(rule: Rule) -> Tape:
     if not is_elementwise(rule):
         raise TypeError(f"rule {name_of(rule)} must be elementwise to be traced, got one over whole arrays, which runs as written")
     tape, again = _record(rule), _record(rule)
-    if repr((tape.nodes, tape.results)) != repr((again.nodes, again.results)):
-        raise TypeError(f"rule {name_of(rule)} must do the same whenever it is called, got {tape.results} and then {again.results}")
+    if str(tape) != str(again):
+        raise TypeError(f"rule {name_of(rule)} must do the same whenever it is called, got {tape} and then {again}")
     return tape
 
 

@@ -1,18 +1,19 @@
-"""What a rule is called on when it is traced: values that write down each operation, and refuse all else by name."""
+"""What a rule is called on when it is traced: values that write down each operation, and refuse all else by name. What they write are symbols."""
 
 from __future__ import annotations
 
 import numbers
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .operations import OPERATIONS
-from .program import Node, Number, Symbol
 
-# An ndarray raised to one of these powers takes the short cut, so the tape takes it too.
+# An ndarray raised to one of these powers takes the short cut, so the tape takes it too. Of a hyperparameter as the exponent nothing is
+# known yet: that is always np.power, which makes infinity of -infinity to the power of 0.5 where the square root makes NaN.
 POWERS: dict[float, np.ufunc] = {2.0: np.square, 0.5: np.sqrt, -1.0: np.reciprocal}
 
 WHOLE = "a rule over whole arrays says @whole_arrays"
@@ -22,6 +23,44 @@ NUMBERS = "give a number as a float or as a hyperparameter, an array as state"
 
 COMPARISONS = (np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal, np.logical_and, np.logical_or,
                np.logical_not, np.logical_xor, np.isnan, np.isfinite, np.isinf, np.signbit)
+
+
+@dataclass(frozen=True, eq=False)
+class Symbol:
+    """A value on the tape; `scalar` if it is one number for all elements. Two are the same only if they are the very same object."""
+
+    scalar: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Argument(Symbol):
+    """An argument of the rule: an array or a hyperparameter."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Number(Symbol):
+    """A number that stands in the rule."""
+
+    value: float
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+@dataclass(frozen=True, eq=False)
+class Node(Symbol):
+    """An operation on earlier values."""
+
+    ufunc: np.ufunc
+    args: tuple[Symbol, ...]
+
+    def __repr__(self) -> str:
+        return f"{self.ufunc.__name__}({', '.join(map(repr, self.args))})"
 
 
 class Recorder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -10,35 +11,31 @@ import numpy as np
 
 from ..arrays import namespace
 from ..arrays.protocol import StandardArray
-from .program import argument_names, statements
-from .tape import Rule, Tape, name_of, signature, trace
+from .tape import Rule, Tape, name_of, names_for, signature, statements, trace
 
 
 def source(rule: Rule) -> str:
-    """The Python source of the replay on whole arrays; `xp` is their library, `s0`, `s1`, … are the tape's operands.
+    """The Python source of the replay on whole arrays; `xp` is their library, the tape's operands are named as in blocks.
 
     >>> def sgd(w, g, *, lr):
     ...     return w - lr * g
     >>> print(source(sgd))
-    def replay(w_, g_, s0):
-        t0 = s0 * g_
+    def replay(w_, g_, lr_):
+        t0 = lr_ * g_
         t1 = w_ - t0
         return t1,
     """
-    return _source(trace(rule))
-
-
-def _source(tape: Tape) -> str:
-    names = argument_names(tape.arrays) | {a: f"s{i}" for i, a in enumerate(tape.operands)}
+    tape = trace(rule)
+    names = names_for((*tape.arrays, *tape.operands))
     head = ", ".join(names.values())
     lines = statements(tape.work, names, "whole")
     return "\n    ".join([f"def replay({head}):", *lines, f"return {''.join(f'{names[r]}, ' for r in tape.results)}".rstrip()])
 
 
 @cache
-def _replay(tape: Tape, xp: object) -> Callable[..., tuple[StandardArray, ...]]:
+def _replay(rule: Rule, tape: Tape, xp: object) -> Callable[..., tuple[StandardArray, ...]]:
     space: dict[str, Any] = {"xp": xp}
-    exec(_source(tape), space)
+    exec(source(rule), space)
     function: Callable[..., tuple[StandardArray, ...]] = space["replay"]
     return function
 
@@ -48,7 +45,7 @@ def step(rule: Rule, arrays: Sequence[StandardArray], hyper: Mapping[str, float]
     tape, xp, w = trace(rule), namespace(arrays[0]), arrays[0]
     single = [_single(a) for a in arrays]
     operands = [xp.asarray(value, dtype=single[0].dtype, device=getattr(w, "device", None)) for value in tape.values(hyper)]
-    _write((w, *arrays[2:]), _replay(tape, xp)(*single, *operands))
+    _write((w, *arrays[2:]), _replay(rule, tape, xp)(*single, *operands))
 
 
 def step_as_written(rule: Rule, arrays: Sequence[StandardArray], hyper: Mapping[str, float]) -> None:
@@ -76,6 +73,12 @@ def step_as_written(rule: Rule, arrays: Sequence[StandardArray], hyper: Mapping[
             raise ValueError(f"rule {name_of(rule)} must return the new {name} with shape {old.shape} and dtype {old.dtype}, "
                              f"got {result.shape} and {result.dtype}")
     _write(targets, results)
+
+
+def finite(array: StandardArray, most: float = math.inf) -> bool:
+    """Whether every element of an array is a finite number, and no larger than `most`."""
+    xp = namespace(array)
+    return bool(xp.all(xp.isfinite(array) & (xp.abs(array) <= most)))
 
 
 def _write(targets: Sequence[StandardArray], results: Sequence[StandardArray]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..arrays.checks import Count, Function, Instance, Numbers, Optional, Real, check, shown
 from ..engines import javascript
-from ..engines.letters import LETTERS
+from ..engines.operations import LETTERS
 from ..engines.tape import Rule, signature
 
 

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from reference_impl.engines.letters import LETTERS
+from reference_impl.engines.operations import LETTERS
 
 
 @pytest.mark.parametrize(("name", "letter"), LETTERS.items(), ids=list(LETTERS))

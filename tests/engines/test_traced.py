@@ -1,5 +1,6 @@
 """What the values that a rule is traced on refuse, by name, and what they take: numbers of every kind in every place."""
 
+import itertools
 import math
 import random
 from decimal import Decimal
@@ -17,6 +18,7 @@ from reference_impl.engines.traced import Recorder, Traced
 SIZE = 200_001  # more than one block
 ARRAY, LIST, TABLE = np.array([2.0]), [0.5], {"c": 0.5}
 ZERO_D = np.array(0.5)
+TURNS = itertools.count()
 
 
 class Settings:
@@ -150,10 +152,12 @@ REFUSED = {
     "a global array of no axes": (lambda w, g, *, lr: w - ZERO_D * g, "'ZERO_D' of type ndarray"),
     "a global list": (lambda w, g, *, lr: w - LIST[0] * g, "'LIST' of type list"),
     "a global dict": (lambda w, g, *, lr: w - TABLE["c"] * g, "'TABLE' of type dict"),
-    "a global object": (lambda w, g, *, lr: w - SETTINGS.rate * g, "'SETTINGS.rate' of type Settings"),
-    "random numbers": (lambda w, g, *, lr: w - random.random() * g, "must do the same whenever it is called"),
+    "a global object": (lambda w, g, *, lr: w - SETTINGS.rate * g, "'SETTINGS' of type Settings"),
+    "random numbers": (lambda w, g, *, lr: w - np.random.default_rng().random() * g, "must do the same whenever it is called"),
+    "a count of another kind": (lambda w, g, *, lr: w - next(TURNS) * g, "'TURNS' of type count"),
+    "random numbers of Python's": (lambda w, g, *, lr: w - random.random() * g, "'random' of type module"),
     "a count": (counting, "'Settings' of type type"),
-    "an earlier call": (keeping, "'kept.append' of type list"),
+    "an earlier call": (keeping, "'kept' of type list"),
     "an error that the rule catches": (going_on, "the attribute .mean"),
     "no g": (lambda w, *, lr: w, "must take"),
     "varargs": (lambda w, g, *rest: w, "must take"),
@@ -228,6 +232,15 @@ def test_power_takes_the_short_cuts_that_numpy_takes():
 
     assert [node.ufunc for node in trace(rule).nodes] == [np.square, np.sqrt, np.reciprocal]
     assert [node.ufunc for node in trace(lambda w, g, *, lr: w - lr**2 * g**3).nodes][:2] == [np.power, np.power]
+
+
+def test_a_long_rule_is_traced_in_no_time():
+    def rule(w, g, *, lr):
+        for _ in range(200):
+            g = g + g
+        return w - g
+
+    assert len(trace(rule).nodes) == 201
 
 
 def test_a_number_is_on_the_tape_once_and_minus_zero_is_another():
