@@ -89,15 +89,6 @@ def _loop(rule: Rule, tape: Tape, parallel: bool) -> Callable[..., None]:
     return compiled
 
 
-@cache
-def _most() -> int:
-    """The threads that Numba has; it never starts more."""
-    import numba
-
-    most: int = numba.get_num_threads()
-    return most
-
-
 def _call(loop: Callable[[bool], Callable[..., R]], size: int, *args: object) -> R:
     """Call a loop over `size` elements, serial or parallel, whichever is worth it."""
     if threads.count == 1 or size < THREADS_FROM:
@@ -105,7 +96,8 @@ def _call(loop: Callable[[bool], Callable[..., R]], size: int, *args: object) ->
     import numba
 
     with _turn:
-        numba.set_num_threads(min(threads.count, _most()))
+        most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(min(threads.count, most))
         return loop(True)(*args)
 
 

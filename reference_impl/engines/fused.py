@@ -15,6 +15,7 @@ import numpy as np
 
 from ..arrays import on_device
 from .tape import Rule, Tape, name_of, names_for, statements, trace
+from .traced import Symbol
 
 LOOKERS = 2**18  # threads that look for NaN: as many as a large card holds at once
 
@@ -49,14 +50,11 @@ def source(rule: Rule) -> str:
     tape = trace(rule)
     names = names_for((*tape.arrays, *tape.operands))
     lines = statements(tape.work, names, "fused")
-    results = []
-    for result in tape.results:
-        if result in tape.arrays:  # an old array is read before any array is written
-            lines.append(f"const T t{len(lines)} = {names[result]};")
-            results.append(f"t{len(lines) - 1}")
-        else:
-            results.append(names[result])
-    return "\n".join([*lines, *(f"{names[a]} = {result};" for a, result in zip(tape.written, results))])
+    # An old array that is a result is read before any is written.
+    kept: dict[Symbol, str] = {array: f"k{i}" for i, array in enumerate(tape.arrays) if array in tape.results}
+    lines += [f"const T {name} = {names[array]};" for array, name in kept.items()]
+    names_now = names | kept
+    return "\n".join([*lines, *(f"{names[a]} = {names_now[r]};" for a, r in zip(tape.written, tape.results))])
 
 
 @cache

@@ -21,7 +21,7 @@ import numpy as np
 from ..arrays.checks import Function, check, shown
 from .operations import OPERATIONS, STATEMENTS, Reading
 from .outside import Outside, read_from_outside
-from .traced import Argument, Node, Number, Recorder, Symbol, Traced
+from .traced import POWERS, Argument, Node, Number, Recorder, Symbol, Traced
 
 Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
@@ -90,6 +90,15 @@ def is_elementwise(rule: Rule) -> bool:
 def name_of(rule: Rule) -> str:
     """The name by which messages call a rule."""
     return getattr(rule, "__name__", repr(rule))
+
+
+def checked_results(rule: Rule, results: object) -> tuple[Any, ...]:
+    """What a rule returned, the new w and each new state, as a tuple; TypeError if there are more or fewer."""
+    several: tuple[Any, ...] = results if isinstance(results, tuple) else (results,)
+    state, _ = signature(rule)
+    if len(several) != 1 + len(state):
+        raise TypeError(f"rule {name_of(rule)} must return the new w and its {len(state)} state arrays, got {len(several)} values")
+    return several
 
 
 def names_for(symbols: Iterable[Symbol]) -> dict[Symbol, str]:
@@ -245,10 +254,7 @@ def _record(rule: Rule) -> Tape:
     results = rule(*[Traced(recorder, a) for a in arrays], **{s.name: Traced(recorder, s) for s in scalars})
     if recorder.refused:  # and the rule went on another way
         raise TypeError(recorder.refused)
-    results = results if isinstance(results, tuple) else (results,)
-    if len(results) != len(arrays) - 1:
-        raise TypeError(f"rule {name_of(rule)} must return the new w and its {len(state)} state arrays, got {len(results)} values")
-    symbols = tuple(recorder.symbol(r) for r in results)
+    symbols = tuple(recorder.symbol(r) for r in checked_results(rule, results))
     needed = set(symbols)
     for node in reversed(recorder.nodes):
         if node in needed:
@@ -269,7 +275,7 @@ def squares(rule: Rule) -> bool:
     return trace(rule).squares
 
 
-_POWERS: dict[np.ufunc, float] = {np.square: 2.0, np.sqrt: 0.5, np.reciprocal: -1.0}
+_POWERS = {ufunc: power for power, ufunc in POWERS.items()}
 
 
 def _power(node: Node, of: list[float]) -> float:

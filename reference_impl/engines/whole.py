@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import namespace
 from ..arrays.protocol import StandardArray
-from .tape import Rule, Tape, name_of, names_for, signature, statements, trace
+from .tape import Rule, Tape, checked_results, name_of, names_for, signature, statements, trace
 
 
 def source(rule: Rule) -> str:
@@ -61,18 +61,14 @@ def step_as_written(rule: Rule, arrays: Sequence[StandardArray], hyper: Mapping[
     """
     state, names = signature(rule)
     given = [_single(a) for a in arrays]
-    results = rule(*map(_locked, given), **{name: hyper[name] for name in names})
-    results = results if isinstance(results, tuple) else (results,)
-    targets, used = (arrays[0], *arrays[2:]), (given[0], *given[2:])
-    if len(results) != len(targets):
-        raise TypeError(f"rule {name_of(rule)} must return the new w and its {len(state)} state arrays, got {len(results)} values")
-    for name, result, old in zip(("w", *state), results, used):
+    results = checked_results(rule, rule(*map(_locked, given), **{name: hyper[name] for name in names}))
+    for name, result, old in zip(("w", *state), results, (given[0], *given[2:])):
         if type(result) is not type(old):
             raise TypeError(f"rule {name_of(rule)} must return the new {name} as {type(old).__name__}, got {type(result).__name__}")
         if result.shape != old.shape or result.dtype != old.dtype:
             raise ValueError(f"rule {name_of(rule)} must return the new {name} with shape {old.shape} and dtype {old.dtype}, "
                              f"got {result.shape} and {result.dtype}")
-    _write(targets, results)
+    _write((arrays[0], *arrays[2:]), results)
 
 
 def finite(array: StandardArray, most: float = math.inf) -> bool:

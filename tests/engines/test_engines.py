@@ -149,7 +149,7 @@ def test_the_compiled_loop_takes_as_many_threads_as_are_set_or_as_numba_has(wish
 
     taken = []
     monkeypatch.setattr(numba, "set_num_threads", taken.append)
-    monkeypatch.setattr(compiled, "_most", lambda: 3)
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 3)
     set_threads(wish)
     for size in (compiled.THREADS_FROM - 1, compiled.THREADS_FROM):
         compiled.step(SGD.rule, arrays_for(SGD.rule, size), {"lr": 0.1})
