@@ -680,7 +680,7 @@ def test_statistics_are_refused_and_nothing_is_changed(change, error, message):
     (lambda: WeightAverage(start=None), "start must be a whole number from 1 up, got None"),
     (lambda: average(network(), X), "models must be a list of Sequentials, got Sequential"),
     (lambda: average([None], X), r"models must be a list of Sequentials, got \[None\]"),
-    (lambda: ambiguity("x", X), "predictions must be numbers, got 'x'"),
+    (lambda: ambiguity("x", X), "predictions must be an array of numbers, got 'x'"),
     (lambda: correlated_variance(None, 0.5, 2), r"variance must be finite numbers in \[0, inf\), got None"),
 ])
 def test_what_is_of_another_kind_is_refused(call, message):
