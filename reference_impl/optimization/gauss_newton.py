@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..arrays import beside, floats
-from ..arrays.checks import SIZE, Function, Numbers, OneOf, checked
+from ..arrays.checks import SIZE, Function, Numbers, OneOf, checked, shown
 from .line_search import ROUNDING, Objective, Result, cause, returned
 from .second_order import OPTIONS, Doubts, Point, Stop, Verdict, by_slope, descend, judged, searched
 
@@ -150,8 +150,8 @@ def kronecker_step(g: np.ndarray, a: np.ndarray, s: np.ndarray, damping: float =
 
     `g` (p, q) is the gradient of the weights, `a` (p, p) the second moment of the layer's inputs, `s` (q, q) that of the slopes
     at its outputs, for labels that the model itself gives. A `damping` λ adds π√λ to the diagonal of A and √λ/π to that of S, with
-    π² the mean of A's diagonal over that of S's, which is about λ on the diagonal of A ⊗ S. Raises ValueError if it is negative
-    or the shapes do not fit.
+    π² the mean of A's diagonal over that of S's (1 if either is 0), which is about λ on the diagonal of A ⊗ S. Raises ValueError if it
+    is negative, the shapes do not fit or a diagonal is negative, and LinAlgError where A or S is singular.
     Source: Martens & Grosse 2015, sections 4.2 and 6.3.
 
     >>> g, a, s = np.ones((2, 1)), np.diag([1.0, 4.0]), np.array([[0.5]])
@@ -162,8 +162,11 @@ def kronecker_step(g: np.ndarray, a: np.ndarray, s: np.ndarray, damping: float =
     for name, given, n in (("a", a, g.shape[0]), ("s", s, g.shape[1])):
         if given.shape != (n, n):
             raise ValueError(f"{name} must have shape {(n, n)} for g of shape {g.shape}, got {given.shape}")
+        if not float(np.diagonal(given).min()) >= 0:
+            raise ValueError(f"{name} must be a second moment, whose diagonal is not negative, got {shown(given)}")
     if damping:
-        pi = float(np.diagonal(a).mean() / np.diagonal(s).mean()) ** 0.5
+        inputs, slopes = float(np.diagonal(a).mean()), float(np.diagonal(s).mean())
+        pi = (inputs / slopes) ** 0.5 if inputs and slopes else 1.0  # a layer whose units are all dead has zeros alone
         a = a + pi * damping**0.5 * beside(np.eye(len(a)), a)
         s = s + damping**0.5 / pi * beside(np.eye(len(s)), s)
     step: np.ndarray = -np.linalg.solve(s, np.linalg.solve(a, g).T).T

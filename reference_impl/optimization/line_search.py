@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import frexp, inf, isfinite, isnan, sqrt
+from math import frexp, inf, isfinite, isnan, ldexp, sqrt
 from typing import Literal, NamedTuple, SupportsFloat
 
 import numpy as np
@@ -133,9 +133,12 @@ def _number(given: object) -> float:
     if not isinstance(given, float | int):
         dtype = getattr(given, "dtype", np.dtype(object))
         real = getattr(dtype, "kind", "c" if "complex" in str(dtype) else "f") in "fiub"  # PyTorch's dtypes have no kind
-        if not real or getattr(given, "shape", None) != ():
+        if not real or getattr(given, "shape", None) != () or isinstance(given, np.ma.MaskedArray):
             raise TypeError(f"fun must return one real number, got {shown(given)}")
-    return float(given)  # type: ignore[arg-type]
+    try:
+        return float(given)  # type: ignore[arg-type]
+    except OverflowError:  # an int of hundreds of digits
+        raise ValueError(f"fun must return a number within float64, got {shown(given)}") from None
 
 
 def returned(given: object, name: str, shape: tuple[int | None, ...], like: np.ndarray) -> np.ndarray:
@@ -168,6 +171,30 @@ def largest(g: np.ndarray) -> float:
     3.0
     """
     return max(float(g.max()), -float(g.min()))
+
+
+def scaled(v: np.ndarray) -> tuple[np.ndarray, float]:
+    """An array over a unit, a power of two, that keeps squares of its largest elements in range; 1 where they are.
+
+    >>> v, unit = scaled(np.array([0.0, 3 * 2.0**600]))
+    >>> print(v, unit == 2.0**601)
+    [0.  1.5] True
+    """
+    top = float(np.abs(v).max())
+    if 1e-100 < top < 1e100 or not 0 < top < inf:
+        return v, 1.0
+    unit = ldexp(1.0, frexp(top)[1] - 1)
+    return v / unit, unit
+
+
+def length(v: np.ndarray) -> float:
+    """The Euclidean length of a vector, also where its squares would leave the range.
+
+    >>> length(2.0**600 * np.array([3.0, 4.0])) == 2.0**600 * 5
+    True
+    """
+    v, unit = scaled(v)
+    return float(np.linalg.norm(v)) * unit
 
 
 @checked(objective=Instance(Objective), x=VECTOR, p=VECTOR, g=VECTOR, loss=Real(), promise=Real(infinite=True))

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from ..arrays import beside, floats, linalg_errors
 from ..arrays.checks import SIZE, Count, Function, Numbers, OneOf, Optional, Real, checked
-from .line_search import GRADIENT, ROUNDING, SINGLE, Gradient, Loss, LossAndGradient, Objective, Result, cause, returned
-from .second_order import OPTIONS, Doubts, Point, Stop, Verdict, by_slope, descend, judged, searched
+from .line_search import GRADIENT, ROUNDING, SINGLE, Gradient, Loss, LossAndGradient, Objective, Result, cause, length, returned, scaled
+from .second_order import OPTIONS, REACH, Doubts, Point, Stop, Verdict, anywhere, by_slope, check_step, descend, judged, searched
 
 SHRINK, GROW = 0.25, 0.75  # a trust region whose parabola foretold the fall of the loss worse, or better, than this
 TINY = 1e-100  # the least radius: of shorter steps the squares vanish
@@ -86,7 +86,8 @@ def trust_region_step(g: np.ndarray, h: np.ndarray, radius: float) -> tuple[np.n
 
     `g` (n,) is the gradient, `h` (n, n) a symmetric Hessian of any sign. Either μ is 0 and p is Newton's step, or ‖p‖ is the
     radius. The eigenvalues of H are computed, so that the hard case is met too: where the slope has no part along the most
-    negative curvature, p goes that way all the same. Raises ValueError unless `radius` ≥ 1e-100 and H is symmetric and fits g.
+    negative curvature, p goes that way all the same. Raises ValueError unless `radius` ≥ 1e-100 and H is symmetric and fits g, and where
+    `radius` is infinite and the parabola has no lowest point.
     Source: Moré & Sorensen 1983, lemmas 2.1 and 2.3, section 3; Nocedal & Wright 2006, theorem 4.1 and section 4.3.
 
     >>> p, mu = trust_region_step(np.array([2.0, 0.0]), np.diag([2.0, -1.0]), 2.0)
@@ -99,11 +100,12 @@ def trust_region_step(g: np.ndarray, h: np.ndarray, radius: float) -> tuple[np.n
     g, h = floats(g), _symmetric(h, "h must be")
     if len(g) != len(h):
         raise ValueError(f"h must have shape {2 * g.shape} for g of shape {g.shape}, got {h.shape}")
+    (g, slope), (h, curvature) = scaled(g), scaled(h)
     values, vectors = np.linalg.eigh(h)
     c = vectors.T @ beside(g, h)
     c[np.abs(c) <= len(c) * ROUNDING * np.linalg.norm(c)] = 0  # what is rounding alone decides nothing
     values[np.abs(values) <= len(c) * ROUNDING * np.abs(values).max()] = 0
-    lowest, steepness = float(values[0]), float(np.linalg.norm(c))
+    lowest, unit = float(values[0]), slope / curvature
     gaps = values - lowest
 
     def part(t: float) -> np.ndarray:  # with μ = t - lowest, so that no digit is lost near the hard case
@@ -112,24 +114,32 @@ def trust_region_step(g: np.ndarray, h: np.ndarray, radius: float) -> tuple[np.n
 
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         p, t = part(lowest), lowest
-        length = float(np.linalg.norm(p))
-        if lowest >= 0 and length <= radius:
-            return vectors @ p, 0.0
-        low, high = max(0.0, lowest), max(0.0, lowest, steepness / radius)  # at the high end ‖p‖ is at most the radius
+        size = float(np.linalg.norm(p))
+        most = float(np.divide(radius, unit))
+        if lowest >= 0 and np.isfinite(size) and size <= most:
+            return vectors @ p * unit, 0.0
+        if radius == np.inf:
+            raise ValueError("radius must be finite where g·p + ½ p·Hp has no lowest point, got inf")
+        if most > 1 / TINY:  # the radius is measured in itself
+            c, unit, most = c / most, radius, 1.0
+        elif most < TINY:  # so short a step feels no curvature
+            steepness = float(np.linalg.norm(g))
+            return -g / steepness * radius, steepness * slope / radius
+        low, high = max(0.0, lowest), max(0.0, lowest, length(c) / most)  # at the high end ‖p‖ is at most the radius
         t = high
         for _ in range(200):
             p = part(t)
-            length = float(np.linalg.norm(p))
-            low, high = (t, high) if length > radius else (low, t)
-            if abs(length - radius) <= 4 * ROUNDING * radius or high - low <= ROUNDING * high:
+            size = float(np.linalg.norm(p))
+            low, high = (t, high) if size > most else (low, t)
+            if abs(size - most) <= 4 * ROUNDING * most or high - low <= ROUNDING * high:
                 break
-            slope = float((p**2 / (gaps + t)).sum())
-            t += (length / radius - 1) * length**2 / slope  # Newton's step for 1/‖p‖ = 1/radius, nearly a straight line in μ
+            if steep := float((p**2 / (gaps + t)).sum()):
+                t += (size / most - 1) * size**2 / steep  # Newton's step for 1/‖p‖ = 1/radius, nearly a straight line in μ
             if not low < t < high:
                 t = (low + high) / 2
-    if lowest <= 0 and length < radius * (1 - 1e-9):  # the hard case
-        p[0] = np.copysign(max(radius**2 - float(np.linalg.norm(p[1:])) ** 2, 0.0) ** 0.5, p[0] + 0.0)
-    return vectors @ p, t - lowest
+    if lowest <= 0 and size < most * (1 - 1e-9):  # the hard case
+        p[0] = np.copysign(max(most**2 - float(np.linalg.norm(p[1:])) ** 2, 0.0) ** 0.5, p[0] + 0.0)
+    return vectors @ p * unit, (t - lowest) * curvature
 
 
 class Solution(NamedTuple):
@@ -155,7 +165,7 @@ def conjugate_gradient(product: Callable[[np.ndarray], ArrayLike], b: np.ndarray
     >>> print(x.round(6), len(residuals) - 1)
     [0.090909 0.636364] 2
     """
-    r = floats(b)
+    r, unit = scaled(floats(b))
     x, d = np.zeros_like(r), r.copy()
     squared = float(r @ r)
     residuals = [squared**0.5]
@@ -164,14 +174,14 @@ def conjugate_gradient(product: Callable[[np.ndarray], ArrayLike], b: np.ndarray
             break
         a_d = returned(product(d.copy()), "product", d.shape, d)
         curvature = float(d @ a_d)
-        if not curvature > ROUNDING * float(np.linalg.norm(d) * np.linalg.norm(a_d)):  # 0, but for rounding
-            return Solution(x, residuals, d)
+        if not curvature > ROUNDING * length(d) * length(a_d):  # 0, but for rounding
+            return Solution(x * unit, [unit * residual for residual in residuals], d * unit)
         x = x + squared / curvature * d
         r = r - squared / curvature * a_d
         before, squared = squared, float(r @ r)
         d = r + squared / before * d
         residuals.append(squared**0.5)
-    return Solution(x, residuals, None)
+    return Solution(x * unit, [unit * residual for residual in residuals], None)
 
 
 @checked(grad=Function("x"))
@@ -194,10 +204,9 @@ def hessp_from(grad: Gradient) -> Callable[[np.ndarray, np.ndarray], np.ndarray]
         x, v = floats(x), floats(v)
         if x.shape != v.shape:
             raise ValueError(f"v must have the shape {x.shape} of x, got {v.shape}")
-        length = float(np.linalg.norm(v))
-        if not length:
+        if not (far := length(v)):
             return v
-        eps = ROUNDING ** (1 / 3) * (1 + float(np.linalg.norm(x))) / length
+        eps = ROUNDING ** (1 / 3) * (1 + length(x)) / far
         h_v: np.ndarray = (slopes(x + eps * v) - slopes(x - eps * v)) / (2 * eps)
         return h_v
 
@@ -238,7 +247,7 @@ def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[
     >>> newton(saddle(), [1.0, 1.0], saddle().grad, saddle().hess, method="pure").message
     'the gradient vanishes at a point that is no minimum: the lowest curvature is -1 ± 3e-14'
     """
-    objective = Objective(fun, grad)
+    objective, start = Objective(fun, grad), floats(x0)
     nhev, radius, doubt = 0, 0.0, 0.0
 
     def hessian(x: np.ndarray) -> np.ndarray:
@@ -254,9 +263,11 @@ def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[
 
     def step(h: np.ndarray, g: np.ndarray, shifted: bool) -> np.ndarray:
         try:
-            return _solved(g, h + _shift(h) * beside(np.eye(len(h)), h) if shifted else h)
+            p = _solved(g, h + _shift(h) * beside(np.eye(len(h)), h) if shifted else h)
         except np.linalg.LinAlgError:
             raise Stop("the Hessian is singular: there is no Newton step") from None
+        check_step(p)
+        return p
 
     def pure(x: np.ndarray, loss: float, g: np.ndarray) -> Point:
         x = x + step(hessian(x), g, False)
@@ -268,7 +279,7 @@ def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[
     def trust_region(x: np.ndarray, loss: float, g: np.ndarray) -> Point:
         nonlocal radius
         h = hessian(x)
-        radius = radius or float(np.linalg.norm(step(h, g, True)))
+        radius = radius or min(length(step(h, g, True)), REACH * (1 + length(x)))
         most = 0.0
         for _ in range(60):
             p, mu = trust_region_step(g, h, max(radius, TINY))
@@ -278,7 +289,7 @@ def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[
             after = objective.fun(x + p)
             gain, most = (loss - after) / promise if promise > 0 else 0.0, max(most, promise)
             if not gain >= SHRINK:
-                radius = SHRINK * float(np.linalg.norm(p))
+                radius = SHRINK * length(p)
             elif gain > GROW and mu:
                 radius *= 2
             if gain > LEAST:
@@ -293,6 +304,8 @@ def newton(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[
         lowest = float(values[0])
         seen = "is positive" if lowest > doubt else "cannot be told from zero: along it only the loss nearby was looked at"
         flat = vectors.T[values <= ROUNDING**0.5 * float(np.abs(values).max())]
+        if (x == start).any():  # a weight that never moved: its slope may be forgotten
+            flat = np.concatenate([flat, anywhere(x)[None]])
         return judged(objective, x, loss, g, Doubts(lowest, doubt, flat, step(h, g, True), f"the lowest curvature, {lowest:.3g} ± {doubt:.1g}, {seen}"))
 
     advance = {"pure": pure, "trust region": trust_region}.get(method, line_search)
@@ -318,7 +331,7 @@ def newton_cg(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Liter
     >>> float(abs(result.x - 1).max()) < 1e-5, result.success
     (True, True)
     """
-    objective, products = Objective(fun, grad), 0
+    objective, start, products = Objective(fun, grad), floats(x0), 0
 
     def product_at(x: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         def product(v: np.ndarray) -> np.ndarray:
@@ -333,21 +346,24 @@ def newton_cg(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Liter
 
     def ahead_of(x: np.ndarray, g: np.ndarray) -> np.ndarray:
         product = product_at(x)
-        p, residuals, flat = conjugate_gradient(product, -g, tol=min(0.5, float(np.linalg.norm(g)) ** 0.5))
+        p, residuals, flat = conjugate_gradient(product, -g, tol=min(0.5, length(g) ** 0.5))
         if flat is not None and len(residuals) == 1:  # at the first look: as far down the slope as the curvature's size says
-            return -g * (float(g @ g) / (abs(float(g @ product(g))) or float(g @ g)))
+            unit = scaled(g)[0]
+            return -g * (float(unit @ unit) / (abs(float(unit @ product(unit))) or float(unit @ unit)))
         return p
 
     def verdict(x: np.ndarray, loss: float, g: np.ndarray) -> Verdict:
         product, ahead = product_at(x), ahead_of(x, g)
-        anywhere = np.sin(np.arange(1.0, len(x) + 1, like=x) ** 2)  # at right angles to nothing in particular
-        flat = conjugate_gradient(product, anywhere).flat
-        size = float(np.linalg.norm(product(anywhere)) / np.linalg.norm(anywhere))
+        d = anywhere(x)
+        flat = conjugate_gradient(product, d).flat
+        size = length(product(d))
         found = Doubts(size, 4 * ROUNDING ** (2 / 3) * size, np.empty((0, len(x)), like=x), ahead,
                        "conjugate gradients met no negative curvature: directions that they did not try were not looked at")
         if flat is not None:
-            d = flat / np.linalg.norm(flat)
+            d = flat / length(flat)
             found = found._replace(lowest=float(d @ product(d)), flat=d[None])
+        elif (x == start).any():  # a weight that never moved: its slope may be forgotten
+            found = found._replace(flat=d[None])
         return judged(objective, x, loss, g, found)
 
     def advance(x: np.ndarray, loss: float, g: np.ndarray) -> Point:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from ..arrays import floats, on_host
 from ..arrays.checks import POSITIVE, ArrayOf, Count, Function, Instance, Numbers, Optional, checked, shown
-from .line_search import GRADIENT, ROUNDING, Gradient, Loss, LossAndGradient, Objective, Result, cause, largest, strong_wolfe
+from .line_search import GRADIENT, ROUNDING, Gradient, Loss, LossAndGradient, Objective, Result, cause, largest, length, strong_wolfe
 from .second_order import OPTIONS, Point, Stop, Verdict, descend
 
 
@@ -34,9 +34,13 @@ def bfgs_update(h: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
     for name, given, shape in (("h", h, 2 * s.shape), ("y", y, s.shape)):
         if given.shape != shape:
             raise ValueError(f"{name} must have shape {shape} for s of shape {s.shape}, got {given.shape}")
-    if not (product := float(s @ y)) > 0:
-        raise ValueError(f"s·y must be positive, got {product!r}")
-    return _updated(h, s, y)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not (product := float(s @ y)) > 0:
+            raise ValueError(f"s·y must be positive, got {product!r}")
+        updated = _updated(h, s, y)
+    if not np.isfinite(updated).all():
+        raise ValueError(f"s and y must have squares within float64, got {shown(s)} and {shown(y)}")
+    return updated
 
 
 def _updated(h: np.ndarray, s: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -62,6 +66,9 @@ def two_loop(g: np.ndarray, pairs: Sequence[tuple[np.ndarray, np.ndarray]], scal
     for pair in pairs:
         if not all(Numbers(1).fault(v) is None and np.shape(v) == np.shape(g) for v in pair):
             raise ValueError(f"pairs must be pairs (s, y) of finite vectors of shape {np.shape(g)} as g, got {shown(pair)}")
+    pairs = [(floats(s), floats(y)) for s, y in pairs]
+    if not all(s @ y for s, y in pairs):
+        raise ValueError(f"pairs must be pairs (s, y) with s·y not 0, got {shown(pairs)}")
     q, alphas = floats(g), []
     for s, y in reversed(pairs):
         alphas.append(s @ q / (s @ y))
@@ -198,7 +205,8 @@ def lbfgs(fun: Loss | LossAndGradient, x0: ArrayLike, grad: Gradient | Literal[T
     1.0 True
     """
     x = floats(x0)
-    return _descend(Objective(fun, grad), x, LimitedInverse(x.size, int(memory), like=x), gtol, maxiter, callback)
+    memory = max(1, min(int(memory), maxiter))  # no more pairs than steps
+    return _descend(Objective(fun, grad), x, LimitedInverse(x.size, memory, like=x), gtol, maxiter, callback)
 
 
 def _descend(objective: Objective, x0: np.ndarray, inverse: Inverse, gtol: float, maxiter: int,
@@ -211,6 +219,8 @@ def _descend(objective: Objective, x0: np.ndarray, inverse: Inverse, gtol: float
         if endless:
             raise Stop("the loss falls without end: it seems to be unbounded below")
         promise, steepest = inf, largest(g)
+        if not 0 < length(g) * length(g) < inf:
+            raise Stop("the square of the gradient leaves float64: measure the loss or the weights in other units")
         while True:
             p = inverse.times(g) if inverse.learnt else g / max(1.0, steepest * float(np.linalg.norm(g / steepest)))
             np.negative(p, out=p)

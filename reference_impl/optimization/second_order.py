@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 
 from ..arrays import floats
 from ..arrays.checks import POSITIVE, Count, Function, Instance, Kind, Numbers, Optional, Real, checked
-from .line_search import VECTOR, Objective, Result, backtracking, cause, largest
+from .line_search import VECTOR, Objective, Result, backtracking, cause, largest, length
 
 FURTHER = 32  # times the next step leads over the bottom of w², w⁴, …, w¹⁶ and up again, but on down the slope of w³
+REACH = 1e8  # times the weights and 1: what the first derivatives say of so far off is nothing
 IDLE = 20  # so many steps that change neither the loss beyond rounding nor lower the largest slope are the end
 Point = tuple[np.ndarray, float, np.ndarray]
 OPTIONS: dict[str, Kind] = {"x0": Numbers(1), "gtol": POSITIVE, "maxiter": Count(0), "callback": Optional(Function("x"))}
@@ -96,6 +97,23 @@ def descend(objective: Objective, x0: ArrayLike, advance: Callable[[np.ndarray, 
             return result(False, str(stop))
 
 
+def check_step(p: np.ndarray) -> None:
+    """Refuse a step `p` (n,) that is no number: `Stop`."""
+    if not np.isfinite(p).all():
+        raise Stop("the step leaves float64: the curvature is too small beside the gradient")
+
+
+def anywhere(x: np.ndarray) -> np.ndarray:
+    """A direction (n,) of length 1 beside `x` (n,), at right angles to nothing in particular.
+
+    >>> print(anywhere(np.zeros(2)).round(3))
+    [ 0.744 -0.669]
+    """
+    d = np.sin(np.arange(1.0, len(x) + 1, like=x) ** 2)
+    unit: np.ndarray = d / np.linalg.norm(d)
+    return unit
+
+
 def judged(objective: Objective, x: np.ndarray, loss: float, g: np.ndarray, found: Doubts) -> Verdict:
     """No minimum where a curvature is negative beyond its tolerance, or the loss falls: below its tangent along a `flat` direction, or further `ahead`.
 
@@ -126,6 +144,7 @@ def searched(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float, g:
     >>> print(searched(bowl, np.array([1.0]), np.array([-4.0]), 1.0, np.array([2.0])))
     (array([0.]), 0.0, array([0.]))
     """
+    check_step(p)
     slope = float(g @ p)
     if not slope < 0:
         raise Stop("the step does not lead down: the Hessian is not positive definite")
@@ -133,6 +152,9 @@ def searched(objective: Objective, x: np.ndarray, p: np.ndarray, loss: float, g:
     if hidden and (near := by_slope(objective, x, p, loss, g, -slope)) is not None:
         return near
     found = backtracking(objective, x, p, loss, slope)
+    if found is None and (share := REACH * (1 + length(x)) / length(p)) < 1:
+        p, slope = share * p, share * slope
+        found = backtracking(objective, x, p, loss, slope)
     if found is not None:
         t, after = found
         return x + t * p, after, objective.grad(x + t * p)

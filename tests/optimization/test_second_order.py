@@ -933,3 +933,104 @@ def test_a_jacobian_at_a_point_whose_residuals_were_not_the_last():
 def test_a_start_without_slope_costs_one_loss_and_one_gradient_before_the_verdict(minimiser):
     result = minimiser(BOWL["fun"], [0.0, 0.0], BOWL["grad"], BOWL["hess"])
     assert result.success and result.nit == 0 and result.ngev == 1
+
+
+# Numbers whose squares leave float64
+
+
+def valley_in(units, scale):
+    """Rosenbrock's valley for weights measured in other units, times a number."""
+    valley = rosenbrock()
+    return (lambda x: scale * float(valley(x / units)), np.array([-1.2, 1.0]) * units, lambda x: scale / units * valley.grad(x / units),
+            lambda x: scale / units / units * valley.hess(x / units))
+
+
+@pytest.mark.parametrize(("units", "scale"), [(1.0, 1e200), (1.0, 1e-200), (1.0, 1e100), (1e150, 1.0), (1.0, 1e300)])
+def test_curvatures_and_slopes_of_any_size_lead_to_the_minimum(units, scale):
+    fun, start, grad, hess = valley_in(units, scale)
+    for found in (newton(fun, start, grad, hess, method="trust region", gtol=1e-6 * scale / units),
+                  newton_cg(fun, start, grad, lambda x, v: hess(x) @ v, gtol=1e-6 * scale / units)):
+        assert found.success, found.message
+        np.testing.assert_allclose(found.x / units, 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+@pytest.mark.parametrize("solver", [bfgs, lbfgs])
+def test_where_squares_of_slopes_leave_float64_the_curvature_is_not_learnt_and_it_ends_at_once(solver, scale):
+    fun, start, grad, _ = valley_in(1.0, scale)
+    found = solver(fun, start, grad, gtol=1e-6 * scale)
+    assert found.nfev == 1 and not found.success and "the square of the gradient leaves float64" in found.message
+
+
+@pytest.mark.parametrize("start", [300.0, 354.0, 1e5])
+@pytest.mark.parametrize("method", ["shifted", "trust region", "line search"])
+def test_where_the_curvature_fades_out_a_step_is_cut_to_where_the_loss_still_tells(method, start):
+    def hess(x):
+        return np.diag(4 * np.exp(-2 * np.abs(x)) / (1 + np.exp(-2 * np.abs(x))) ** 2)
+
+    found = newton(lambda x: float(np.logaddexp(x, -x).sum()), [start], np.tanh, hess, method=method)
+    assert found.success or "Hessian is singular" in found.message
+    beyond = newton(lambda x: float(np.logaddexp(x, -x).sum()), [370.0], np.tanh, hess, method=method)
+    assert beyond.message == "the step leaves float64: the curvature is too small beside the gradient"
+
+
+@pytest.mark.parametrize(("g", "h", "radius"), [
+    ([1e-300, 0.0], [-1.0, -1.0], 1.0), ([1e300, 0.0], [1.0, 1.0], 1.0), ([1.0, 2.0], [1.0, -1.0], 1e200), ([1.0, 0.0], [1.0, -1.0], 1e200),
+    ([1.0, 1.0], [1e-300, -1e-300], 5.0), ([1e200, 1.0], [1e-200, -1e-200], 5.0), ([1.0, 2.0], [1e20, -1e20], 1e-100),
+])
+def test_the_trust_regions_step_is_as_long_as_the_radius_whatever_its_size(g, h, radius):
+    p, mu = trust_region_step(np.array(g), np.diag(h), radius)
+    assert np.linalg.norm(p / radius) == pytest.approx(1, abs=1e-9) and mu >= max(0.0, -min(h))
+
+
+def test_an_infinite_radius_wants_a_lowest_point():
+    assert trust_region_step(np.ones(2), np.eye(2), np.inf)[0].tolist() == [-1.0, -1.0]
+    for lowest in (0.0, -1.0):
+        with pytest.raises(ValueError, match=r"radius must be finite where g·p \+ ½ p·Hp has no lowest point, got inf"):
+            trust_region_step(np.ones(2), np.diag([1.0, lowest]), np.inf)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200, 5e-324])
+def test_conjugate_gradients_and_products_take_vectors_of_any_size(scale):
+    a = np.array([[4.0, 1.0], [1.0, 3.0]])
+    found = conjugate_gradient(lambda d: a @ d, np.array([4.0, 4.0]) * scale)
+    if scale > 1e-300:
+        np.testing.assert_allclose(a @ found.x, np.array([4.0, 4.0]) * scale)
+        assert found.residuals[-1] < 1e-10 * found.residuals[0]
+        np.testing.assert_allclose(hessp_from(lambda x: x**2)(np.ones(2), scale * np.ones(2)), 2 * scale, rtol=1e-6)
+    else:
+        assert found.x.any()
+
+
+@pytest.mark.parametrize("solve", [lambda *args: newton(*args, lambda x: 2 * np.eye(2)), lambda *args: newton_cg(*args, lambda x, v: 2 * v)])
+def test_a_gradient_that_is_zero_at_the_start_is_not_believed_unseen(solve):
+    assert "the loss is lower" in solve(lambda x: x @ x, [1.0, 2.0], lambda x: 0 * x).message
+    assert solve(lambda x: x @ x, [0.0, 0.0], lambda x: 2 * x).success
+
+
+def test_a_loss_that_no_float_holds_is_refused():
+    for loss, error, message in ((10**400, ValueError, "fun must return a number within float64, got 1000"),
+                                 (np.ma.masked_array(1.0, mask=True), TypeError, "fun must return one real number, got masked_array")):
+        with pytest.raises(error, match=message):
+            lbfgs(lambda x, loss=loss: loss, [1.0], lambda x: 2 * x)
+
+
+def test_a_dead_layer_has_a_damped_step_and_no_layer_a_negative_moment():
+    g, zero, one = np.ones((2, 1)), np.zeros((2, 2)), np.ones((1, 1))
+    assert kronecker_step(g, zero, np.zeros((1, 1)), 0.01).ravel() == pytest.approx([-100.0, -100.0])
+    assert np.isfinite(kronecker_step(g, zero, one, 0.01)).all()
+    with pytest.raises(ValueError, match="a must be a second moment, whose diagonal is not negative, got"):
+        kronecker_step(g, -np.eye(2), one, 0.01)
+
+
+def test_pairs_whose_product_vanishes_or_overflows_are_refused_and_lists_are_vectors():
+    assert two_loop([1.0, 1.0], [([1, 0], [4, 2])], 1.0).tolist() == [0.0, 0.5]
+    with pytest.raises(ValueError, match=r"pairs must be pairs \(s, y\) with s·y not 0, got"):
+        two_loop(np.ones(2), [(np.array([1.0, 0.0]), np.array([0.0, 1.0]))], 1.0)
+    for size in (1e-160, 1e200):
+        with pytest.raises(ValueError, match="s and y must have squares within float64, got"):
+            bfgs_update(np.eye(2), size * np.ones(2), size * np.ones(2))
+
+
+def test_a_memory_without_bound_takes_no_more_room_than_the_steps():
+    assert lbfgs(lambda x: x @ x, [1.0, 2.0], lambda x: 2 * x, memory=10**12, maxiter=50).success
