@@ -36,16 +36,15 @@ def check_arrays(known: Checked, params: Mapping[str, StandardArray], grads: Map
 
     Gives what is known now, and the gradients as arrays. `state()` names the arrays that only the optimizer may hold.
     """
-    now = known.layout
-    if not have_layout(now, params, grads):
+    if not have_layout(known.layout, params, grads):
         check_params(params)
-        now, grads = layout(params), fitting(params, grads)
+        known, grads = Checked(layout(params)), fitting(params, grads)
     written, read = buffers(params), buffers(grads)
     given, before = [*written.values(), *read.values()], [seen() for seen in known.apart]
     if len(given) == len(before) and all(map(operator.is_, given, before)):
-        return Checked(now, known.apart), grads
+        return known, grads
     check_apart({f"params[{key!r}]": w for key, w in written.items()} | state(), {f"grads[{key!r}]": g for key, g in read.items()})
-    return Checked(now, [weakref.ref(array) for array in given]), grads
+    return Checked(known.layout, [weakref.ref(array) for array in given]), grads
 
 
 def layout(named: Mapping[str, StandardArray]) -> Layout:

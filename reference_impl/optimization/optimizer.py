@@ -114,7 +114,13 @@ class Optimizer:
         >>> SGD(lr=lambda step: 0.1 / (1 + step)).hyperparameters()
         {'lr': 0.1}
         """
-        return {name: setting.value(name, getattr(self, name), self.steps) for name, setting in self._settings.items() if not setting.optional}
+        values = {}
+        for name, setting in self._settings.items():
+            if not setting.optional:
+                given = getattr(self, name)
+                fits = type(given) is float and setting.low < given < setting.high  # so it is in nearly every step
+                values[name] = given if fits else setting.value(name, given, self.steps)
+        return values
 
     def update(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> None:
         """Take one step: change every array of `params` in place.
@@ -155,16 +161,10 @@ class Optimizer:
         rule, packing, values = self._rule(), self._packing, self.hyperparameters()
         if packing.rule != rule.__name__ or packing.layout != now:
             packing = self._pack_for(rule, now, params)
-        self._check_scale(values, packing)
+        check_scale(values, packing)
         if not is_elementwise(rule):  # such a rule may ask for the options too
             values |= {name: getattr(self, name) for name in signature(rule).hyper if name not in values and name != "t"}
         return [Share(self, rule, values, packing, params, grads)]
-
-    def _check_scale(self, values: Mapping[str, float], packing: Packing) -> None:
-        if any([-1e-44 < value < 1e-44 for value in values.values()]):
-            for pack in packing.packs:
-                for name, value in values.items():
-                    arrays.check_scale(name, value, np.empty(0, pack.computing))
 
     def _pack_for(self, rule: Rule, now: Layout, params: Mapping[str, StandardArray]) -> Packing:
         """These parameters packed, each with the memory that there is of it, or a new one."""
@@ -189,6 +189,8 @@ class Optimizer:
 
     def _clip(self, shares: Sequence[Share]) -> None:
         """Have the gradients of some shares scaled together and cut, where a bound is set."""
+        if self.clip_norm is None and self.clip_value is None:
+            return
         factors, limit = (1.0, 1.0), math.inf
         if self.clip_norm is not None:
             highest = BOUND.value("clip_norm", self.clip_norm, self.steps)
@@ -202,7 +204,7 @@ class Optimizer:
         if self.clip_value is not None:
             limit = BOUND.value("clip_value", self.clip_value, self.steps)
         for share in shares:
-            self._check_scale({"clip_value": limit}, share.packing)
+            check_scale({"clip_value": limit}, share.packing)
             share.clip(factors, limit)
 
     def state_dict(self) -> dict[str, Any]:
@@ -240,3 +242,11 @@ class Optimizer:
         steps, entries = saving.split(saved, rule.__name__, ("steps", *names))
         packing = Packing(rule.__name__, saving.memories(entries, names, steps))
         return [(self, {"steps": steps, "_packing": packing, **saving.settings_to_go_on_with(self, entries["hyper"], entries["made"])})]
+
+
+def check_scale(values: Mapping[str, float], packing: Packing) -> None:
+    """Refuse a hyperparameter that is not 0 but would be in the dtype in which a parameter is stepped on: ValueError."""
+    if min(values.values(), default=1.0) < 1e-44:  # no dtype here loses a larger one
+        for pack in packing.packs:
+            for name, value in values.items():
+                arrays.check_scale(name, value, np.empty(0, pack.computing))

@@ -36,8 +36,6 @@ class Setting:
     def _number(self, name: str, value: Any) -> float:
         if isinstance(value, np.generic | np.ndarray) and value.shape == ():
             value = value.item()
-        if type(value) is float and self.low < value < self.high:
-            return value
         within = Real(self.low, self.high, self.open_low, open_high=True)
         if (fault := within.fault(value)) is None:
             return float(value)
