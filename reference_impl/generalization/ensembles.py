@@ -16,7 +16,7 @@ from ..arrays.checks import GENERATOR, ArrayOf, Count, Numbers, Optional, Real, 
 from ..arrays.protocol import Array
 from ..networks.evaluation import MODEL, check_examples
 from ..networks.losses import softmax
-from ..networks.model import Sequential
+from ..networks.model import Sequential, all_params
 from ..networks.run import Callback, Run
 from .batch_norm import BatchNorm
 
@@ -122,9 +122,10 @@ class Snapshots(Callback):
         self.every = every
         self.states: list[dict[str, Array]] = []
 
+    def before_fit(self, run: Run) -> None:
+        self.states = []  # whatever it has seen before was another run
+
     def after_step(self, run: Run) -> None:
-        if run.step == 1:  # whatever it has seen before was another run
-            self.states = []
         if run.step % self.every == 0:
             self.states.append(run.model.state_dict())
 
@@ -184,18 +185,23 @@ class WeightAverage(Callback):
         self.weights: dict[str, Array] = {}
         self.count = 0
 
+    def before_fit(self, run: Run) -> None:
+        self._forget()  # whatever it has seen before was another run
+
+    def before_update(self, run: Run) -> None:
+        if self.count:  # a layer that was frozen till now has been what it is all along
+            self.weights |= {key: array.astype(np.float64) for key, array in run.model.params.items() if key not in self.weights}
+
     def after_step(self, run: Run) -> None:
-        if run.step == 1:  # whatever it has seen before was another run
-            self._forget()
         if run.step < self.start:
             return
         self.count += 1
         part = 1 / self.count if self.decay == 1 else (1 - self.decay) / (1 - self.decay**self.count)
-        for key, array in run.model.params.items():
-            if self.count == 1:
-                self.weights[key] = array.astype(np.float64)
-            else:
+        for key, array in all_params(run.model).items():
+            if key in self.weights:
                 self.weights[key] += part * (array - self.weights[key])
+            elif key in run.model.params:
+                self.weights[key] = array.astype(np.float64)
 
     @checked(model=MODEL)
     def model(self, model: Sequential) -> Sequential:
@@ -205,9 +211,9 @@ class WeightAverage(Callback):
         """
         if not self.count:
             raise RuntimeError(f"WeightAverage must have seen a step from start={self.start} on, got none")
-        own = model.params
-        if own.keys() != self.weights.keys():
-            raise ValueError(f"model must have the parameters {sorted(self.weights)} that were averaged, got {sorted(own)}")
+        own = all_params(model)
+        if not model.params.keys() <= self.weights.keys() <= own.keys():
+            raise ValueError(f"model must have the parameters {sorted(self.weights)} that were averaged, got {sorted(model.params)}")
         averaged = copy.deepcopy(model)
         averaged.load_state_dict(model.state_dict() | {key: array.astype(own[key].dtype) for key, array in self.weights.items()})
         return averaged

@@ -69,9 +69,10 @@ class EarlyStopping(Callback):
         if self.column not in columns and not unsaid:
             raise ValueError(f"column must be one of {columns}, which callbacks before it make, got {self.column!r}")
 
+    def before_fit(self, run: Run) -> None:
+        self._forget()  # whatever it has seen before was another run
+
     def after_epoch(self, run: Run) -> None:
-        if run.epoch == 1:  # whatever it has seen before was another run
-            self._forget()
         value = float(run.history[self.column][-1])
         gain = value - self.best_value if self.larger_is_better else self.best_value - value
         if gain > self.min_delta:

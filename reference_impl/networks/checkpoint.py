@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import arrays
-from ..arrays.checks import Count, Flag, Optional, check, shown
+from ..arrays.checks import Count, Flag, Instance, Optional, check, shown
+from ..optimization.optimizer import Optimizer
 from .files import HeldFile, read
 from .fingerprint import arguments, told
 from .progress import Progress
@@ -23,12 +25,13 @@ class Checkpoint(Callback):
 
     The file is written at the start, every `every` steps (by default, every epoch) and at the end, each time whole or not at all. With
     `resume=True` the run goes on from it, if it is there, and ends as the uninterrupted run does, bit for bit. A run that differs is
-    refused, and the message says in what: model, data (by checksum), loss, batches, the kind of optimizer and its hyperparameters,
-    callbacks and their arguments; `epochs` may be more. A process that is killed leaves the file and nothing else, and two runs
-    cannot have one file at the same time.
+    refused, and the message says in what: model, data (by checksum), loss (by name), batches, the kind of optimizer and its
+    hyperparameters, callbacks and their arguments; `epochs` may be more. A process that is killed leaves the file and nothing else,
+    and two runs cannot have one file at the same time.
 
     Raises ValueError or TypeError for what is no path and no count. `fit` raises FileNotFoundError when the file's folder is
-    missing, BlockingIOError when another run holds it, and ValueError when it is damaged or of another run.
+    missing, IsADirectoryError when it is a folder itself, BlockingIOError when another run holds it, and ValueError when it is damaged
+    or of another run.
 
     >>> Checkpoint("run.npz", every=100, resume=True).path.name
     'run.npz'
@@ -70,6 +73,8 @@ class Checkpoint(Callback):
     def _save(self, run: Run) -> None:
         """Write the run as it is; Diverged if a parameter or the optimizer's state is not what numbers should be."""
         groups = {name: part.state_dict() for name, part in _parts(run).items()}
+        for name, values in groups.items():
+            check(f"{name}: state_dict()", values, Instance(Mapping, words="a dict of arrays, numbers and strings"))
         if (key := too_large(run.model.params) or not_finite(groups["model"] | groups["optimizer"])) is not None:
             raise run.diverged(layer_of(run.model, key))
         about = {"settings": self._settings, "model": _model(run), "layers": _layers(run), "rng": run.rng.bit_generator.state,
@@ -79,7 +84,7 @@ class Checkpoint(Callback):
         for key, value in content.items():
             if value.dtype.hasobject:
                 raise TypeError(f"state_dict must hold arrays, numbers and strings, got {value!r} for {key!r}")
-        self._file.write(content | {"order": run.order, "about": np.array(json.dumps(about, default=lambda value: value.tolist()))})
+        self._file.write(content | {"order": run.order, "about": np.array(json.dumps(about, default=_listed))})
         run.saved = self.path, run.step
 
     def _load(self, run: Run, parts: dict[str, Any]) -> None:
@@ -96,6 +101,8 @@ class Checkpoint(Callback):
             new = None in (ours, theirs) and name.startswith("schedules.")  # of a step that only the longer run has
             if ours != theirs and not new and (name not in model or ours != model[name]):
                 raise ValueError(f"path must hold a run with {name} = {shown(ours)}, got {self.path} with {shown(theirs)}")
+        if epoch > run.epochs:
+            raise ValueError(f"epochs must be at least the {epoch} that {self.path} has, got {run.epochs}")
         if type(run.rng.bit_generator).__name__ != kind:
             raise ValueError(f"rng must be a {kind} generator as in {self.path}, got {type(run.rng.bit_generator).__name__}")
         before, layers_before = {name: part.state_dict() for name, part in parts.items()}, _layers(run)
@@ -115,6 +122,12 @@ class Checkpoint(Callback):
         run.step, run.epoch, run.stop, run.history.losses, run.history.epochs = step, epoch, stop, losses, epochs
         run.order, run.saved = order, (self.path, step)
         self._settings |= {name: settings[name] for name in model}  # as the run began
+
+
+def _listed(value: Any) -> Any:
+    """An array or a number of NumPy's, in a row of the history, as JSON can write it."""
+    check("history", value, Instance(np.ndarray, np.generic, words="rows of numbers"))
+    return value.tolist()
 
 
 def _parts(run: Run, callbacks: bool = True) -> dict[str, Any]:
@@ -144,15 +157,15 @@ def _settings(run: Run) -> dict[str, Any]:
     return settings | _schedules(run)
 
 
-def _schedules(run: Run) -> dict[str, float]:
-    """Values of the schedules among the hyperparameters, at the first steps and at every power of two: numbers an optimizer compares itself."""
-    optimizer, total, found = copy.deepcopy(run.optimizer), run.epochs * run.steps_per_epoch, dict[str, float]()
-    scheduled = {key.replace("hyper/", "") for key, value in optimizer.state_dict().items() if isinstance(value, str) and value == "schedule"}
-    for step in [0, *(2**i for i in range(total.bit_length()))] if scheduled else []:
-        if step < total:
-            optimizer.steps = step
-            found |= {f"schedules.{name}({step})": value for name, value in optimizer.hyperparameters().items() if name in scheduled}
-    return found
+def _schedules(run: Run) -> dict[str, Any]:
+    """Values of the schedules among the settings, at the first steps and at every power of two: numbers an optimizer compares itself."""
+    groups: dict[str, Optimizer] = getattr(run.optimizer, "groups", {})
+    owners = {"": run.optimizer} | {f"{pattern}/": one for pattern, one in groups.items()}
+    scheduled = {f"{prefix}{f.name}": schedule for prefix, one in owners.items() for f in fields(one)
+                 if callable(schedule := getattr(one, f.name))}
+    total = run.epochs * run.steps_per_epoch
+    steps = [step for step in (0, *(2**i for i in range(total.bit_length()))) if step < total]
+    return {f"schedules.{name}({step})": told(schedule(step)) for name, schedule in scheduled.items() for step in steps}
 
 
 def _layers(run: Run) -> list[dict[str, Any]]:

@@ -36,6 +36,8 @@ class HeldFile:
         """
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"path must lie in a folder that exists, got {self.path}")
+        if self.path.is_dir():
+            raise IsADirectoryError(f"path must be a file, got the folder {self.path}")
         if not os.access(self.path.parent, os.W_OK):
             raise PermissionError(f"path must lie in a folder that can be written to, got {self.path}")
         try:
@@ -112,7 +114,12 @@ class HeldFile:
 
 def read(path: Path, writer: str) -> dict[str, np.ndarray]:
     """The arrays of a file that `writer` has written: ValueError for any other, OSError when it cannot be read."""
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"path must be a file that {writer} has written, got {path}, which is none") from None
+    except IsADirectoryError:
+        raise IsADirectoryError(f"path must be a file, got the folder {path}") from None
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return dict(file)

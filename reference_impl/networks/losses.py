@@ -7,6 +7,8 @@ the weights (as PyTorch's `weight=` does): so the batches' gradients are, on ave
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .. import arrays
@@ -39,7 +41,7 @@ def _log_softmax(scores: Array) -> Array:
     check("scores", scores, ArrayOf("", "iuf"))
     if not scores.ndim or not scores.shape[-1]:
         raise ValueError(f"scores must be (..., classes), got {scores.shape}")
-    wide = arrays.wide(scores)
+    wide = arrays.wide(scores) if scores.dtype.kind == "f" else scores.astype(np.float64)  # differences of whole numbers overflow
     shifted = wide - wide.max(axis=-1, keepdims=True)
     found: Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return found
@@ -112,10 +114,11 @@ def multiclass_hinge(scores: Array, labels: Array, weights: Array | None = None,
     check("margin", margin, POSITIVE)
     true, weight = _at_labels(scores, labels), _column(weights, scores)
     wide = arrays.wide(scores)
-    excess = wide - wide.take(true)[:, None] + margin
+    excess = np.subtract(wide, wide.take(true)[:, None], out=np.empty_like(wide, order="C"))  # so that a reshape is a view
+    excess += margin
     excess.reshape(-1)[true] = 0
     np.maximum(excess, 0, out=excess)
-    dscores = (excess > 0).astype(wide.dtype)
+    dscores = (excess > 0).astype(wide.dtype, order="C")
     dscores.reshape(-1)[true] = -dscores.sum(axis=1)
     losses = excess.sum(axis=1)
     if weight is not None:
@@ -137,8 +140,8 @@ def class_weights(labels: Array, classes: int | None = None) -> np.ndarray:
     """
     if not len(labels) or labels.min() < 0 or (classes is not None and labels.max() >= classes):
         raise ValueError(f"labels must lie in [0, {'...' if classes is None else classes}), and be some, got {shown(labels)}")
-    counts = np.bincount(labels)
-    weights: np.ndarray = len(labels) / ((counts > 0).sum() * counts[labels])
+    present, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    weights: np.ndarray = len(labels) / (len(present) * counts[places])
     return weights
 
 
@@ -175,6 +178,6 @@ def _column(weights: Array | None, outputs: Array) -> Array | None:
     if weights is None:
         return None
     check("weights", weights, ArrayOf("batch", "biuf"))
-    if weights.shape != outputs.shape[:1] or not (weights >= 0).all():
+    if weights.shape != outputs.shape[:1] or not ((weights >= 0) & (weights < math.inf)).all():
         raise ValueError(f"weights must be {len(outputs)} numbers from 0 up, as many as the batch, got {shown(weights)}")
     return weights.astype(arrays.wide(outputs[:0]).dtype).reshape(-1, *[1] * (outputs.ndim - 1))

@@ -154,6 +154,18 @@ class Sequential:
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
 
+def all_params(model: Sequential) -> dict[str, Array]:
+    """The parameters of all layers, frozen ones too, under their keys.
+
+    >>> from reference_impl.networks.layers import Affine
+    >>> model = Sequential(Affine(1, 1, rng=np.random.default_rng(0)))
+    >>> model.layers[0].frozen = True
+    >>> list(model.params), list(all_params(model))
+    ([], ['0.W', '0.b'])
+    """
+    return {f"{i}.{name}": array for i, layer in enumerate(model.layers) for name, array in layer.params.items()}
+
+
 def _path(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, str | os.PathLike) or not str(path):
         raise TypeError(f"path must name a file, got {shown(path)}")

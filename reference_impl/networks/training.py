@@ -16,7 +16,7 @@ from ..optimization.optimizer import Optimizer
 from .checkpoint import Checkpoint
 from .evaluation import LOSS, MODEL, check_data, check_finite, check_loss
 from .losses import softmax_cross_entropy
-from .model import Sequential
+from .model import Sequential, all_params
 from .run import Batch, Callback, History, Loss, Run, largest, layer_of, too_large
 
 
@@ -130,7 +130,7 @@ def _take_step(run: Run) -> None:
 def _rehearse(run: Run) -> None:
     """Refuse what will not go through, with copies of all that training changes."""
     if isinstance(run.optimizer, Groups):
-        run.optimizer.assign(f"{i}.{name}" for i, layer in enumerate(run.model.layers) for name in layer.params)
+        run.optimizer.assign(all_params(run.model).keys())
     examples, steps = len(run.inputs), run.steps_per_epoch
     last = run.batch_size if run.drop_last else examples - (steps - 1) * run.batch_size
     model, optimizer, rng = copy.deepcopy((run.model, run.optimizer, run.rng))

@@ -18,7 +18,7 @@ from ..arrays.protocol import Array
 from ..networks.evaluation import check_data
 from ..networks.layers import ReLU
 from ..networks.losses import softmax_cross_entropy
-from ..networks.model import Sequential
+from ..networks.model import Sequential, all_params
 from ..networks.run import Callback, History, Loss, Run
 from ..networks.training import fit
 from ..optimization.optimizer import Optimizer
@@ -93,11 +93,11 @@ class Monitor(Callback):
 
     def after_step(self, run: Run) -> None:
         self.history = run.history
-        params, grads = run.model.params, run.model.grads
+        params, grads = all_params(run.model), run.model.grads
         for key, before in self._before.items():
             step, length = _length(params[key] - before), _length(before)
             for name, value in ((f"update/{key}", step / length if length else math.inf if step else 0.0),
-                                (f"gradient/{key}", _length(grads[key]))):
+                                (f"gradient/{key}", _length(grads[key]) if key in grads else 0.0)):
                 self._sums[name] = self._sums.get(name, 0.0) + value
             before[...] = params[key]
         self._steps += 1

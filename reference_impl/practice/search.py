@@ -186,9 +186,9 @@ class Choice:
         return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
 
     @checked(values=Instance(list, tuple), margin=SIZE)
-    def narrowed(self, values: Sequence[object], margin: float) -> Choice:
+    def narrowed(self, values: Sequence[Any], margin: float) -> Choice:
         """Those of the values that occur."""
-        return Choice([value for value in self.values if value in values])
+        return Choice([value for value in self.values if any(value is other or np.array_equal(value, other) for other in values)])
 
 
 Axis = Uniform | LogUniform | Whole | Stepped | Choice
@@ -452,6 +452,8 @@ def _settings(settings: Iterable[Setting]) -> list[dict[str, Any]]:
     for setting in settings:
         if not isinstance(setting, Mapping):
             raise TypeError(f"settings must be {SETTINGS}, got {shown(setting if listed else settings)}")
+        for name in setting:
+            check("settings", name, Instance(str, words="mappings whose names are strings"))
         tried.append(dict(setting))
     return tried
 
@@ -468,5 +470,6 @@ def _check_space(space: Space) -> None:
     if not space:
         raise ValueError(f"space must map at least one name to its values, got {space!r}")
     for name, axis in space.items():
+        check("space", name, Instance(str, words="a mapping whose names are strings"))
         if not isinstance(axis, Axis):
             raise TypeError(f"space must map names to Uniform, LogUniform, Whole, Stepped or Choice, got {axis!r} for {name!r}")

@@ -5,6 +5,7 @@ What [`search`][reference_impl.practice.search.search] is made of; its chapter i
 
 from __future__ import annotations
 
+import copy
 import math
 import numbers
 import traceback
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays.checks import Count, Flag, Function, Instance, Optional, Real, check, checked
+from ..arrays.checks import Count, Flag, Function, Instance, Optional, Real, check, checked, shown
 
 Setting = Mapping[str, Any]
 Objective = Callable[[Setting, np.random.Generator], float]
@@ -61,16 +62,30 @@ def _attempt(objective: Objective, setting: Setting, seed: int, index: int) -> O
     """What a worker does: the value, or the error that the objective raised and its traceback."""
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))  # a stream apart from default_rng(seed)
     try:
-        value = objective(dict(setting), rng)
-        if isinstance(value, str | bytes):
-            raise TypeError(f"objective must return a number, got {value!r}")
-        return float(value), "", ""
+        return _number(objective(_copied(setting), rng)), "", ""
     except (Exception, SystemExit) as error:
         try:
             said = f"{type(error).__name__}: {error}"
         except Exception:  # one that cannot say what it is
             said = type(error).__name__
         return math.nan, said if len(said) <= 1000 else f"{said[:997]}...", traceback.format_exc(limit=-10)[-4000:]
+
+
+def _copied(setting: Setting) -> dict[str, Any]:
+    """A setting for the objective to change as it likes: other trials may have the same list in theirs."""
+    try:
+        return copy.deepcopy(dict(setting))
+    except Exception:  # what cannot be copied, as a module, is shared
+        return dict(setting)
+
+
+def _number(value: object) -> float:
+    try:
+        if not isinstance(value, str | bytes):
+            return float(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise TypeError(f"objective must return a number, got {shown(value)}")
 
 
 class Lost(Exception):

@@ -56,6 +56,7 @@ def run(*callbacks, epochs=4, optimizer=None, model=None, checkpoint=None):
 def follow(callback, path):
     """Show `callback` the weights of `path` (steps, n), one after the other; a model whose weights are the last."""
     model = Sequential(Affine(1, path.shape[1], rng=np.random.default_rng(0), bias=False, dtype=path.dtype))
+    callback.before_fit(SimpleNamespace(model=model, step=0))
     for step, w in enumerate(path, start=1):
         model.params["0.W"][0] = w
         callback.after_step(SimpleNamespace(model=model, step=step))

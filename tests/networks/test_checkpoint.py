@@ -30,6 +30,7 @@ from reference_impl import (
     ReLU,
     Sequential,
     Tanh,
+    constant,
     engines as readings,
     fit,
     softmax_cross_entropy,
@@ -638,3 +639,43 @@ def test_groups_are_resumed_too(tmp_path):
     whole = run(4)
     run(2, every=1)
     assert run(4, every=1, resume=True) == whole
+
+
+@pytest.mark.parametrize("made", [lambda bound: SGD(lr=0.1, clip_norm=bound), lambda bound: SGD(lr=0.1, clip_value=bound),
+                                  lambda bound: Groups({"*": SGD(lr=0.1)}, clip_norm=bound), lambda bound: Groups({"*": SGD(lr=0.1, clip_norm=bound)})])
+def test_another_schedule_of_a_bound_is_another_run(made, tmp_path):
+    def run(bound):
+        fit(network(), X, Y, made(bound), epochs=2, rng=np.random.default_rng(0), callbacks=[Checkpoint(tmp_path / "run.npz", resume=True)])
+
+    run(constant(1.0))
+    run(constant(1.0))
+    with pytest.raises(ValueError, match=r"path must hold a run with schedules\.\S*clip_\w+\(0\) = 0.5, got .* with 1.0"):
+        run(constant(0.5))
+
+
+def test_a_run_that_went_further_than_it_is_to_go_is_refused(tmp_path):
+    def run(epochs):
+        fit(network(), X, Y, SGD(lr=0.1), epochs=epochs, rng=np.random.default_rng(0), callbacks=[Checkpoint(tmp_path / "run.npz", resume=True)])
+
+    run(2)
+    with pytest.raises(ValueError, match=r"epochs must be at least the 2 that .*run.npz has, got 1"):
+        run(1)
+    run(3)
+
+
+@pytest.mark.parametrize(("state", "row", "message"), [
+    (3, {}, r"callback 0: state_dict\(\) must be a dict of arrays, numbers and strings, got 3"),
+    ({}, {"set": {1}}, "history must be rows of numbers, got .1."),
+])
+def test_what_cannot_be_written_down_is_named(state, row, message, tmp_path):
+    class Odd(Callback):
+        columns = ()
+
+        def state_dict(self):
+            return state
+
+        def after_epoch(self, run):
+            run.history.epochs[-1].update(row)
+
+    with pytest.raises(TypeError, match=message):
+        fit(network(), X, Y, SGD(lr=0.1), epochs=1, rng=np.random.default_rng(0), callbacks=[Odd(), Checkpoint(tmp_path / "run.npz")])

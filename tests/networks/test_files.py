@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reference_impl import Affine, Sequential
 from reference_impl.networks.files import HeldFile, read
 
 ONE, TWO = {"a": np.arange(3)}, {"a": np.arange(5.0)}
@@ -154,3 +155,12 @@ def test_what_cannot_be_read_is_no_damaged_file(tmp_path):
     (tmp_path / "run.npz").write_bytes(b"no file of NumPy's")
     with pytest.raises(ValueError, match=rf"path must be a file that Sequential.save has written, got {tmp_path / 'run.npz'}: "):
         read(tmp_path / "run.npz", "Sequential.save")
+
+
+def test_a_folder_is_no_file(tmp_path):
+    model = Sequential(Affine(1, 1, rng=np.random.default_rng(0)))
+    for call in (model.save, model.load):
+        with pytest.raises(IsADirectoryError, match="path must be a file, got the folder"):
+            call(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"path must be a file that Sequential.save has written, got .*none.npz"):
+        model.load(tmp_path / "none.npz")

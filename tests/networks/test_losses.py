@@ -270,3 +270,29 @@ def test_softmax_of_half_precision_is_what_double_precision_gives_rounded_once()
         found, expected = function(scores), function(scores.astype(float))
         assert found.dtype == np.float16
         assert (np.abs(found - expected) <= np.maximum(0.51 * np.spacing(np.abs(expected).astype("f2")).astype(float), 1e-7)).all()
+
+
+@pytest.mark.parametrize("layout", [np.asfortranarray, lambda scores: np.repeat(scores, 2, axis=1)[:, ::2], lambda scores: scores[::-1].copy()[::-1]])
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, multiclass_hinge])
+def test_the_layout_of_the_scores_does_not_matter(loss, layout):
+    scores, labels = batch()
+    for weights in (None, np.arange(7.0)):
+        found, expected = loss(layout(scores), labels, weights), loss(scores, labels, weights)
+        assert found[0] == expected[0] and np.array_equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i8", "u8"])
+def test_softmax_of_whole_numbers_is_that_of_floats(dtype):
+    scores = np.array([np.iinfo(dtype).min, 0, 1, np.iinfo(dtype).max], dtype)
+    assert np.array_equal(softmax(scores), softmax(scores.astype(float))) and np.array_equal(log_softmax(scores), log_softmax(scores.astype(float)))
+
+
+def test_infinite_weights_are_refused():
+    scores, labels = batch()
+    for loss, targets in ((softmax_cross_entropy, labels), (multiclass_hinge, labels), (mean_squared_error, scores)):
+        with pytest.raises(ValueError, match=r"weights must be 7 numbers from 0 up.*inf"):
+            loss(scores, targets, np.array([1.0] * 6 + [np.inf]))
+
+
+def test_class_weights_of_a_label_far_from_the_others():
+    assert class_weights(np.array([0, 0, 0, 2**40])).tolist() == class_weights(np.array([0, 0, 0, 1])).tolist()

@@ -25,10 +25,13 @@ from reference_impl import (
     Layer,
     MaxNorm,
     Momentum,
+    Monitor,
     Progress,
     ProximalL1,
     ReLU,
     Sequential,
+    Snapshots,
+    WeightAverage,
     accuracy,
     digits,
     evaluate,
@@ -765,3 +768,48 @@ def test_an_mlp_on_the_digits_is_no_worse_than_scikit_learns():
     difference = np.subtract(ours, theirs)
     assert difference.mean() >= -difference.std(ddof=1) / 5**0.5, (ours, theirs)
     assert min(ours) > 0.9
+
+
+def test_what_watched_another_run_begins_anew():
+    class Enough(Callback):
+        columns = ()
+
+        def after_step(self, run):
+            run.stop = "enough"
+
+    watchers = EarlyStopping("loss", patience=1), WeightAverage(), Snapshots(2)
+
+    def run(width, **given):
+        model = Sequential(Affine(3, width, rng=np.random.default_rng(width)))
+        fit(model, X, Y, SGD(lr=0.1), rng=np.random.default_rng(0), **given)
+        return model.state_dict()
+
+    run(4, epochs=3, callbacks=watchers)
+    run(3, epochs=0, callbacks=watchers)  # another model: there is nothing of the first to go back to
+    assert not watchers[0].best and not watchers[1].count and not watchers[2].states
+    run(3, epochs=3, callbacks=watchers)
+    broken, alone = (run(3, epochs=1, batch_size=4, callbacks=[*callbacks, Enough()]) for callbacks in (watchers, ()))
+    assert all(np.array_equal(broken[key], alone[key]) for key in alone)
+
+
+def test_layers_may_freeze_and_thaw_under_what_watches_them():
+    class Turn(Callback):
+        columns = ()
+
+        def after_step(self, run):
+            run.model.layers[0].frozen, run.model.layers[1].frozen = run.step < 2, run.step >= 3
+
+    class Record(Callback):
+        columns = ()
+
+        def after_step(self, run):
+            seen.append(run.model.state_dict())
+
+    seen = []
+    model = Sequential(Affine(3, 4, rng=np.random.default_rng(0)), Affine(4, 3, rng=np.random.default_rng(1)))
+    monitor, average = Monitor(model, X), WeightAverage()
+    model.layers[0].frozen = True
+    history = fit(model, X, Y, SGD(lr=0.1), epochs=2, batch_size=4, rng=np.random.default_rng(0), callbacks=[Record(), average, monitor, Turn()])
+    assert all(np.allclose(array, np.mean([state[key] for state in seen], axis=0)) for key, array in average.weights.items())
+    assert average.weights.keys() == seen[0].keys() and average.model(model).forward(X).shape == (len(X), 3)
+    assert history["update/1.W"][1] == 0 < history["update/0.W"][1] and history["gradient/1.W"][1] == 0

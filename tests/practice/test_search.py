@@ -758,3 +758,28 @@ def test_what_is_refused(call, error, message):
 def test_settings_may_come_from_a_generator_and_no_settings_make_no_trials():
     assert len(search(noisy, iter(SETTINGS), seed=3)) == 30
     assert search(noisy, []) == []
+
+
+def test_an_objective_may_change_its_setting_and_no_other_trial_sees_it():
+    def shrinks(setting, rng):
+        setting["units"].pop()
+        return float(len(setting["units"]))
+
+    space = {"units": Choice([[64, 32, 16]]), "a": Choice([1, 2])}
+    settings = grid(space, 2)
+    trials = search(shrinks, settings)
+    assert [trial.value for trial in trials] == [2, 2] and settings == grid(space, 2)
+    assert [trial.setting for trial in trials] == settings == [{"units": [64, 32, 16], "a": 1}, {"units": [64, 32, 16], "a": 2}]
+    assert search(lambda setting, rng: setting["xp"].pi, [{"xp": math}])[0].value == math.pi  # which cannot be copied
+
+
+@pytest.mark.parametrize("values", [[np.zeros(2), np.ones(2)], [None, "x"], [[1], [2, [3]]], [math.nan, 1.0], np.array([1.0, 2.0])])
+def test_a_choice_narrows_to_what_occurs_whatever_it_is(values):
+    narrowed = Choice(values).narrowed([values[1]], 0.1)
+    assert len(narrowed.values) == 1 and np.array_equal(np.asarray(narrowed.values[0], object), np.asarray(values[1], object))
+
+
+@pytest.mark.parametrize("call", [lambda: search(noisy, [{"a": 1, 2: 3}]), lambda: grid({2: Choice([1])}, 1)])
+def test_names_are_strings(call):
+    with pytest.raises(TypeError, match="whose names are strings, got 2"):
+        call()

@@ -124,13 +124,14 @@ def fails(setting, rng):
 
 
 @pytest.mark.parametrize(("objective", "error"), [
-    (lambda setting, rng: None, "TypeError: float() argument must be"),
+    (lambda setting, rng: None, "TypeError: objective must return a number, got None"),
+    (lambda setting, rng: np.ones(2), "TypeError: objective must return a number, got array([1., 1.])"),
     (lambda setting, rng: "3.5", "TypeError: objective must return a number, got '3.5'"),
     (lambda setting, rng: b"3.5", "TypeError: objective must return a number, got b'3.5'"),
-    (lambda setting, rng: 1j, "TypeError: "),
+    (lambda setting, rng: 1j, "TypeError: objective must return a number, got 1j"),
     (lambda setting, rng: 10**400, "OverflowError: "),
     (lambda setting, rng: (_ for _ in ()).throw(Mute), "Mute"),
-], ids=["None", "a string", "bytes", "complex", "too large", "mute"])
+], ids=["None", "an array", "a string", "bytes", "complex", "too large", "mute"])
 def test_what_is_no_number_is_a_failed_trial(objective, error):
     with pytest.warns(RuntimeWarning, match="no trial has a number"):
         (trial,) = search(objective, [{}])
