@@ -135,8 +135,7 @@ class Plan:
         self.copied = SINGLE if dtype.itemsize == 2 else None
         self.values = np.empty(len(tape.operands), self.copied or dtype)
         self.operands = [self.values[i, ...] for i in range(len(tape.operands))]
-        self.scratch = np.empty((count, 0), self.values.dtype)
-        self.rows, self.size = list(self.scratch), 0
+        self.scratch, self.size = np.empty((count, 0), self.values.dtype), -1
 
     def run(self, arrays: Sequence[np.ndarray], values: tuple[float, ...]) -> None:
         """Replay the rule on all blocks of `arrays`."""
@@ -146,8 +145,8 @@ class Plan:
                 self.size = piece[0].size
                 if self.size > self.scratch.shape[1]:
                     self.scratch = np.empty((len(self.scratch), self.size), self.scratch.dtype)
-                self.rows = list(self.scratch[:, :self.size])
-            self.replay(*piece, *self.operands, *self.rows)
+                self.beside = *self.operands, *self.scratch[:, :self.size]
+            self.replay(*piece, *self.beside)
 
 
 def _plan(rule: Rule, tape: Tape, dtype: np.dtype) -> Plan:
