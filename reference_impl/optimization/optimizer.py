@@ -162,8 +162,8 @@ class Optimizer:
         if packing.rule != rule.__name__ or packing.layout != now:
             packing = self._pack_for(rule, now, params)
         check_scale(values, packing)
-        if not is_elementwise(rule):  # such a rule may ask for the options too
-            values |= {name: getattr(self, name) for name in signature(rule).hyper if name not in values and name != "t"}
+        for name in packing.options:
+            values[name] = getattr(self, name)
         return [Share(self, rule, values, packing, params, grads)]
 
     def _pack_for(self, rule: Rule, now: Layout, params: Mapping[str, StandardArray]) -> Packing:
@@ -185,7 +185,8 @@ class Optimizer:
                 memory = Memory(0, {name: arrays.full_like(arrays.wide(w), self._initial(name)) for name in names}, w.dtype)
             memory.check(key, w)
             mine[key] = memory._replace(dtype=w.dtype)
-        return Packing(rule.__name__, known, now, packs_for(rule, params, mine))
+        options = [name for name in signature(rule).hyper if name not in self._settings and hasattr(self, name)]
+        return Packing(rule.__name__, known, now, packs_for(rule, params, mine), options)
 
     def _clip(self, shares: Sequence[Share]) -> None:
         """Have the gradients of some shares scaled together and cut, where a bound is set."""

@@ -108,6 +108,7 @@ class Packing(NamedTuple):
     absent: Mapping[str, Memory]
     layout: Layout = ()
     packs: Sequence[Pack] = ()
+    options: Sequence[str] = ()  # that the rule asks for besides its hyperparameters
 
     def memories(self) -> dict[str, Memory]:
         """The memory of each parameter."""

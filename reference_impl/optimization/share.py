@@ -49,15 +49,15 @@ class Share:
         A square that comes near the end of the range is met by a trial on copies. So near that, whatever the state holds by now, a
         smaller one could not take it over.
         """
-        own = self.optimizer
-        if not own.check_finite:
+        if not self.optimizer.check_finite:
             return
-        eps = self.values.get("eps", math.inf)
+        engine, eps = self.optimizer.engine, self.values.get("eps", math.inf)
         for pack, vectors in zip(self.packing.packs, self.vectors):
-            if not self.norm <= pack.safe.high and not engines.finite(vectors[1:2], own.engine, pack.safe.high):
+            safe = pack.safe
+            if not self.norm <= safe.high and not engines.finite(vectors[1:2], engine, safe.high):
                 self.check_finite()
                 self._check_state(pack, vectors)
-            if eps < pack.safe.eps:
+            if eps < safe.eps:
                 self._check_small(pack, vectors)
 
     def check_finite(self) -> None:
