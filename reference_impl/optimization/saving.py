@@ -80,7 +80,7 @@ def settings_to_go_on_with(optimizer: Optimizer, now: Mapping[str, object], chan
 
     A file from before they were saved says nothing of them. Raises ValueError where the optimizers were made with others.
     """
-    if not now and not changed:
+    if not now and not changed and not all(setting.optional for setting in optimizer._settings.values()):
         return {}
     found = {name: _plain(value) for name, value in now.items()}
     made = found | {name: _plain(value) for name, value in changed.items()}

@@ -253,3 +253,21 @@ def test_a_strong_decay_ruins_batch_norm_by_its_gains():
 
     for seed in range(3):
         assert accuracy(seed) < 0.75 and accuracy(seed, "*.b", "*.beta") < 0.75 and accuracy(seed, "*.gamma") > 0.8
+
+
+@pytest.mark.parametrize("bound", ["clip_norm", "clip_value"])
+def test_a_state_from_groups_with_another_bound_is_refused(bound):
+    def groups(**bounds):
+        return Groups({"*": SGD(lr=0.1)}, **bounds)
+
+    params = {"w": np.ones(2)}
+    for theirs, ours in (({}, {bound: 1.0}), ({bound: 1.0}, {}), ({bound: 1.0}, {bound: 2.0})):
+        saving, loading = groups(**theirs), groups(**ours)
+        saving.update(params, {"w": np.ones(2)})
+        with pytest.raises(ValueError, match=f"saved must come from an optimizer made with {bound} = "):
+            loading.load_state_dict(saving.state_dict())
+        assert loading.steps == 0
+    same = groups()
+    setattr(same, bound, 1.0)
+    same.load_state_dict(groups().state_dict())
+    assert getattr(same, bound) is None
