@@ -151,6 +151,9 @@ class Optimizer:
         self._clip(shares)
         for share in shares:
             share.check_numbers()
+        if len(shares) > 1 or len(shares[0].vectors) > 1:  # else nothing is changed before the only pack is refused
+            for share in shares:
+                share.check_scalars()
         for share in shares:
             engines.quietly(share.step)
         self._checked = checked
@@ -185,7 +188,9 @@ class Optimizer:
                 memory = Memory(0, {name: arrays.full_like(arrays.wide(w), self._initial(name)) for name in names}, w.dtype)
             memory.check(key, w)
             mine[key] = memory._replace(dtype=w.dtype)
-        options = [name for name in signature(rule).hyper if name not in self._settings and hasattr(self, name)]
+        options = [name for name in signature(rule).hyper if name not in self._settings and name != "t"]
+        if unknown := [name for name in options if not hasattr(self, name)]:
+            raise TypeError(f"rule {rule.__name__} must take hyperparameters that are fields of {type(self).__name__}, got {unknown[0]!r}")
         return Packing(rule.__name__, known, now, packs_for(rule, params, mine), options)
 
     def _clip(self, shares: Sequence[Share]) -> None:

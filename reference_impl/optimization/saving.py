@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .. import arrays
+from .. import arrays, engines
 from .packing import Memory
 
 if TYPE_CHECKING:
@@ -60,9 +60,13 @@ def memories(parts: Mapping[str, Entries], names: Sequence[str], steps: int) -> 
         for key, array in parts[name].items():
             if not arrays.is_plain(array) or not arrays.is_floating(array):
                 raise TypeError(f"saved[{f'{name}/{key}'!r}] must be an array of floating-point numbers, got {array!r}")
+            if not engines.finite([array]):
+                raise ValueError(f"saved[{f'{name}/{key}'!r}] must be finite, got {arrays.not_finite(array)}")
     keys = parts[(*names, "steps")[0]].keys()
     if any(parts[name].keys() != keys for name in names) or (steps and names and not keys):
         raise ValueError(f"saved must hold every state array of {list(names)} for every key, got {sorted(keys)}")
+    if strangers := parts["steps"].keys() - keys:
+        raise ValueError(f"saved must hold a count of steps for the keys of its state {sorted(keys)} alone, got one for {sorted(strangers)}")
     counts = {key: count(f"steps/{key}", parts["steps"].get(key, steps)) for key in keys}
     return {key: Memory(counts[key], {name: arrays.copy(arrays.wide(parts[name][key])) for name in names}) for key in keys if steps}
 

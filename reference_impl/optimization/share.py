@@ -11,12 +11,15 @@ import numpy as np
 
 from .. import arrays, engines
 from ..arrays.protocol import StandardArray
-from ..engines.tape import Rule
+from ..engines.tape import Rule, is_elementwise, trace
 from .clipping import clipped
 from .packing import Pack, Packing
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
+
+# A correction divides what the state holds of a square, and may round it up: so much room is left for that.
+NEAR = 1.0 + 2**-10
 
 
 @dataclass(slots=True)
@@ -60,6 +63,12 @@ class Share:
             if eps < safe.eps:
                 self._check_small(pack, vectors)
 
+    def check_scalars(self) -> None:
+        """Refuse hyperparameters of which the rule makes no numbers in the coming step of a pack: ValueError."""
+        if is_elementwise(self.rule):
+            for t in {pack.t for pack in self.packing.packs}:
+                trace(self.rule).values({**self.values, "t": t + 1})
+
     def check_finite(self) -> None:
         """Refuse gradients that are not finite: ValueError."""
         for key, g in self.grads.items():
@@ -67,8 +76,10 @@ class Share:
                 raise ValueError(f"grads[{key!r}] must be finite, got {arrays.not_finite(g)}")
 
     def _check_state(self, pack: Pack, vectors: list[StandardArray]) -> None:
-        """Refuse gradients that would make the state infinite."""
-        for before, after in zip(vectors[2:], self._tried(pack, vectors)[1:]):
+        """Refuse gradients that would make the state infinite, or come so near that what is made of it is."""
+        w, g, *state = vectors
+        larger = arrays.functions(g).multiply(g, arrays.full_like(g, NEAR))
+        for before, after in zip(state, self._tried(pack, [w, larger, *state])[1:]):
             key, at = pack.first(np.isfinite(_host(before)) & ~np.isfinite(after))
             if key:
                 raise ValueError(f"grads[{key!r}] must leave the state of {self.packing.rule} within {pack.computing}, "

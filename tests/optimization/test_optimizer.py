@@ -658,3 +658,15 @@ def test_float16_is_stepped_on_in_float32():
     resumed = Adam(lr=1e-3)  # a file from when the state was in half precision too
     resumed.load_state_dict({"rule": "adam", "steps": 1, "m/w": np.ones(3, "f2"), "v/w": np.ones(3, "f2")})
     assert resumed.state["m"]["w"].dtype == np.float32
+
+
+@pytest.mark.parametrize(("entry", "value", "says"), [
+    ("m/w", np.array([np.nan]), r"saved\['m/w'\] must be finite, got nan at index \(0,\)"),
+    ("v/w", np.array([np.inf]), r"saved\['v/w'\] must be finite, got inf at index \(0,\)"),
+    ("steps/b", 1, r"saved must hold a count of steps for the keys of its state \['w'\] alone, got one for \['b'\]"),
+])
+def test_a_damaged_state_is_refused(entry, value, says):
+    optimizer = Adam()
+    optimizer.update({"w": np.ones(1)}, {"w": np.ones(1)})
+    with pytest.raises(ValueError, match=says):
+        Adam().load_state_dict(optimizer.state_dict() | {entry: value})

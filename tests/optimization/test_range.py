@@ -88,9 +88,10 @@ def test_a_sum_that_would_overflow_by_and_by_is_refused_in_the_step_in_which_it_
 
 
 def test_state_that_is_infinite_already_is_not_blamed_on_a_gradient():
-    optimizer = AdaGrad()
-    optimizer.load_state_dict({"rule": "adagrad", "steps": 1, "s/w": np.array([np.inf, 1.0])})
-    optimizer.update({"w": np.ones(2)}, {"w": np.array([1e150, 1e150])})
+    optimizer, w = AdaGrad(), {"w": np.ones(2)}
+    optimizer.update(w, {"w": np.ones(2)})
+    optimizer.state["s"]["w"][0] = np.inf
+    optimizer.update(w, {"w": np.array([1e150, 1e150])})
     assert optimizer.steps == 2
 
 
@@ -147,3 +148,20 @@ def test_other_libraries_arrays_are_looked_at_too():
             Adam(eps=eps).update({"w": w}, {"w": xp.asarray(g, dtype=xp.float32)})
     Adam().update({"w": w}, {"w": xp.asarray([1e10, -1.0], dtype=xp.float32)})
     assert float(w[0]) == pytest.approx(0.999) and float(w[1]) == pytest.approx(1.001)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_next_to_the_largest_square_a_step_is_right_or_refused(dtype):
+    g, taken = np.sqrt(np.finfo(dtype).max), 0
+    for _ in range(100):
+        w, optimizer = {"w": np.ones(1, dtype)}, Adam(lr=0.1)
+        try:
+            for _ in range(5):
+                optimizer.update(w, {"w": np.array([g], dtype)})
+        except ValueError as error:
+            assert "must leave the state of adam within" in str(error) and (w["w"] == 1).all()
+        else:
+            assert w["w"] == pytest.approx(0.5, abs=1e-3)
+            taken += 1
+        g = g * np.array(1 - 1e-4, dtype)
+    assert 0 < taken < 100
