@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -211,6 +212,9 @@ def difference_of(a: sp.Basic, b: sp.Basic) -> sp.Basic:
 
 
 def _replay(tape: Tape, known: dict[Symbol, sp.Basic], result: Symbol) -> sp.Basic:
+    for number in tape.numbers:
+        if not math.isfinite(number.value):
+            raise TypeError(f"rule {tape.rule} must hold finite numbers to be read by SymPy, got {number.value}")
     with sp.evaluate(True):  # numbers become fractions, even where `latex` holds SymPy back from evaluating
         values = known | {number: sp.nsimplify(number.value, rational=True) for number in tape.numbers}
     for node in tape.nodes:

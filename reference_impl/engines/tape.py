@@ -13,20 +13,21 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
+from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..arrays.checks import Function, check, shown
+from ..arrays.checks import Instance, check, shown
 from .operations import OPERATIONS, STATEMENTS, Reading
 from .outside import Outside, read_from_outside
-from .traced import POWERS, Argument, Node, Number, Recorder, Symbol, Traced
+from .traced import POWERS, WHOLE, Argument, Node, Number, Recorder, Symbol, Traced
 
 Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
 
-RULE = Function("(w, g, *state arrays, *, hyperparameters)")
+RULE = Instance(FunctionType, partial, words="a function of (w, g, *state arrays, *, hyperparameters), no method and no object")
 
 
 class Signature(NamedTuple):
@@ -94,7 +95,7 @@ def name_of(rule: Rule) -> str:
 
 def checked_results(rule: Rule, results: object) -> tuple[Any, ...]:
     """What a rule returned, the new w and each new state, as a tuple; TypeError if there are more or fewer."""
-    several: tuple[Any, ...] = results if isinstance(results, tuple) else (results,)
+    several: tuple[Any, ...] = results if issubclass(type(results), tuple) else (results,)  # type: ignore[assignment]
     state, _ = signature(rule)
     if len(several) != 1 + len(state):
         raise TypeError(f"rule {name_of(rule)} must return the new w and its {len(state)} state arrays, got {len(several)} values")
@@ -127,7 +128,7 @@ def statements(nodes: Iterable[Node], names: dict[Symbol, str], reading: Reading
 class Tape:
     """What a rule does: its arrays `w, g, *state`, its hyperparameters, the nodes that its results need, its results.
 
-    `outside` is what it reads besides its arguments, `kept` what a reading has each thread keep for the next step.
+    `outside` is what it reads besides its arguments, `rule` its name, `kept` what a reading has each thread keep for the next step.
     """
 
     arrays: tuple[Argument, ...]
@@ -135,6 +136,7 @@ class Tape:
     nodes: tuple[Node, ...]
     results: tuple[Symbol, ...]
     outside: tuple[Outside, ...]
+    rule: str
     kept: threading.local = field(default_factory=threading.local)
 
     @property
@@ -179,11 +181,17 @@ class Tape:
         return tuple(a for a in used if a.scalar)
 
     def values(self, hyper: Mapping[str, float]) -> tuple[float, ...]:
-        """The `operands`, computed once a step in Python's float64; `hyper` are the hyperparameters by name."""
+        """The `operands`, computed once a step in Python's float64; `hyper` are the hyperparameters by name.
+
+        Raises TypeError where one is missing or no number, ValueError where Python finds no result, as of 1 / 0.
+        """
         try:
             return self._on_host(hyper)
         except (TypeError, LookupError):
             raise TypeError(f"hyper must hold a number for each of {[a.name for a in self.hyper]}, got {shown(hyper)}") from None
+        except (ArithmeticError, ValueError) as error:
+            at = ", ".join(f"{a.name} = {hyper[a.name]}" for a in self.hyper)
+            raise ValueError(f"what rule {self.rule} makes of its hyperparameters must be real numbers, got {str(error)!r} at {at}") from error
 
     @cached_property
     def _on_host(self) -> Callable[[Mapping[str, float]], tuple[float, ...]]:
@@ -251,7 +259,10 @@ def _record(rule: Rule) -> Tape:
     arrays = tuple(Argument(False, name) for name in ("w", "g", *state))
     scalars = tuple(Argument(True, name) for name in hyper)
     recorder = Recorder(name_of(rule))
-    results = rule(*[Traced(recorder, a) for a in arrays], **{s.name: Traced(recorder, s) for s in scalars})
+    try:
+        results = rule(*[Traced(recorder, a) for a in arrays], **{s.name: Traced(recorder, s) for s in scalars})
+    except (TypeError, AttributeError, ValueError, BufferError, SystemError) as error:
+        raise TypeError(recorder.refused or recorder.message(f"{type(error).__name__} {str(error)!r}", WHOLE)) from error
     if recorder.refused:  # and the rule went on another way
         raise TypeError(recorder.refused)
     symbols = tuple(recorder.symbol(r) for r in checked_results(rule, results))
@@ -259,7 +270,7 @@ def _record(rule: Rule) -> Tape:
     for node in reversed(recorder.nodes):
         if node in needed:
             needed |= set(node.args)
-    return Tape(arrays, scalars, tuple(node for node in recorder.nodes if node in needed), symbols, outside)
+    return Tape(arrays, scalars, tuple(node for node in recorder.nodes if node in needed), symbols, outside, recorder.rule)
 
 
 def squares(rule: Rule) -> bool:

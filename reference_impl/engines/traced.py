@@ -19,6 +19,7 @@ POWERS: dict[float, np.ufunc] = {2.0: np.square, 0.5: np.sqrt, -1.0: np.reciproc
 WHOLE = "a rule over whole arrays says @whole_arrays"
 NO_BRANCH = "every element takes the same path, which np.maximum, np.minimum, np.sign and np.abs can bend without a branch"
 FLOATS = "np.sqrt, np.exp and their like take arrays and hyperparameters, where those of math want a float"
+KINDLESS = "it is a number in one reading and an array in another; numbers beside it are floats"
 NUMBERS = "give a number as a float or as a hyperparameter, an array as state"
 
 COMPARISONS = (np.greater, np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal, np.logical_and, np.logical_or,
@@ -106,8 +107,12 @@ class Recorder:
         return self._numbers.setdefault(number.hex(), Number(True, number))  # 0.0 and -0.0 are two, and NaN is itself
 
     def refuse(self, what: str, instead: str) -> NoReturn:
-        self.refused = f"rule {self.rule} must do the same with each element, by the operations of the table, got {what}: {instead}"
+        self.refused = self.message(what, instead)
         raise TypeError(self.refused)
+
+    def message(self, what: str, instead: str) -> str:
+        """Why a rule is refused."""
+        return f"rule {self.rule} must do the same with each element, by the operations of the table, got {what}: {instead}"
 
 
 class Traced(NDArrayOperatorsMixin):
@@ -127,12 +132,11 @@ class Traced(NDArrayOperatorsMixin):
             function.__name__, f"it is no ufunc; {WHOLE}"))
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):  # Python and NumPy ask for such names to see what they may do
-            raise AttributeError(name)
         self._recorder.refuse(f"the attribute .{name}", WHOLE)
 
-    def __repr__(self) -> str:
-        return repr(self._symbol)
+    @property  # type: ignore[misc]
+    def __class__(self) -> NoReturn:  # type: ignore[override]
+        self._recorder.refuse("a question for its type", KINDLESS)
 
 
 def _refusing(what: str, instead: str) -> Callable[..., NoReturn]:
@@ -145,6 +149,7 @@ def _refusing(what: str, instead: str) -> Callable[..., NoReturn]:
 for _what, _instead, _names in (
     ("a branch", NO_BRANCH, ["bool", "contains"]),
     ("a float() of it", FLOATS, ["float", "int", "index", "complex", "round", "trunc", "floor", "ceil"]),
+    ("a text of it", KINDLESS, ["repr", "str", "format"]),
     ("its elements", WHOLE, ["getitem", "setitem", "delitem", "iter", "len", "reversed", "array"]),
 ):
     for _name in _names:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import namespace
+from ..arrays.checks import shown
 from ..arrays.protocol import StandardArray
 from .tape import Rule, Tape, checked_results, name_of, names_for, signature, statements, trace
 
@@ -61,7 +62,15 @@ def step_as_written(rule: Rule, arrays: Sequence[StandardArray], hyper: Mapping[
     """
     state, names = signature(rule)
     given = [_single(a) for a in arrays]
-    results = checked_results(rule, rule(*map(_locked, given), **{name: hyper[name] for name in names}))
+    if not hyper.keys() >= set(names):
+        raise TypeError(f"hyper must hold a value for each of {list(names)}, got {shown(hyper)}")
+    try:
+        returned = rule(*map(_locked, given), **{name: hyper[name] for name in names})
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise ValueError(f"rule {name_of(rule)} must change nothing in place, got {str(error)!r}: write v = rho * v for v *= rho") from error
+    results = [_whole(result, old) for result, old in zip(checked_results(rule, returned), (given[0], *given[2:]))]
     for name, result, old in zip(("w", *state), results, (given[0], *given[2:])):
         if type(result) is not type(old):
             raise TypeError(f"rule {name_of(rule)} must return the new {name} as {type(old).__name__}, got {type(result).__name__}")
@@ -93,6 +102,11 @@ def _astype(array: StandardArray, dtype: object) -> StandardArray:
     own = getattr(array, "astype", None)
     copied: StandardArray = own(dtype) if own is not None else namespace(array).astype(array, dtype)
     return copied
+
+
+def _whole(result: StandardArray, old: StandardArray) -> StandardArray:
+    """An array, where NumPy gave a scalar for one of no axes."""
+    return np.asarray(result) if isinstance(result, np.generic) and isinstance(old, np.ndarray) else result
 
 
 def _locked(array: StandardArray) -> StandardArray:

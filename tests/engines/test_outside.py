@@ -11,7 +11,7 @@ import pytest
 from numpy import sign
 from readings import READINGS
 
-from reference_impl.engines.outside import read_from_outside
+from reference_impl.engines.outside import QUESTIONS, read_from_outside
 from reference_impl.engines.tape import trace
 from reference_impl.optimization import adam
 
@@ -23,6 +23,9 @@ class Settings:
 
     def own(self):
         return self.rate
+
+
+HELD = Settings()
 
 
 def halved(x):
@@ -76,6 +79,22 @@ def importing(w, g):
     return w - float(Fraction(1, 3)) * g
 
 
+def importing_random(w, g):
+    from numpy import random
+
+    return w - random.rand() * g
+
+
+def importing_random_as(w, g):
+    import numpy.random as r
+
+    return w - r.rand() * g
+
+
+def listed(x, c=[1.0]):  # noqa: B006
+    return c[0] * x
+
+
 def importing_numpy(w, g):
     import math
 
@@ -91,6 +110,11 @@ def kept_rate(x):
 kept_rate.rate = 0.25
 PAIR, NESTED, MIXED = (1.0, 2.0), ((1, 2), (3.0, (4, "5"))), (1.0, [2.0])
 TEXT, NOTHING, WHOLE = "some text", None, 7
+BOUND = partial(partial(lambda w, g, c: w - RATE * c * g, c=2))
+
+
+def given(x, a=3, b=4.0, *, change=halved):
+    return a * b * change(x)
 
 
 def values_of(rule):
@@ -107,17 +131,18 @@ def values_of(rule):
     (lambda w, g: w - PAIR[0] * g, [PAIR]),
     (lambda w, g: w if TEXT else NOTHING, [TEXT, None]),
     (lambda w, g: w - NESTED[0][0] * g, [NESTED]),
-    (lambda w, g: w - third(g), [third, 0.5]),
-    (lambda w, g: w - fourth(g), [fourth, 0.5]),
+    (lambda w, g: w - third(g), [third, third.__wrapped__, 0.5]),
+    (lambda w, g: w - fourth(g), [fourth, fourth.__wrapped__, 0.5]),
     (lambda w, g: next(RATE * x for x in (w, g)), [0.5]),
     (lambda w, g: (lambda x: (lambda y: RATE * y)(x))(g), [0.5]),
-    (partial(partial(lambda w, g, c: w - RATE * c * g, c=2)), [0.5]),
+    (BOUND, [BOUND.func, 2, 0.5]),
+    (lambda w, g: w - given(g), [given, 3, 4.0, halved, 0.5]),
     (lambda w, g: w - nowhere * g, []),  # noqa: F821
     (builtins.abs, []),
     (lambda w, g: w - sign(g), []),
     (lambda w, g: w - float(3) * Fraction(1, 2) * Decimal(1) * g, []),
     (importing_numpy, []),
-], ids=range(19))
+], ids=range(20))
 def test_numbers_and_functions_are_found(rule, reads):
     assert values_of(rule) == reads
 
@@ -125,7 +150,7 @@ def test_numbers_and_functions_are_found(rule, reads):
 def test_what_an_enclosing_function_holds_is_found():
     rate, later = 2.0, partial(halved)
     assert values_of(lambda w, g: w - rate * g) == [2.0]
-    assert values_of(lambda w, g: w - later(g)) == [later, 0.5]
+    assert values_of(lambda w, g: w - later(g)) == [later, halved, 0.5]
 
     def rule(w, g):
         return w - unbound * g
@@ -133,6 +158,62 @@ def test_what_an_enclosing_function_holds_is_found():
     assert values_of(rule) == []
     unbound = 3.0
     assert values_of(rule) == [3.0]
+
+
+def tripled(function):
+    @wraps(function)
+    def wrapper(*args, **kwargs):
+        return RATE * function(*args, **kwargs)
+
+    return wrapper
+
+
+@tripled
+def scaled(x):
+    return x
+
+
+def factor(x, c=0.5):
+    return c * x
+
+
+def factor_by_name(x, *, c=0.5):
+    return c * x
+
+
+def test_what_a_wrapper_reads_and_what_is_given_beforehand_is_read_again(monkeypatch):
+    held = partial(factor_by_name, c=0.5)
+
+    def inner(w, g, *, lr):
+        class Rates:
+            now = RATE
+
+        return w - Rates.now * g
+
+    rules = [(lambda w, g, *, lr: w - scaled(g)), inner, lambda w, g, *, lr: w - factor(g),
+             lambda w, g, *, lr: w - factor_by_name(g), lambda w, g, *, lr: w - held(g)]
+
+    def steps():
+        return [READINGS["blocked"](rule, [np.ones(3), np.ones(3)], {"lr": 1.0})[0][0] for rule in rules]
+
+    assert steps() == [0.5] * 5
+    monkeypatch.setitem(globals(), "RATE", 3.0)
+    monkeypatch.setattr(factor, "__defaults__", (3.0,))
+    monkeypatch.setitem(factor_by_name.__kwdefaults__, "c", 3.0)
+    monkeypatch.setitem(held.keywords, "c", 3.0)
+    assert steps() == [-2.0] * 5
+    monkeypatch.setattr(factor, "__defaults__", None)
+    assert all(read() is not value for read, value in read_from_outside(factor, "some")) and values_of(factor) == []
+
+
+def test_what_a_class_inside_a_rule_reads_is_found():
+    def rule(w, g):
+        class Rates:
+            now = RATE
+
+        return w - g * Rates
+
+    assert 0.5 in values_of(rule)
 
 
 log = [1.0]
@@ -162,6 +243,17 @@ def test_a_rule_that_calls_itself_is_looked_at_once():
     (lambda w, g: w - (lambda m: m.RATE)(MODULE) * g, "MODULE", "module"),
     (lambda w, g: w - (lambda c: c.rate)(Settings) * g, "Settings", "type"),
     (importing, "fractions", "module"),
+    (lambda w, g: w - LISTED(g), "argument 0 given beforehand", "list"),
+    (partial(Settings.own, HELD), "argument 1 given beforehand", "Settings"),
+    (lambda w, g: w - normal() * g, "normal", "method"),
+    (lambda w, g: w - uniform() * g, "uniform", "method"),
+    (lambda w, g: w - RANDOM.rand() * g, "RANDOM", "module"),
+    (importing_random, ".random", "attrgetter"),
+    (importing_random_as, "numpy.random", "module"),
+    (lambda w, g: w - np.empty(1)[0] * g, ".empty", "attrgetter"),
+    (lambda w, g: w - halved.__globals__["RATE"] * g, ".__globals__", "attrgetter"),
+    *((question, name, type(getattr(builtins, name)).__name__) for name in sorted(QUESTIONS)
+      for question in [eval(f"lambda w, g: {name}(g)")]),
 ])
 def test_what_can_change_without_being_bound_anew_is_refused(rule, name, kind):
     with pytest.raises(TypeError, match=f"rule some must read numbers and functions alone .* got '{name}' of type {kind}"):
@@ -169,6 +261,7 @@ def test_what_can_change_without_being_bound_anew_is_refused(rule, name, kind):
 
 
 HIDDEN, KEPT = Settings(), [1.0]
+LISTED, RANDOM, normal, uniform = listed, np.random, np.random.normal, np.random.uniform
 append, method = KEPT.append, Settings().own
 MODULE = type(math)("module")
 MODULE.RATES = {0: 1.0}

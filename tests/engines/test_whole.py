@@ -4,7 +4,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from reference_impl import engines, to_device, to_host
+from reference_impl import SGD, Groups, engines, to_device, to_host
 from reference_impl.engines import blocked, compiled, fused, javascript, symbolic, whole
 from reference_impl.engines.tape import is_elementwise, signature, squares, trace, whole_arrays
 from reference_impl.optimization import sgd
@@ -69,3 +69,72 @@ def test_a_rule_over_whole_arrays_runs_on_arrays_of_any_library(cupy):
         got = [np.asarray(to_host(a)) for a in arrays]
         np.testing.assert_allclose(got[0], start[0] - 0.5 * start[0].T @ start[1], rtol=1e-14)
         np.testing.assert_array_equal(got[1:], [start[1], start[2] + start[1]])
+
+
+def test_a_parameter_of_no_axes_is_stepped_on_and_a_number_for_an_array_is_refused():
+    arrays = [np.array(3.0), np.array(1.0)]
+    engines.step(whole_arrays(lambda w, g, *, lr: w - lr * g), arrays, {"lr": 0.5})
+    assert arrays[0] == 2.5 and isinstance(w := arrays[0], np.ndarray) and w.ndim == 0
+    with pytest.raises(ValueError, match=r"the new w with shape \(3,\) .* got \(\)"):
+        engines.step(whole_arrays(lambda w, g, *, lr: np.linalg.norm(g)), [np.ones(3), np.ones(3)], {"lr": 0.5})
+
+
+@pytest.mark.parametrize("change", [lambda w, g, v, *, lr: (w, v.__imul__(2)), lambda w, g, v, *, lr: (w, v.__setitem__(0, 1.0))])
+def test_what_changes_in_place_is_told_what_to_do(change):
+    with pytest.raises(ValueError, match=r"rule <lambda> must change nothing in place, got .*read-only.*: write v = rho \* v for v \*= rho"):
+        engines.step(whole_arrays(change), [np.ones(3), np.ones(3), np.ones(3)], {"lr": 0.5})
+    with pytest.raises(ValueError, match=r"^no such matrix$"):
+        engines.step(whole_arrays(failing), [np.ones(3), np.ones(3)], {"lr": 0.5})
+
+
+def failing(w, g, *, lr):
+    raise ValueError("no such matrix")
+
+
+class Kept:
+    def method(self, w, g, *, lr):
+        return w - lr * g
+
+
+@pytest.mark.parametrize("wrong", [Kept().method, len, staticmethod(failing), Kept(), np.add], ids=str)
+def test_what_is_no_plain_function_is_no_rule_over_whole_arrays(wrong):
+    with pytest.raises(TypeError, match=r"rule must be a function of .*, no method and no object, got"):
+        whole_arrays(wrong)
+
+
+def test_a_hyperparameter_that_there_is_not_is_named():
+    arrays = [np.ones(3), np.ones(3), np.ones(3)]
+    with pytest.raises(TypeError, match=r"hyper must hold a value for each of \['lr', 'rho'\], got \{'lr': 0.1\}"):
+        engines.step(normed, arrays, {"lr": 0.1})
+
+
+@pytest.mark.parametrize("rule", [normed, lambda w, g, v, *, lr, rho: (w - lr * v, rho * v + g)])
+def test_a_hyperparameter_that_the_optimizer_has_not_is_named(rule):
+    class Own(SGD):
+        def _rule(self):
+            return rule
+
+    params = {"w": np.ones(3)}
+    with pytest.raises(TypeError, match=f"rule {rule.__name__} must take hyperparameters that are fields of Own, got 'rho'"):
+        Own(lr=0.1).update(params, {"w": np.ones(3)})
+    assert params["w"].tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_no_step_is_left_half_done_by_the_arithmetic_of_hyperparameters(grouped):
+    class Ending(SGD):
+        def _rule(self):
+            return ending
+
+    def ending(w, g, *, lr, t):
+        return w - lr * (1 / (t - 3)) * g
+
+    optimizer = Groups({"old": Ending(lr=0.1), "new": Ending(lr=0.1)}) if grouped else Ending(lr=0.1)
+    params = {"new": np.ones(3)}
+    for _ in range(2):
+        optimizer.update(params, {"new": np.ones(3)})
+    params = {"old": np.ones(3), "new": params["new"]}
+    before, steps = {key: w.copy() for key, w in params.items()}, optimizer.steps
+    with pytest.raises(ValueError, match=r"what rule ending makes of its hyperparameters must be real numbers, got .*division.* at lr = 0.1, t = 3"):
+        optimizer.update(params, {"old": np.ones(3), "new": np.ones(3)})
+    assert all((params[key] == before[key]).all() for key in params) and optimizer.steps == steps
