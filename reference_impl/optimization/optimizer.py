@@ -135,7 +135,7 @@ class Optimizer:
         Raises ValueError or TypeError, before anything is changed, when keys, shapes or dtypes do not fit, none of the keys of the
         earlier steps is there, a gradient holds NaN or infinity, or has a square that leaves the dtype and would spoil the step, a new
         parameter holds NaN, a parameter is read-only, two arrays share memory, or a hyperparameter is out of range or vanishes in the
-        dtype. Only an interrupt, or a rule over whole arrays that raises, can leave a step half done.
+        dtype, or the rule makes no number of its hyperparameters, as of 1 / 0. Only an interrupt, or a rule over whole arrays that raises, can leave a step half done.
 
         >>> import numpy as np
         >>> from reference_impl import SGD
