@@ -261,7 +261,9 @@ def _record(rule: Rule) -> Tape:
     recorder = Recorder(name_of(rule))
     try:
         results = rule(*[Traced(recorder, a) for a in arrays], **{s.name: Traced(recorder, s) for s in scalars})
-    except (TypeError, AttributeError, BufferError, SystemError) as error:
+    except Exception as error:
+        if not (recorder.refused or isinstance(error, (TypeError, AttributeError, BufferError))):
+            raise  # the rule's own
         raise TypeError(recorder.refused or recorder.message(f"{type(error).__name__} {str(error)!r}", WHOLE)) from error
     if recorder.refused:  # and the rule went on another way
         raise TypeError(recorder.refused)
