@@ -13,7 +13,7 @@ from typing import Any, cast
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-from .. import outputs
+from . import outputs
 from ..arrays.checks import Either, Instance, Real, check, shown
 from . import operations, traced
 from .operations import OPERATIONS

@@ -29,7 +29,7 @@ from typing import Any
 
 from IPython.core.formatters import DisplayFormatter
 
-from reference_impl.outputs import FIGURE
+from reference_impl.engines.outputs import FIGURE
 
 from .watch import Reads
 

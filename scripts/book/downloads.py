@@ -22,7 +22,7 @@ import nbformat
 from book import formulas, kernel
 from book.page import Block, Page
 from book.render import COMMENT
-from reference_impl.outputs import PRIVATE
+from reference_impl.engines.outputs import PRIVATE
 
 WIDTH = 100  # columns of a script's text
 LARGEST = 1_000_000  # bytes of a notebook with outputs; a larger one goes without

@@ -14,7 +14,7 @@ from mkdocs.structure.files import Files
 
 from book import formulas, kernel
 from book.page import Block
-from reference_impl.outputs import DERIVATION, FIGURE
+from reference_impl.engines.outputs import DERIVATION, FIGURE
 
 SHOWN = (FIGURE, "text/markdown", "text/latex", "text/html", "text/plain")  # the first that an output has
 PRINTED = "{ .text .output .no-copy }"

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from reference_impl.outputs import FIGURE
+from reference_impl.engines.outputs import FIGURE
 from reference_impl.plots import INK, Figure, contours, figure, legend, show, trace
 
 
