@@ -21,7 +21,6 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-
 from benchmark import settle, timed
 
 ROOT = Path(__file__).parents[1]

@@ -13,9 +13,8 @@ from typing import Any, cast
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-from . import outputs
 from ..arrays.checks import Either, Instance, Real, check, shown
-from . import operations, traced
+from . import operations, outputs, traced
 from .operations import OPERATIONS
 from .tape import Rule, Tape, record, trace
 from .traced import Symbol, Traced

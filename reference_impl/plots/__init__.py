@@ -27,8 +27,8 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
-from ..engines import outputs
 from ..arrays.checks import POSITIVE, Count, Either, Flag, Function, Instance, Numbers, Optional, check, checked, shown
+from ..engines import outputs
 from .play import Play, check_limits
 
 __all__ = ["COLORS", "Figure", "Play", "contours", "display", "figure", "legend", "show", "trace"]
