@@ -11,7 +11,12 @@ from reference_impl.engines import fused
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Pages first: each takes seconds, and no processor should wait for the last one alone."""
+    """Pages first: each takes seconds, and no processor should wait for the last one alone.
+
+    A name with an address in it is another one in each process, and pytest-xdist then runs nothing.
+    """
+    if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"tests must have the same names in every process, got {addresses[0]}")
     items.sort(key=lambda item: "test_pages.py" not in item.nodeid)
 
 

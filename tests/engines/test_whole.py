@@ -96,7 +96,7 @@ class Kept:
         return w - lr * g
 
 
-@pytest.mark.parametrize("wrong", [Kept().method, len, staticmethod(failing), Kept(), np.add], ids=str)
+@pytest.mark.parametrize("wrong", [Kept().method, len, staticmethod(failing), Kept(), np.add], ids=lambda wrong: type(wrong).__name__)
 def test_what_is_no_plain_function_is_no_rule_over_whole_arrays(wrong):
     with pytest.raises(TypeError, match=r"rule must be a function of .*, no method and no object, got"):
         whole_arrays(wrong)
