@@ -101,7 +101,7 @@ PLANTED = {
     "soft-hyphen": (TEXT, "It grows.", "It gr\u00adows.", 16, "U+00AD (soft hyphen)"),
     "nul": (TEXT, "It grows.", "It gr\0ows.", 16, "U+0000"),
 }  # fmt: skip
-CODE = "reference_impl/optimization/sgd.py", "return float(2 / (curvatures.min()", "return float(1.9 / (curvatures.min()"
+CODE = "reference_impl/optimization/sgd.py", "return float(2 / (known.min()", "return float(1.9 / (known.min()"
 DOCSTRING = "reference_impl/optimization/momentum.py", "    (0.8, 2.0)\n", "    (0.8, 2.1)\n"
 
 
