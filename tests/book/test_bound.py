@@ -166,4 +166,5 @@ def test_what_is_planted_on_a_page_is_caught_with_file_and_line(planted, name, p
 
 def test_a_docstring_is_held_to_its_code(planted):
     _, output = planted["pytest"]
-    assert f"{DOCSTRING[0]}:23: DocTestFailure" in output, output
+    line = (ROOT / DOCSTRING[0]).read_text(encoding="utf-8").partition(DOCSTRING[1])[0].count("\n")  # of the example before its result
+    assert f"{DOCSTRING[0]}:{line}: DocTestFailure" in output, output

@@ -156,7 +156,7 @@ def test_the_wheel_holds_the_package_with_its_data_and_no_more(tmp_path):
     name, content = wheel.wheel()
     names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "reference_impl").rglob("*") if path.suffix in {".py", ".json", ".typed"}}
-    assert re.fullmatch(r"descent_derived-0\.2\.0\+[0-9a-f]{8}-py3-none-any\.whl", name)
+    assert re.fullmatch(r"descent_derived-0\.3\.0\+[0-9a-f]{8}-py3-none-any\.whl", name)
     assert {path for path in names if ".dist-info/" not in path} == package
 
 
