@@ -354,6 +354,7 @@ case("networks.losses.class_weights", labels=LABELS, classes=optional(COUNT))
 case("networks.losses.accuracy", scores=array(2, example=x(4, 2)), labels=LABELS)
 case("networks.model.Sequential", layers=LAYER)
 case("networks.model.Sequential.load_state_dict", net, saved=mapping_of(lambda value: False, lambda: net().state_dict()))
+case("networks.model.all_params", model=MODEL)
 case("networks.model.Sequential.save", net, path=PATH)
 case("networks.model.Sequential.load", lambda: saved(), path=kind(lambda value: isinstance(value, str | os.PathLike), "model.npz"))
 

@@ -14,9 +14,9 @@ import numpy as np
 from .. import arrays
 from ..arrays.checks import GENERATOR, ArrayOf, Count, Numbers, Optional, Real, check, checked, shown
 from ..arrays.protocol import Array
-from ..networks.evaluation import MODEL, check_examples
+from ..networks.evaluation import check_examples
 from ..networks.losses import softmax
-from ..networks.model import Sequential, all_params
+from ..networks.model import MODEL, Sequential, all_params
 from ..networks.run import Callback, Run
 from .batch_norm import BatchNorm
 

@@ -11,13 +11,12 @@ from .. import arrays
 from ..arrays.checks import ArrayOf, Count, Function, Instance, Optional, check, checked, shown
 from ..arrays.protocol import Array
 from .losses import accuracy, softmax_cross_entropy
-from .model import Sequential
+from .model import MODEL, Sequential
 from .run import Callback, Loss, Run
 
 Metric = Callable[[Array, Array], float]
 """A function of outputs and targets whose mean over examples is of interest."""
 
-MODEL = Instance(Sequential, words="a Sequential")
 LOSS = Function("outputs and targets")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import arrays
-from ..arrays.checks import GENERATOR, Flag, Optional, check, shown
+from ..arrays.checks import GENERATOR, Flag, Instance, Optional, check, checked, shown
 from ..arrays.protocol import Array
 from .files import HeldFile, read
 from .layers import Layer
@@ -154,6 +154,10 @@ class Sequential:
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
 
+MODEL = Instance(Sequential, words="a Sequential")
+
+
+@checked(model=MODEL)
 def all_params(model: Sequential) -> dict[str, Array]:
     """The parameters of all layers, frozen ones too, under their keys.
 

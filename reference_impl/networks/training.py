@@ -14,9 +14,9 @@ from ..arrays.protocol import Array
 from ..optimization.groups import Groups
 from ..optimization.optimizer import Optimizer
 from .checkpoint import Checkpoint
-from .evaluation import LOSS, MODEL, check_data, check_finite, check_loss
+from .evaluation import LOSS, check_data, check_finite, check_loss
 from .losses import softmax_cross_entropy
-from .model import Sequential, all_params
+from .model import MODEL, Sequential, all_params
 from .run import Batch, Callback, History, Loss, Run, largest, layer_of, too_large
 
 
