@@ -18,7 +18,6 @@ from reference_impl.engines.tape import is_elementwise
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("optimization", "generalization", "practice")
-NO_CHAPTERS = ("practice/own_data.md",)  # pages that put the package to use, and have no module of their own
 
 # The chapters that obey the rules of the first edition only: numbers are claimed, formulas and comparisons may be loose.
 FIRST_EDITION = [
@@ -45,7 +44,7 @@ def chapters(root=ROOT):
     """Every chapter that the navigation names, in its order, and then those that only have a page."""
     named = [path for path in navigation(root) if path.startswith(PARTS)]
     pages = sorted(path.relative_to(root / "docs").as_posix() for part in PARTS for path in (root / "docs" / part).glob("*.md"))
-    return [path.removesuffix(".md") for path in dict.fromkeys(named + pages) if path not in NO_CHAPTERS]
+    return [path.removesuffix(".md") for path in dict.fromkeys(named + pages)]
 
 
 def lacking(chapter, root=ROOT):

@@ -13,7 +13,7 @@ import numbers
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -201,7 +201,7 @@ class Numbers:
             kind = value.dtype.kind if value.size else "f"
         if kind not in "iuf" or not (is_plain(value) or isinstance(value, np.generic)):
             return TypeError
-        array: np.ndarray = value  # type: ignore[assignment]
+        array = cast(np.ndarray, value)
         if (self.ndim is not None and array.ndim != self.ndim) or not (array.size or self.empty):
             return ValueError
         if self.finite and not bool(np.isfinite(array).all()):
@@ -246,11 +246,14 @@ class ArrayOf:
     finite: bool = False
 
     def fault(self, value: object) -> type[Exception] | None:
-        if not is_plain(value) or getattr(value.dtype, "kind", "") not in tuple(self.dtypes):  # type: ignore[attr-defined]
+        if not is_plain(value):
             return TypeError
-        if self.axes and value.ndim != self.axes.count(",") + 1:  # type: ignore[attr-defined]
+        array = cast(np.ndarray, value)
+        if getattr(array.dtype, "kind", "") not in tuple(self.dtypes):
+            return TypeError
+        if self.axes and array.ndim != self.axes.count(",") + 1:
             return ValueError
-        return ValueError if self.finite and not bool(np.isfinite(value).all()) else None  # type: ignore[call-overload]
+        return ValueError if self.finite and not bool(np.isfinite(array).all()) else None
 
     def __str__(self) -> str:
         return f"an array {f'({self.axes}) ' if self.axes else ''}of {'finite ' if self.finite else ''}{_NAMES[self.dtypes]}"

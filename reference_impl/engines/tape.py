@@ -263,7 +263,7 @@ def _record(rule: Rule) -> Tape:
         results = rule(*[Traced(recorder, a) for a in arrays], **{s.name: Traced(recorder, s) for s in scalars})
     except Exception as error:
         if not (recorder.refused or isinstance(error, (TypeError, AttributeError, BufferError))):
-            raise  # the rule's own
+            raise  # the rule's own; but what follows a refusal is the refusal, whatever the rule made of it
         raise TypeError(recorder.refused or recorder.message(f"{type(error).__name__} {str(error)!r}", WHOLE)) from error
     if recorder.refused:  # and the rule went on another way
         raise TypeError(recorder.refused)
