@@ -61,7 +61,8 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
     The arrays' own library decides first: CuPy's go to `fused`, NumPy's to `blocked` or `compiled`, others to `whole`.
     A rule over whole arrays runs as it is written. That they fit together is for the caller to see, as an optimizer does.
     """
-    _check(arrays, engine)
+    if not isinstance(arrays, (list, tuple)) or engine not in ENGINES:
+        _refuse(arrays, engine)
     if getattr(rule, "over_whole_arrays", False):
         whole.step_as_written(rule, arrays, hyper)
     elif isinstance(arrays[0], np.ndarray):
@@ -81,31 +82,25 @@ def finite(arrays: Sequence[Any], engine: str | None = None, most: float = math.
     >>> finite([np.array([1.0, 2.0])]), finite([np.array([1.0, np.nan])])
     (True, False)
     """
-    _check(arrays, engine)
-    return quietly(_finite, arrays, engine, most)
+    if not isinstance(arrays, (list, tuple)) or engine not in ENGINES:
+        _refuse(arrays, engine)
+    fusible = [array for array in arrays if fused.takes(array)]  # to ask for all of them costs but one wait
+    others = (quietly(within, array, most, engine) for array in arrays if not fused.takes(array))
+    return all(others) and (not fusible or fused.finite(fusible, most))
 
 
-def _finite(arrays: Sequence[Any], engine: str | None, most: float) -> bool:
-    fusible = []
-    for array in arrays:
-        if not isinstance(array, np.ndarray):
-            if fused.takes(array):
-                fusible.append(array)  # to ask for all of them costs but one wait
-            elif not whole.finite(array, most):
-                return False
-        elif _compiles(array, engine) and (views := blocked.flat([array])) is not None:
-            if not compiled.finite(views[0], most):
-                return False
-        elif not blocked.finite(array, most):
-            return False
-    return not fusible or fused.finite(fusible, most)
+def within(array: Any, most: float, engine: str | None) -> bool:
+    """The same of one array, of arguments that have been checked; to be called [`quietly`][reference_impl.engines.quietly]."""
+    if not isinstance(array, np.ndarray):
+        return fused.finite([array], most) if fused.takes(array) else whole.finite(array, most)
+    if _compiles(array, engine) and (views := blocked.flat([array])) is not None:
+        return compiled.finite(views[0], most)
+    return blocked.finite(array, most)
 
 
-def _check(arrays: object, engine: str | None) -> None:
-    if not isinstance(arrays, (list, tuple)):
-        raise TypeError(f"arrays must be a list of arrays, got {shown(arrays)}")
-    if engine not in ENGINES:
-        check("engine", engine, OneOf(*ENGINES))
+def _refuse(arrays: object, engine: str | None) -> None:
+    check("engine", engine, OneOf(*ENGINES))
+    raise TypeError(f"arrays must be a list of arrays, got {shown(arrays)}")
 
 
 def quietly(function: Callable[..., R], *args: object) -> R:

@@ -22,7 +22,7 @@ from .traced import Argument, Node, Symbol
 BLOCK_BYTES = 2**18
 
 # Fewer operations on elements are not worth a second thread.
-THREADS_FROM = 2**20
+THREADS_FROM = 2**22
 
 # So many operations has a long rule.
 MANY = 16
@@ -30,8 +30,8 @@ MANY = 16
 SINGLE = np.dtype(np.float32)
 
 
-def flat(arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
-    """The arrays as one-dimensional views of the same order of elements, or None if there are none.
+def flat(arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray] | None:
+    """The arrays as contiguous one-dimensional views of the same order of elements, or None if there are none.
 
     >>> a = np.zeros((2, 3), order="F")
     >>> [view.shape for view in flat([a, a])]
@@ -39,8 +39,13 @@ def flat(arrays: Sequence[np.ndarray]) -> list[np.ndarray] | None:
     >>> flat([a, np.zeros((2, 3))]) is None
     True
     """
+    for a in arrays:
+        if a.ndim != 1 or not a.flags.c_contiguous:
+            break
+    else:
+        return arrays
     if all([a.flags.c_contiguous for a in arrays]):
-        return [a if a.ndim == 1 else a.reshape(-1) for a in arrays]
+        return [a.reshape(-1) for a in arrays]
     if all([a.flags.f_contiguous for a in arrays]):
         return [a.T.reshape(-1) for a in arrays]
     return None
@@ -51,6 +56,8 @@ def blocks(arrays: Sequence[np.ndarray], size: int, read: int = 1, dtype: np.dty
 
     They are even, of `size` elements or more where there are so many, and of fewer than twice that.
     """
+    if arrays[0].ndim == 1 and arrays[0].size < 2 * size and dtype is None:
+        return [arrays]
     views = flat(arrays)
     if views is None or dtype is not None:
         return _copied(views or arrays, size, read, dtype)
@@ -151,10 +158,11 @@ class Plan:
 
 def _plan(rule: Rule, tape: Tape, dtype: np.dtype) -> Plan:
     """This thread's plan; the tape keeps it for the next step."""
-    plans: dict[str, Plan] = tape.kept.__dict__
-    if dtype.char not in plans:
-        plans[dtype.char] = Plan(rule, tape, dtype)
-    return plans[dtype.char]
+    plan: Plan | None = getattr(tape.kept, dtype.char, None)
+    if plan is None:
+        plan = Plan(rule, tape, dtype)
+        setattr(tape.kept, dtype.char, plan)
+    return plan
 
 
 def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
@@ -179,14 +187,14 @@ def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -
 
 def finite(array: np.ndarray, most: float = math.inf) -> bool:
     """Whether every element of an array of any layout is a finite number, and no larger than `most`."""
-    views = flat([array])
+    views = [array] if array.ndim == 1 else flat([array])
     if views is None or array.dtype.itemsize == 2:
         return bounded(array, most)
     view = views[0]
     # A sum of squares is quickest, but may overflow. Where the step has threads, not by BLAS: its own would go on spinning beside them.
     threaded = threads.count > 1 and view.size * MANY >= THREADS_FROM
-    squares = np.einsum("i,i", view, view) if threaded else view.dot(view)
-    return (math.isfinite(squares) and squares <= most * most) or bounded(view, most)
+    squares = float(np.einsum("i,i", view, view) if threaded else view.dot(view))
+    return (squares < math.inf and squares <= most * most) or bounded(view, most)
 
 
 def bounded(array: np.ndarray, most: float) -> bool:

@@ -24,7 +24,7 @@ from .tape import Rule, Tape, names_for, statements, trace
 BLOCK = 2**16
 
 # Arrays of fewer elements are not worth waking other threads.
-THREADS_FROM = 2**15
+THREADS_FROM = 2**16
 
 R = TypeVar("R")
 

@@ -21,6 +21,8 @@ from .packing import Memory, Packing, packs_for
 from .settings import BOUND, Setting, settings_of
 from .share import Share
 
+LOST = 1e-44  # no dtype loses a larger number than that
+
 Schedule = Callable[[int], float]
 """A hyperparameter that changes: a pure function of the number of finished steps (0, 1, 2, …)."""
 
@@ -118,7 +120,7 @@ class Optimizer:
         for name, setting in self._settings.items():
             if not setting.optional:
                 given = getattr(self, name)
-                fits = type(given) is float and setting.low < given < setting.high  # so it is in nearly every step
+                fits = type(given) is float and setting.least <= given < setting.high  # so it is in nearly every step
                 values[name] = given if fits else setting.value(name, given, self.steps)
         return values
 
@@ -149,13 +151,7 @@ class Optimizer:
         for share in shares:
             share.pack()
         self._clip(shares)
-        for share in shares:
-            share.check_numbers()
-        if len(shares) > 1 or len(shares[0].vectors) > 1:  # else nothing is changed before the only pack is refused
-            for share in shares:
-                share.check_scalars()
-        for share in shares:
-            engines.quietly(share.step)
+        engines.quietly(take, shares)
         self._checked = checked
         self.steps += 1
 
@@ -164,7 +160,8 @@ class Optimizer:
         rule, packing, values = self._rule(), self._packing, self.hyperparameters()
         if packing.rule != rule.__name__ or packing.layout != now:
             packing = self._pack_for(rule, now, params)
-        check_scale(values, packing)
+        if min(filter(None, values.values()), default=1.0) < LOST:
+            check_scale(values, packing)
         for name in packing.options:
             values[name] = getattr(self, name)
         return [Share(self, rule, values, packing, params, grads)]
@@ -210,7 +207,8 @@ class Optimizer:
         if self.clip_value is not None:
             limit = BOUND.value("clip_value", self.clip_value, self.steps)
         for share in shares:
-            check_scale({"clip_value": limit}, share.packing)
+            if limit < LOST:
+                check_scale({"clip_value": limit}, share.packing)
             share.clip(factors, limit)
 
     def state_dict(self) -> dict[str, Any]:
@@ -250,9 +248,19 @@ class Optimizer:
         return [(self, {"steps": steps, "_packing": packing, **saving.settings_to_go_on_with(self, entries["hyper"], entries["made"])})]
 
 
+def take(shares: Sequence[Share]) -> None:
+    """Take a step, if nothing speaks against any part of it."""
+    for share in shares:
+        share.check_numbers()
+    if len(shares) > 1 or len(shares[0].vectors) > 1:  # else nothing is changed before the only pack is refused
+        for share in shares:
+            share.check_scalars()
+    for share in shares:
+        share.step()
+
+
 def check_scale(values: Mapping[str, float], packing: Packing) -> None:
     """Refuse a hyperparameter that is not 0 but would be in the dtype in which a parameter is stepped on: ValueError."""
-    if min(values.values(), default=1.0) < 1e-44:  # no dtype here loses a larger one
-        for pack in packing.packs:
-            for name, value in values.items():
-                arrays.check_scale(name, value, np.empty(0, pack.computing))
+    for pack in packing.packs:
+        for name, value in values.items():
+            arrays.check_scale(name, value, np.empty(0, pack.computing))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ class Setting:
     open_low: bool = False
     scheduled: bool = True
     optional: bool = False
+
+    @cached_property
+    def least(self) -> float:
+        """The smallest number that it may be."""
+        return math.nextafter(self.low, math.inf) if self.open_low else self.low
 
     def check(self, name: str, given: object) -> None:
         """Refuse what cannot be one; what a schedule gives is only seen when it is asked."""

@@ -57,7 +57,7 @@ class Share:
         engine, eps = self.optimizer.engine, self.values.get("eps", math.inf)
         for pack, vectors in zip(self.packing.packs, self.vectors):
             safe = pack.safe
-            if not self.norm <= safe.high and not engines.finite(vectors[1:2], engine, safe.high):
+            if not self.norm <= safe.high and not engines.within(vectors[1], safe.high, engine):
                 self.check_finite()
                 self._check_state(pack, vectors)
             if eps < safe.eps:
@@ -103,7 +103,7 @@ class Share:
     def _tried(self, pack: Pack, vectors: list[StandardArray]) -> list[np.ndarray]:
         """The new w and state, of a step on copies."""
         copies = [arrays.copy(vector) for vector in vectors]
-        engines.quietly(self._apply, pack, copies)
+        self._apply(pack, copies)
         return [_host(array) for array in (copies[0], *copies[2:])]
 
     def _apply(self, pack: Pack, vectors: list[StandardArray]) -> None:
