@@ -1,4 +1,4 @@
-"""What a step costs, by every engine and beside PyTorch: python scripts/benchmark.py [--rounds 15] [--write] (extras `test` and `peers`).
+"""What a step costs, by every engine and beside PyTorch: python scripts/benchmark.py [--rounds 15] [--every | --write] (extras `test` and `peers`).
 
 All contenders of a case take turns in one process, in another order each round, with equal threads. Runs once for each number of
 threads and each setting of the allocator, in a process of its own. Every time is given in passes: one is
@@ -35,6 +35,7 @@ Contenders = dict[str, Callable[[], object]]
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--rounds", type=int, default=15)
 parser.add_argument("--only", default="", help="only the cases whose name contains this")
+parser.add_argument("--every", action="store_true", help="every rule at 1e3 to 1e7, and nothing else")
 parser.add_argument("--write", action="store_true")
 parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
 
@@ -45,6 +46,7 @@ def main() -> None:
         for allocator, variables in ALLOCATORS.items():
             limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
             command = [sys.executable, __file__, "--rounds", str(options.rounds), "--only", options.only, "--worker", str(threads)]
+            command += ["--every"] * options.every
             print(f"== {threads} thread(s), {allocator} allocator {variables or ''}", flush=True)
             with tempfile.NamedTemporaryFile() as file:
                 subprocess.run(command, env=os.environ | limits | variables | {"RESULT": file.name}, check=True)
@@ -132,6 +134,9 @@ def timed(call: Callable[[], object], repeat: int) -> float:
 
 def cases() -> Iterator[tuple[str, int, Callable[[], Contenders]]]:
     """A name, the number of parameters, and how to gather the contenders: the arrays of one case at a time are in memory."""
+    if options.every:
+        yield from ((f"{rule} 1e{k} float32", 10**k, partial(large, rule, 10**k, "f4")) for rule in rules() for k in (3, 4, 5, 6, 7))
+        return
     for rule in rules():
         yield f"{rule} 1e7 float32", 10**7, partial(large, rule, 10**7, "f4")
     yield "Adam 1e7 float64", 10**7, partial(large, "Adam", 10**7, "f8")
@@ -192,8 +197,8 @@ def large(rule: str, size: int, dtype: str) -> Contenders:
 
     contenders["whole arrays"] = whole
     for name in have:
-        parameter = torch.nn.Parameter(torch.from_numpy(w))
-        parameter.grad = torch.from_numpy(g)
+        parameter = torch.nn.Parameter(torch.tensor(w))
+        parameter.grad = torch.tensor(g)  # of its own: Nesterov's foreach changes it
         contenders[f"torch, {name}"] = theirs([parameter], **HOW[name]).step
     target = np.empty_like(w)
     contenders["copy"] = partial(np.copyto, target, g)
@@ -234,7 +239,7 @@ def small(shapes: list[tuple[int, ...]]) -> Contenders:
     for name in have:
         parameters = [torch.nn.Parameter(torch.tensor(w)) for w in params.values()]
         for parameter, g in zip(parameters, grads.values()):
-            parameter.grad = torch.from_numpy(g)
+            parameter.grad = torch.tensor(g)
         contenders[f"torch, {name}"] = theirs(parameters, **HOW[name]).step
     return contenders
 
