@@ -29,9 +29,15 @@ from matplotlib.transforms import ScaledTranslation
 
 from ..arrays.checks import POSITIVE, Count, Either, Flag, Function, Instance, Numbers, Optional, check, checked, shown
 from ..engines import outputs
-from .play import Play, check_limits
+from .explore import Explore
+from .panels import Handle, Levels, Line, Mark, Panel, check_limits
+from .play import Play
+from .programs import Compute, Data, Descent, Iterate, Slider
 
-__all__ = ["COLORS", "Figure", "Play", "contours", "display", "figure", "legend", "show", "trace"]
+__all__ = [
+    "COLORS", "Compute", "Data", "Descent", "Explore", "Figure", "Handle", "Iterate", "Levels", "Line", "Mark", "Panel", "Play", "Slider",
+    "contours", "display", "figure", "legend", "show", "trace",
+]
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """Okabe and Ito's colours that stand out on white and on slate, and from one another for colour-blind eyes."""
@@ -42,7 +48,7 @@ NARROW = 3.9  # inches: as wide as a phone is at the size of the text
 LINK = re.compile(r"\[([^\]]+)\](?:\([^)\s]*\)|\[[\w.]*\])")  # Markdown's, in a caption
 
 TEXT, AXES, FIGURE = Instance(str, words="a string"), Instance(Axes, words="axes"), Instance(Drawing, words="a figure")
-PLAY = Optional(Instance(Play))
+PLAY = Optional(Instance(Explore, Play))
 
 STYLE: Any = {  # for Matplotlib's stubs every key is a type of its own
     "axes.edgecolor": INK,
@@ -87,7 +93,7 @@ class Figure:
     narrow: str
     alt: str
     caption: str
-    play: Play | None = None
+    play: Explore | Play | None = None
 
     def __post_init__(self) -> None:
         for name in ("svg", "narrow", "alt", "caption"):
@@ -170,7 +176,7 @@ def legend(ax: Axes, ncols: int | None = None) -> Legend:
 
 
 @checked(fig=FIGURE, alt=TEXT, caption=TEXT, play=PLAY)
-def show(fig: Drawing, *, alt: str, caption: str, play: Play | None = None) -> Figure:
+def show(fig: Drawing, *, alt: str, caption: str, play: Explore | Play | None = None) -> Figure:
     """The finished figure, for the last line of a cell; `fig` is closed.
 
     `alt` says in a sentence what there is to see, for those who do not; `caption` is Markdown, its lead in bold.

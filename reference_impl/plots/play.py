@@ -1,33 +1,35 @@
-"""A descent that the reader steers: what a page hands to the site's script."""
+"""A descent in a valley that the reader steers, in one line: the short way to an explorable figure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from ..arrays.checks import Count, Function, Instance, Numbers, Optional, Real, check, shown
-from ..engines import javascript
-from ..engines.operations import LETTERS
+from ..arrays.checks import Count, Function, Instance, Optional, Real, check
 from ..engines.tape import Rule, signature
+from ..optimization.landscapes import quadratic
+from .explore import Explore
+from .panels import Handle, Levels, Line, Panel, check_limits, check_numbers
+from .programs import Descent, Slider
 
 
 @dataclass(frozen=True)
 class Play:
-    """A descent on ½(λ₁w₁² + λ₂w₂²) that the reader steers: the site puts it in the place of the drawing.
+    """A descent on ½(λ₁w₁² + λ₂w₂²) that the reader steers: an [`Explore`][reference_impl.plots.explore.Explore] of one panel.
 
     `curvatures` and `start` are pairs, `steps` is how many are taken; `sliders` maps hyperparameters of `rule` to
     (lowest, highest, first value); `xlim` and `ylim` are the part of the plane that is seen. `best`, where the page knows them, are the
-    settings of the best rate in the long run, which a button sets.
-    The browser runs `rule` itself, printed by [`javascript`][reference_impl.engines.javascript.source].
+    settings of the best rate in the long run, to which buttons jump.
 
     Raises `TypeError` for arguments of another kind, `ValueError` if a slider's first or best value lies outside it or its name is no
     hyperparameter of the rule.
 
     >>> from reference_impl.optimization.sgd import sgd
     >>> play = Play(sgd, [1, 10], [9, 1], 30, {"lr": (0.01, 0.22, 0.1)}, (-1, 10), (-2, 2), best={"lr": 2 / 11})
-    >>> play.data["sliders"][0]
-    {'name': 'lr', 'letter': 'α', 'low': 0.01, 'high': 0.22, 'value': 0.1}
+    >>> play.explore.sliders[0].label
+    'learning rate α'
     """
 
     rule: Rule
@@ -61,37 +63,20 @@ class Play:
             if self.best is not None:
                 check(f"best[{name!r}]", self.best[name], Real(float(low), float(high)))
 
+    @cached_property
+    def explore(self) -> Explore:
+        """The figure."""
+        sliders = [Slider(n, *map(float, self.sliders[n]), marks={"best in the long run": float(self.best[n])} if self.best else {})
+                   for n in signature(self.rule).hyper]
+        landscape = quadratic(self.curvatures)
+        layers = [Levels(landscape), Line(path="descent", label=self.rule.__name__), Handle("start")]
+        # Steep valleys are drawn higher than they are, so that the second panel of a page is no thin strip.
+        shape = (self.ylim[1] - self.ylim[0]) / (self.xlim[1] - self.xlim[0])
+        panel = Panel(self.xlim, self.ylim, layers, xlabel="$w_1$", ylabel="$w_2$", equal=shape > 0.3, aspect=0.4)
+        return Explore("", sliders, {"start": [float(x) for x in self.start]}, [Descent("descent", self.rule, landscape, self.steps)], [panel],
+                       readout="After {step} steps: {descent_distance} from the minimum.")
+
     @property
     def data(self) -> dict[str, Any]:
         """What the site's script needs, ready for JSON."""
-        order = signature(self.rule).hyper
-        sliders = [{"name": n, "letter": LETTERS[n].text if n in LETTERS else n, **dict(zip(("low", "high", "value"), map(float, self.sliders[n])))} for n in order]
-        numbers = {k: [float(x) for x in getattr(self, k)] for k in ("curvatures", "start", "xlim", "ylim")}
-        return {"rule": self.rule.__name__, "states": len(signature(self.rule).state), "steps": self.steps, "sliders": sliders,
-                "best": self.best and {k: float(v) for k, v in self.best.items()}, "source": javascript.source(self.rule)} | numbers
-
-
-def check_numbers(name: str, value: Sequence[float], count: int) -> None:
-    """Refuse what are not so many finite numbers.
-
-    >>> check_numbers("start", [1.0], 2)
-    Traceback (most recent call last):
-        ...
-    ValueError: start must be 2 finite numbers, got [1.0]
-    """
-    fault = Numbers(1).fault(value)
-    if fault or len(value) != count:
-        raise (fault or ValueError)(f"{name} must be {count} finite numbers, got {shown(value)}")
-
-
-def check_limits(name: str, value: Sequence[float]) -> None:
-    """Refuse what are not two finite numbers that rise.
-
-    >>> check_limits("xlim", (1, -1))
-    Traceback (most recent call last):
-        ...
-    ValueError: xlim must be 2 finite numbers that rise, got (1, -1)
-    """
-    check_numbers(name, value, 2)
-    if not value[0] < value[1]:
-        raise ValueError(f"{name} must be 2 finite numbers that rise, got {shown(value)}")
+        return self.explore.data

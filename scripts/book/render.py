@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from textwrap import indent
 from typing import Any
 
@@ -100,13 +99,21 @@ def _figure(figure: dict[str, Any], result: Built) -> str:
     else:  # it scrolls on a small screen, so the keyboard must reach it
         result.figures[-1] = f'<div class="plot plot--scroll" tabindex="0">{drawings[0]}</div>'
     if play := figure.get("play"):
-        script = f"(window.rules ??= {{}})[{json.dumps(play['rule'])}] = {play.pop('source')}"
-        result.figures[-1] += f'<script>{script}</script>\n<div class="play" data-play="{escape(json.dumps(play))}"></div>'
+        result.figures[-1] += _explorable(play, number)
     caption = COMMENT.sub(r"\1", figure["caption"])
     return (
         f'<figure class="figure" id="figure-{number}" markdown="block">\n<div data-figure="{number}"></div>\n'
         f'<figcaption markdown="span">{caption}</figcaption>\n</figure>'
     )
+
+
+def _explorable(play: dict[str, Any], number: int) -> str:
+    """What the site's script needs to let the reader steer a figure: its numbers, and its functions as they were printed."""
+    name = f"play-{play['name'] or number}"
+    data = json.dumps({key: value for key, value in play.items() if key not in ("name", "sources")}, ensure_ascii=False, separators=(",", ":"))
+    script = f"(window.explorables ??= {{}})[{json.dumps(name)}] = {{...{data},\nfunctions: [{', '.join(play['sources'])}]}}"
+    script = script.replace("</", "<\\/")
+    return f'<script>{script}</script>\n<div class="explore" id="{name}"></div>'
 
 
 def _chain(match: re.Match[str]) -> str:

@@ -1,0 +1,376 @@
+"""What a figure that the reader steers computes: sliders, data, elementwise functions, recurrences and descents.
+
+Each is written once, in Python. It is run in Python for the drawing on paper, and printed as JavaScript for the browser.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..arrays.checks import Count, Either, Flag, Function, Instance, Numbers, Optional, Real, check, shown
+from ..engines import javascript
+from ..engines.operations import LETTERS
+from ..engines.tape import Rule, signature
+from ..optimization.landscapes import Landscape
+from ..optimization.optimizer import Optimizer
+
+Named = str | float
+"""A number, or the name of one that the reader sets or that is computed."""
+
+Values = dict[str, Any]
+"""The numbers and series of a figure by name."""
+
+NAME, WORDS = re.compile("[a-z]\\w*", re.A), {
+    "lr": "learning rate", "rho": "momentum", "beta1": "decay of the mean", "beta2": "decay of the squares", "decay": "decay", "eps": "epsilon",
+    "kappa": "condition number", "sigma": "noise",
+}
+TEXT, NAMED = Instance(str, words="a string"), Either(Real(), Instance(str, words="a name"))
+SETTINGS = Instance(Mapping, words="a dict of numbers or names")
+
+
+class Made(NamedTuple):
+    """One thing to compute: for the browser `data` and the `source` of a function, for Python `run`; `timed` if it has a value for each step."""
+
+    out: tuple[str, ...]
+    reads: tuple[Named, ...]
+    data: dict[str, Any]
+    source: str
+    run: Callable[[Values], Values]
+    steps: int = 0
+
+
+def check_name(argument: str, value: object) -> None:
+    """Refuse what is no name that Python and JavaScript share.
+
+    >>> check_name("name", "2nd")
+    Traceback (most recent call last):
+        ...
+    ValueError: name must be a name of letters, digits and _, got '2nd'
+    """
+    check(argument, value, TEXT)
+    if not NAME.fullmatch(str(value)):
+        raise ValueError(f"{argument} must be a name of letters, digits and _, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A number that the reader sets, from `low` to `high`, `value` at first.
+
+    `label` is its name in words and its letter; hyperparameters have theirs by themselves. `step` rounds it, `log` spreads it by its logarithm.
+    `marks` are places on it that one can jump to: words to a number, or to the name of a computed one, as `{"edge of stability": "edge"}`.
+
+    Raises `TypeError` for arguments of another kind, `ValueError` if `value` or a mark lies outside.
+
+    >>> Slider("lr", 0.01, 0.2, 0.1, marks={"best": 2 / 11}).label
+    'learning rate α'
+    """
+
+    name: str
+    low: float
+    high: float
+    value: float
+    label: str = ""
+    step: float | None = None
+    log: bool = False
+    marks: Mapping[str, Named] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name("name", self.name)
+        for bound in ("low", "high", "value"):
+            check(bound, getattr(self, bound), Real())
+        check("label", self.label, TEXT)
+        check("step", self.step, Optional(Real(0, open_low=True)))
+        check("log", self.log, Flag())
+        check("marks", self.marks, SETTINGS)
+        if not self.low < self.high:
+            raise ValueError(f"high must be above low = {self.low}, got {self.high}")
+        if not self.low <= self.value <= self.high:
+            raise ValueError(f"value must be in [{self.low}, {self.high}], got {self.value}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low must be positive where log is True, got {self.low}")
+        for words, at in self.marks.items():
+            check(f"marks[{words!r}]", at, NAMED)
+            if not isinstance(at, str):
+                check(f"marks[{words!r}]", at, Real(self.low, self.high))
+        letter = LETTERS[self.name].text if self.name in LETTERS else ""
+        if not self.label:
+            object.__setattr__(self, "label", " ".join(filter(None, (WORDS.get(self.name, "" if letter else self.name), letter))))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """For the browser."""
+        marks = [[words, at if isinstance(at, str) else float(at)] for words, at in self.marks.items()]
+        return {"name": self.name, "label": self.label, "low": float(self.low), "high": float(self.high), "value": float(self.value),
+                "step": self.step and float(self.step), "log": self.log, "marks": marks}
+
+
+@dataclass(frozen=True)
+class Data:
+    """Numbers that travel with the figure: draws of a generator, measurements, a grid for curves.
+
+    Raises `TypeError` or `ValueError` unless `values` is a non-empty vector of finite numbers.
+
+    >>> Data("t", np.arange(1, 101)).made[0].data["range"]
+    [1.0, 100.0, 100]
+    """
+
+    name: str
+    values: ArrayLike
+
+    def __post_init__(self) -> None:
+        check_name("name", self.name)
+        check("values", self.values, Numbers(1))
+
+    @property
+    def made(self) -> list[Made]:
+        """What there is to compute."""
+        values = np.asarray(self.values, dtype=float)
+        even = np.array_equal(values, np.linspace(values[0], values[-1], len(values)))
+        data: dict[str, Any] = {"range": [values[0].item(), values[-1].item(), len(values)]} if even else {"values": values.tolist()}
+        return [Made((self.name,), (), {"kind": "data", "out": [self.name], **data}, "", lambda known: {self.name: values})]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """An elementwise function of what is known by the names of its arguments: of numbers it gives a number, of series a series.
+
+    `name` is what it returns, a tuple of names where it returns several. It uses the operations of rules, or what SymPy's symbols understand
+    (`sympy.Piecewise` for a branch).
+
+    Raises `TypeError` for arguments of another kind or a function that is not elementwise.
+
+    >>> ratio = Compute("ratio", lambda t, beta2: np.sqrt(1 - beta2**t))
+    >>> ratio.made[0].run({"t": np.array([1.0, 2.0]), "beta2": 0.75})["ratio"].round(3).tolist()
+    [0.5, 0.661]
+    """
+
+    name: str | tuple[str, ...]
+    function: Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        for name in self._names:
+            check_name("name", name)
+        check("function", self.function, Function("numbers and series"))
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return (self.name,) if isinstance(self.name, str) else tuple(self.name)
+
+    @property
+    def made(self) -> list[Made]:
+        """What there is to compute."""
+        arguments, source, call = javascript.printed(self.function)
+        return [_mapped(self._names, arguments, source, call)]
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """A recurrence: from `first`, a dict of names to numbers or names, `function` makes the next values of all of them, `steps` times.
+
+    The function's arguments are the names in `first`, others that are known, and `t`, the number of the step from 1. Of a series it is
+    given the element of that step. The results are series of `steps` + 1 values.
+
+    Raises `TypeError` for arguments of another kind or a function that is not elementwise.
+
+    >>> halved = Iterate({"w": 8}, lambda w: w / 2, steps=3)
+    >>> halved.made[0].run({})["w"].tolist()
+    [8.0, 4.0, 2.0, 1.0]
+    """
+
+    first: Mapping[str, Named]
+    function: Callable[..., Any]
+    steps: int
+
+    def __post_init__(self) -> None:
+        check("first", self.first, SETTINGS)
+        for name, value in self.first.items():
+            check_name("first", name)
+            check(f"first[{name!r}]", value, NAMED)
+        check("function", self.function, Function("what is known"))
+        check("steps", self.steps, Count())
+
+    @property
+    def made(self) -> list[Made]:
+        """What there is to compute."""
+        arguments, source, call = javascript.printed(self.function)
+        names = tuple(self.first)
+        others = tuple(a for a in arguments if a not in names)
+        given = ", ".join(arguments)
+        source = f"((f) => ({', '.join((*names, *others))}) => f({given}))({source})"
+
+        def following(state: np.ndarray, *more: float) -> Any:
+            result = call(**dict(zip(names, state)), **dict(zip(others, more)))
+            return result if isinstance(result, tuple) else (result,)
+
+        return [_iterated(names, tuple(self.first.values()), others, self.steps, source, following)]
+
+
+@dataclass(frozen=True)
+class Descent:
+    """A descent by `rule` on `loss`, from `start`, the name of a point of the figure, in `steps` steps.
+
+    It computes series by the names `{name}_x` and `{name}_y` (the path), `{name}_loss` and `{name}_distance` (to the nearest of the minima, where
+    they are known). `rule` is a rule, whose hyperparameters are the figure's numbers of their names, or an optimizer with its own settings;
+    `settings` gives some hyperparameters numbers or other names. `loss` is a landscape of one or two numbers, or a function of `x`, `y` and
+    others that are known, of which SymPy takes the gradient. `noise` names series, one for each coordinate, that are added to the gradients.
+
+    Raises `TypeError` for arguments of another kind, `ValueError` for a landscape of more than two numbers or an unknown hyperparameter.
+
+    >>> from reference_impl.optimization.landscapes import bowl
+    >>> from reference_impl.optimization.sgd import sgd
+    >>> found = {"start_x": 1.0, "start_y": 2.0, "lr": 0.5}
+    >>> for part in Descent("descent", sgd, bowl(), steps=2).made:
+    ...     found |= part.run(found)
+    >>> found["descent_x"].tolist(), found["descent_loss"].tolist()
+    ([1.0, 0.5, 0.25], [2.5, 0.625, 0.15625])
+    """
+
+    name: str
+    rule: Rule | Optimizer
+    loss: Landscape | Callable[..., Any]
+    steps: int
+    start: str = "start"
+    settings: Mapping[str, Named] = field(default_factory=dict)
+    noise: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_name("name", self.name)
+        check("rule", self.rule, Either(Function("(w, g, …)"), Instance(Optimizer)))
+        check("loss", self.loss, Either(Instance(Landscape), Function("x, y, …")))
+        check("steps", self.steps, Count())
+        check_name("start", self.start)
+        check("settings", self.settings, SETTINGS)
+        check("noise", self.noise, Instance(Sequence, words="a sequence of names"))
+        if isinstance(self.loss, Landscape) and self.loss.n > 2:
+            raise ValueError(f"loss must be of one or two numbers, got {self.loss.n}")
+        hyper = signature(self._rule).hyper
+        if unknown := set(self.settings) - set(hyper):
+            raise ValueError(f"settings must be hyperparameters of the rule {list(hyper)}, got {sorted(unknown)}")
+        for key, value in self.settings.items():
+            check(f"settings[{key!r}]", value, NAMED)
+        if self.noise and len(self.noise) != len(self._axes):
+            raise ValueError(f"noise must be a name for each of {len(self._axes)} coordinates, got {shown(self.noise)}")
+
+    @property
+    def _rule(self) -> Rule:
+        return self.rule._rule() if isinstance(self.rule, Optimizer) else self.rule
+
+    @property
+    def _axes(self) -> tuple[str, ...]:
+        if isinstance(self.loss, Landscape):
+            return ("x", "y")[:self.loss.n]
+        return tuple(a for a in ("x", "y") if a in javascript.arguments_of(self.loss))
+
+    @property
+    def made(self) -> list[Made]:
+        """What there is to compute: the path, the losses, the distances."""
+        import sympy as sp
+
+        rule, axes, landscape = self._rule, self._axes, self.loss
+        states, hyper = signature(rule)
+        symbols = sp.symbols([f"{a}_" for a in axes], real=True)
+        if isinstance(landscape, Landscape):
+            others: tuple[str, ...] = ()
+            formula = sp.sympify(landscape.fun(np.array(symbols, dtype=object)))
+            loss_of, slope_of = landscape, landscape.grad
+        else:
+            arguments = javascript.arguments_of(landscape)
+            others = tuple(a for a in arguments if a not in axes)
+            symbols += sp.symbols([f"{a}_" for a in others], real=True)
+            formula = sp.sympify(landscape(**dict(zip((*axes, *others), symbols))))
+            by_formula = sp.lambdify(symbols, formula)
+            slopes_by_formula = sp.lambdify(symbols, [formula.diff(s) for s in symbols[:len(axes)]])
+
+            def loss_of(w: np.ndarray, *more: float) -> Any:
+                return by_formula(*np.moveaxis(w, -1, 0), *more)
+
+            def slope_of(w: np.ndarray, *more: float) -> Any:
+                return np.array(slopes_by_formula(*w, *more), dtype=float)
+
+        given: list[Named] = [self.settings[h] if h in self.settings else
+                              getattr(self.rule, h) if isinstance(self.rule, Optimizer) and h != "t" else h for h in hyper]
+        for key, value in zip(hyper, given):
+            check(f"settings[{key!r}]", value, NAMED)
+        n, s = len(axes), len(states)
+        path = tuple(f"{self.name}_{a}" for a in axes)
+        hidden = tuple(f"{self.name}_{a}_{state}" for state in states for a in axes)
+        reads = (*given, *others, *self.noise)
+
+        def following(state: np.ndarray, *more: float) -> Any:
+            settings, rest, noise = more[:len(hyper)], more[len(hyper):len(hyper) + len(others)], more[len(hyper) + len(others):]
+            w, *arrays = state.reshape(1 + s, n)
+            g = slope_of(w, *rest) + (np.array(noise) if noise else 0)
+            made = rule(w, g, *arrays, **dict(zip(hyper, settings)))
+            return np.concatenate(made if isinstance(made, tuple) else (made,))
+
+        # The arguments in JavaScript: the coordinates of w, those of each state, hyperparameters, what the loss knows besides, noise.
+        own = [*axes, *(f"{a}{i}" for i in range(s) for a in axes)]
+        settings, rest, noise = [f"h{i}" for i in range(len(hyper))], [f"k{i}" for i in range(len(others))], [f"n{i}" for i in range(len(self.noise))]
+        calls = [f"rule({', '.join([a, f'g[{i}]' + (f' + n{i}' if noise else ''), *(f'{a}{j}' for j in range(s)), *settings])})"
+                 for i, a in enumerate(axes)]
+        results = [f"r{i}[{j}]" for j in range(1 + s) for i in range(n)]
+        source = (f"((rule, slopes) => ({', '.join([*own, *settings, *rest, *noise])}) => {{\n"
+                  f"  const g = slopes({', '.join([*axes, *rest])}), " + ", ".join(f"r{i} = {call}" for i, call in enumerate(calls))
+                  + f"\n  return [{', '.join(results)}]\n}})({javascript.source(rule)},\n"
+                  + javascript.of_expressions([formula.diff(symbol) for symbol in symbols[:n]], symbols) + ")")
+
+        def losses(*columns: Any) -> Any:
+            return loss_of(np.stack(columns[:n], axis=-1), *columns[n:])
+
+        made = [_iterated((*path, *hidden), (*(f"{self.start}_{a}" for a in axes), *[0.0] * n * s), reads, self.steps, source, following),
+                _mapped((f"{self.name}_loss",), (*path, *others), javascript.of_expressions([formula], symbols), losses)]
+        if isinstance(landscape, Landscape) and len(landscape.minima):
+            goals = landscape.minima
+            away = " , ".join(f"Math.hypot({', '.join(f'{a} - {json.dumps(x)}' for a, x in zip(axes, goal.tolist()))})" for goal in goals)
+
+            def distances(*columns: Any) -> Any:
+                return np.linalg.norm(np.stack(columns, axis=-1)[..., None, :] - goals, axis=-1).min(axis=-1)
+
+            made.append(_mapped((f"{self.name}_distance",), path, f"({', '.join(axes)}) => [Math.min({away})]", distances))
+        return made
+
+
+def _mapped(out: tuple[str, ...], arguments: tuple[str, ...], source: str, call: Callable[..., Any]) -> Made:
+    def run(known: Values) -> Values:
+        with np.errstate(all="ignore"):
+            results = call(*[_array(known[a]) for a in arguments])
+        results = results if isinstance(results, tuple | list) else (results,)
+        if len(results) != len(out):
+            raise ValueError(f"name must be a name for each of the {len(results)} results, got {list(out)}")
+        shape = np.broadcast_shapes(*[np.shape(known[a]) for a in arguments]) if arguments else ()
+        return {name: np.broadcast_to(np.asarray(r, dtype=float), shape) if shape else float(r) for name, r in zip(out, results)}
+
+    return Made(out, arguments, {"kind": "map", "out": list(out), "args": list(arguments)}, source, run)
+
+
+def _iterated(out: tuple[str, ...], first: tuple[Named, ...], reads: tuple[Named, ...], steps: int, source: str,
+              following: Callable[..., Any]) -> Made:
+    def run(known: Values) -> Values:
+        def at(what: Named, step: int) -> Any:
+            if what == "t":
+                return float(step + 1)
+            value = known[what] if isinstance(what, str) else what
+            return value[step] if np.ndim(value) else np.float64(value)
+
+        state = np.array([at(f, 0) for f in first], dtype=float)
+        rows = [state]
+        with np.errstate(all="ignore"):
+            for step in range(steps):
+                state = np.array(following(state, *[at(r, step) for r in reads]), dtype=float)
+                rows.append(state)
+        return dict(zip(out, np.array(rows).T))
+
+    plain = [[x if isinstance(x, str) else float(x) for x in numbers] for numbers in (first, reads)]
+    return Made(out, (*first, *(r for r in reads if r != "t")), {"kind": "iterate", "out": list(out), "first": plain[0], "args": plain[1], "steps": steps},
+                source, run, steps)
+
+
+def _array(value: Any) -> Any:
+    return np.asarray(value, dtype=float) if np.ndim(value) else np.float64(value)
