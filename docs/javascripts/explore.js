@@ -11,7 +11,7 @@
 /** @typedef {{ size: number, place: (value: number) => number, value: (place: number) => number, ticks: number[] }} Axis */
 /** @typedef {{ apply: () => void, values: (numbers?: Record<string, number>) => Record<string, Value>, state: () => Record<string, number> }} Hook */
 
-const SVG = "http://www.w3.org/2000/svg", LEFT = 46, RIGHT = 12, TOP = 8, BOTTOM = 38
+const SVG = "http://www.w3.org/2000/svg", LEFT = 54, RIGHT = 12, TOP = 8, BOTTOM = 38
 const calm = matchMedia("(prefers-reduced-motion: reduce)")
 
 /**
@@ -108,7 +108,7 @@ const SUMMARIES = {
  */
 function axis([low, high], log, size, down) {
   const to = log ? Math.log10 : (/** @type {number} */ v) => v, from = log ? (/** @type {number} */ v) => 10 ** v : to
-  const [a, b] = [to(low), to(high)], most = size / (down ? 45 : 65)
+  const [a, b] = [to(low), to(high)], most = size / (down ? 34 : 48)
   const rough = (b - a) / most, power = log ? 1 : 10 ** Math.floor(Math.log10(rough))
   const step = power * (log ? Math.max(1, Math.ceil(rough)) : [1, 2, 5, 10].find(m => m * power >= rough) ?? 10), ticks = []
   for (let i = Math.ceil(a / step - 1e-9); i * step <= b + 1e-9 * (b - a); i++) ticks.push(from(Number((i * step).toPrecision(12))))
@@ -160,6 +160,9 @@ function trail(x, y, xs, ys, count) {
   return { line, dots, arrow, end: points[length - 1] }
 }
 
+/** How strong the colour of a band is: the first is the strongest, the last a tint of its own. @param {number} i @param {number} count */
+const strength = (i, count) => (i === count - 1 ? 0.16 : 0.5 * (1 - i / (count - 1)))
+
 let made = 0
 
 /** @param {HTMLElement} box @param {Spec} spec */
@@ -178,7 +181,7 @@ function build(box, spec) {
   const legend = add(box, "ul", { class: "explore-legend" })
   const seen = new Set()
   for (const { layers } of spec.panels) for (const { kind, label, color, dots, line, labels } of layers) {
-    if (kind === "areas") labels.forEach((words, i) => entry(`area a${i === labels.length - 1 ? "x" : i}`, words, 0.5 * (1 - i / Math.max(1, labels.length - 1))))
+    if (kind === "areas") labels.forEach((words, i) => entry(i === labels.length - 1 ? "area ax" : "area", words, strength(i, labels.length)))
     else if (kind === "line" && label && !seen.has(label)) {
       seen.add(label)
       entry(`c${color}${dots ? " dotted" : ""}${line ? "" : " bare"}`, label)
@@ -355,7 +358,7 @@ function build(box, spec) {
     for (const tick of x.ticks) label(frame, "x", LEFT + x.place(tick), outer - BOTTOM, tick, panel.logx)
     for (const tick of y.ticks) label(frame, "y", LEFT, TOP + y.place(tick), tick, panel.logy)
     add(frame, "text", { x: LEFT + inner / 2, y: outer - 4, class: "name" }, panel.xlabel)
-    add(frame, "text", { transform: `translate(11 ${TOP + height / 2}) rotate(-90)`, class: "name" }, panel.ylabel)
+    add(frame, "text", { transform: `translate(10 ${TOP + height / 2}) rotate(-90)`, class: "name" }, panel.ylabel)
     const plot = add(svg, "svg", { x: LEFT, y: TOP, width: inner, height, class: "plot-area", "aria-hidden": "true" })
     add(plot, "rect", { width: inner, height, class: "ground" })
     /** @type {(() => void)[]} */
@@ -365,7 +368,7 @@ function build(box, spec) {
         const group = add(plot, "g", { class: layer.kind, transform: `scale(${inner / 1000} ${height / 1000})` })
         layer.paths.forEach((d, i) => {
           const last = i === layer.paths.length - 1
-          add(group, "path", layer.kind === "levels" ? { d } : { d, class: last ? "area ax" : "area", "fill-opacity": last ? 0.16 : 0.5 * (1 - i / Math.max(1, layer.paths.length - 1)) })
+          add(group, "path", layer.kind === "levels" ? { d } : { d, class: last ? "area ax" : "area", "fill-opacity": strength(i, layer.paths.length) })
         })
       } else if (layer.kind === "line") moving.push(line(plot, x, y, layer))
       else if (layer.kind === "mark") moving.push(mark(plot, x, y, layer))
@@ -384,7 +387,7 @@ function build(box, spec) {
 
   /** @param {Element} plot @param {Axis} x @param {Axis} y @param {Layer} layer */
   function line(plot, x, y, layer) {
-    const group = add(plot, "g", { class: `c${layer.color}` })
+    const group = add(plot, "g", { class: `c${layer.color}${layer.line ? "" : " bare"}` })
     const ghost = add(group, "path", { class: "ghost" }), path = add(group, "path", { class: "line", "data-live": "" })
     const dots = add(group, "path", { class: "dots" }), arrow = add(group, "path", { d: "M-11 -6L0 0L-11 6z", class: "arrow" })
     const now = add(group, "circle", { r: 5, class: "now" })

@@ -201,7 +201,7 @@ class Panel:
         return {**limits, **words, "height": self.height, "logx": self.logx,
                 "logy": self.logy, "layers": layers}
 
-    def points(self, count: int = 121) -> tuple[np.ndarray, np.ndarray]:
+    def points(self, count: int = 201) -> tuple[np.ndarray, np.ndarray]:
         """The coordinates of a grid over the panel."""
         x, y = (np.geomspace(*limits, count) if log else np.linspace(*limits, count)
                 for limits, log in ((self.xlim, self.logx), (self.ylim, self.logy)))
