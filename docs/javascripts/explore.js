@@ -4,8 +4,8 @@
 /** @typedef {number | number[]} Value a number, or a series of them */
 /** @typedef {{ name: string, value: number, low: number, high: number }} Given a number that the reader sets */
 /** @typedef {Given & { label: string, step: number | null, log: boolean, marks: [string, number | string][] }} Slider */
-/** @typedef {{ kind: string, out: string[], args: (string | number)[], first: (string | number)[], steps: number, values?: number[], range?: number[] }} Program */
-/** @typedef {{ kind: string, paths: string[], labels: string[], x: string, y: string, label: string, color: number, dots: boolean, line: boolean, timed: boolean, axis: "x" | "y", at: number | string, numbers: [string, string] }} Layer */
+/** @typedef {{ kind: string, out: string[], args: (string | number)[], first: (string | number)[], steps: number, values?: (number | null)[], range?: number[] }} Program */
+/** @typedef {{ kind: string, paths: string[], labels: string[], x: string, y: string, label: string, color: number, dots: boolean, line: boolean, faint: boolean, timed: boolean, axis: "x" | "y", at: number | string, numbers: [string, string] }} Layer */
 /** @typedef {{ xlim: number[], ylim: number[], xlabel: string, ylabel: string, title: string, height: number, logx: boolean, logy: boolean, layers: Layer[] }} Panel */
 /** @typedef {{ sliders: Slider[], points: Given[], steps: number, timed: string[], programs: Program[], panels: Panel[], readout: string, functions: ((...given: number[]) => number[])[] }} Spec */
 /** @typedef {{ size: number, place: (value: number) => number, value: (place: number) => number, ticks: number[] }} Axis */
@@ -61,7 +61,7 @@ function compute(spec, numbers) {
     const run = spec.functions[index]
     if (kind === "data") {
       const [low, high, count] = range ?? []
-      known[out[0]] = values ?? Array.from({ length: count }, (_, i) => (i < count - 1 ? low + i * ((high - low) / (count - 1)) : high))
+      known[out[0]] = values?.map(value => value ?? NaN) ?? Array.from({ length: count }, (_, i) => (i < count - 1 ? low + i * ((high - low) / (count - 1)) : high))
       return
     }
     /** @type {(what: string | number, i: number) => number} */
@@ -387,8 +387,8 @@ function build(box, spec) {
 
   /** @param {Element} plot @param {Axis} x @param {Axis} y @param {Layer} layer */
   function line(plot, x, y, layer) {
-    const group = add(plot, "g", { class: `c${layer.color}${layer.line ? "" : " bare"}` })
-    const ghost = add(group, "path", { class: "ghost" }), path = add(group, "path", { class: "line", "data-live": "" })
+    const group = add(plot, "g", { class: layer.faint ? "faint" : `c${layer.color}${layer.line ? "" : " bare"}` })
+    const ghost = add(group, "path", { class: "ghost" }), path = add(group, "path", layer.faint ? { class: "line" } : { class: "line", "data-live": "" })
     const dots = add(group, "path", { class: "dots" }), arrow = add(group, "path", { d: "M-11 -6L0 0L-11 6z", class: "arrow" })
     const now = add(group, "circle", { r: 5, class: "now" })
     return () => {

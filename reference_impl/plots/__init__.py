@@ -295,19 +295,21 @@ def trace(ax: Axes, path: np.ndarray, label: str, every: int = 1) -> Line2D:
 
 @contextmanager
 def _narrowed(fig: Drawing) -> Iterator[bool]:
-    """Lay the figure out for a phone: axes in one row become one column, legends as narrow as need be.
+    """Lay the figure out for a phone: axes in a grid become one column, legends as narrow as need be.
 
     False for a layout that it does not know. The legends stay narrow.
     """
     (width, height), specs = map(float, fig.get_size_inches()), [ax.get_subplotspec() for ax in fig.axes]
-    rows = {spec.get_gridspec().get_geometry() if spec else None for spec in specs}
-    if rows != {(1, len(specs))}:  # a colour bar, a grid: it scrolls
-        yield False
+    found = [spec for spec in specs if spec and spec.num1 == spec.num2]
+    grids, count = {spec.get_gridspec() for spec in found}, len(specs)
+    rows, columns = found[0].get_gridspec().get_geometry() if len(grids) == 1 and len(found) == count else (0, 0)
+    if not count <= rows * columns < count + columns:
+        yield False  # a colour bar, axes of several cells: it scrolls
         return
-    count = len(specs)
+    heights: Any = found[0].get_gridspec().get_height_ratios()
     hidden = [ax for ax in fig.axes if not ax.yaxis.get_tick_params()["labelleft"]]
-    fig.set_size_inches(NARROW, height * count if count > 1 else 0.85 * height)
-    column = fig.add_gridspec(count, 1, hspace=0.12)
+    fig.set_size_inches(NARROW, 0.85 * height if count == 1 else height * count / rows)
+    column = fig.add_gridspec(count, 1, hspace=0.12, height_ratios=[heights[spec.rowspan.start] for spec in found])
     for row, ax in enumerate(fig.axes):
         ax.set_subplotspec(column[row, 0])
     for ax in hidden:  # a shared axis had its numbers on the left neighbour

@@ -15,6 +15,7 @@ from .panels import Levels, Line, Mark, Panel, check_numbers, color_of
 from .programs import TEXT, Compute, Data, Descent, Iterate, Made, Slider, Values, check_name
 
 PART = Instance(Data, Compute, Iterate, Descent)
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 FIELD = re.compile(r"\{(\w+)(?::(last|mean|var|min|max|sum))?(?:\?[^{}|]*\|[^{}]*)?\}")
 
 
@@ -142,23 +143,32 @@ class Explore:
         from . import figure as blank
 
         check("width", width, POSITIVE)
+        rows = [self.panels[i:i + 2] for i in range(0, len(self.panels), 2)]
         if height is None:
-            height = 0.75 + max(panel.height for panel in self.panels) * (width / len(self.panels) - 0.7)
+            height = sum(0.75 + max(panel.height for panel in row) * (width / len(rows[0]) - 0.7) for row in rows)
         check("height", height, POSITIVE)
-        fig, axes = blank(len(self.panels), width=width, height=height)
+        fig = blank(width=width, height=height)[0]
+        fig.clear()
+        axes = fig.subplots(len(rows), len(rows[0]), squeeze=False, height_ratios=[max(panel.height for panel in row) for row in rows])
+        for spare in np.ravel(axes)[len(self.panels):]:
+            spare.remove()
         colors, known = self.colors, self.values()
         for ax, panel in zip(np.ravel(axes), self.panels):
             for layer in panel.layers:
                 if isinstance(layer, Levels) and layer.filled:
                     x, y = panel.points()
-                    ax.contourf(x, y, layer.landscape(np.stack([x, y], axis=-1)), levels=layer.levels, extend="max",
-                                colors=[(*_shade(i, len(layer.levels)),) for i in range(len(layer.levels))])
+                    ax.contourf(x, y, layer.landscape(np.stack([x, y], axis=-1)), levels=layer.bounds, extend="max",
+                                colors=[_shade(i, len(layer.bounds)) for i in range(len(layer.bounds))])
                 elif isinstance(layer, Levels):
                     contours(ax, layer.landscape, panel.xlim, panel.ylim, layer.levels)
                 elif isinstance(layer, Line):
                     x, y = (np.ravel(known[name]) for name in layer.series)
-                    ax.plot(x, y, color=COLORS[color_of(layer, colors)], label=layer.label or None, linewidth=1.4, markersize=3,
-                            marker="o" if layer.has_dots else None, linestyle="-" if layer.line else "none")
+                    if layer.faint:
+                        ax.plot(x, y, color=INK, alpha=0.3, linewidth=0.8, linestyle="-")
+                        continue
+                    color = color_of(layer, colors)
+                    ax.plot(x, y, color=COLORS[color], label=layer.label or None, linewidth=1.4, markersize=3 if layer.line else 5,
+                            marker="o" if layer.has_dots else None, linestyle=DASHES[color] if layer.line else "none")
                 elif isinstance(layer, Mark):
                     at = layer.y if layer.x is None else layer.x
                     place = known[at] if isinstance(at, str) else at

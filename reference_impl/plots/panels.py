@@ -46,13 +46,18 @@ class Levels:
             if self.labels and len(self.labels) != len(self.levels):
                 raise ValueError(f"labels must be {len(self.levels)}, one for each band and one for what is above, got {shown(self.labels)}")
 
+    @property
+    def bounds(self) -> list[float]:
+        """The levels, where they are not a number of them."""
+        return [] if isinstance(self.levels, int | np.integer) else [float(level) for level in self.levels]
+
 
 @dataclass(frozen=True)
 class Line:
     """A line through the series `x` and `y`, or through the path of the descent `path`; `dots` marks its points, `line` joins them.
 
     What has a value for each step is shown up to the step at which the figure stands. Lines with the same `label` have the same colour,
-    and stand in the legend once; `color` is a number from 0 to 3 to choose it.
+    and stand in the legend once; `color` is a number from 0 to 3 to choose it. A `faint` one is drawn as level lines are.
 
     Raises `TypeError` for arguments of another kind, `ValueError` unless it names either a path or two series.
 
@@ -67,8 +72,10 @@ class Line:
     dots: bool | None = None
     line: bool = True
     color: int | None = None
+    faint: bool = False
 
     def __post_init__(self) -> None:
+        check("faint", self.faint, Flag())
         for name in ("x", "y", "path", "label"):
             check(name, getattr(self, name), TEXT)
         check("dots", self.dots, Optional(Flag()))
@@ -191,7 +198,7 @@ class Panel:
             elif isinstance(layer, Line):
                 x, y = layer.series
                 layers.append({"kind": "line", "x": x, "y": y, "label": layer.label, "color": color_of(layer, colors), "dots": layer.has_dots,
-                               "line": layer.line, "timed": x in timed and y in timed})
+                               "line": layer.line, "faint": layer.faint, "timed": x in timed and y in timed})
             elif isinstance(layer, Mark):
                 axis, at = ("y", layer.y) if layer.x is None else ("x", layer.x)
                 layers.append({"kind": "mark", "axis": axis, "at": at if isinstance(at, str) else float(at or 0), "label": layer.label})
@@ -205,8 +212,8 @@ class Panel:
         """The coordinates of a grid over the panel."""
         x, y = (np.geomspace(*limits, count) if log else np.linspace(*limits, count)
                 for limits, log in ((self.xlim, self.logx), (self.ylim, self.logy)))
-        grid: tuple[np.ndarray, np.ndarray] = tuple(np.meshgrid(x, y))
-        return grid
+        across, up = np.meshgrid(x, y)
+        return across, up
 
     def _outlines(self, layer: Levels) -> list[str]:
         """The lines or bands as paths in thousandths of the panel."""
@@ -215,8 +222,7 @@ class Panel:
         ax = Drawing().subplots()
         if layer.filled:
             x, y = self.points()
-            values = layer.landscape(np.stack([x, y], axis=-1))
-            drawn = ax.contourf(x, y, values, levels=[-np.inf, *layer.levels, np.inf] if not np.isfinite(values).all() else layer.levels, extend="max")
+            drawn = ax.contourf(x, y, layer.landscape(np.stack([x, y], axis=-1)), levels=layer.bounds, extend="max")
         else:
             drawn = contours(ax, layer.landscape, self.xlim, self.ylim, layer.levels)
         return [self._path(path) for path in drawn.get_paths()]

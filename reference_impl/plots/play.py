@@ -66,13 +66,13 @@ class Play:
     @cached_property
     def explore(self) -> Explore:
         """The figure."""
-        sliders = [Slider(n, *map(float, self.sliders[n]), marks={"best in the long run": float(self.best[n])} if self.best else {})
-                   for n in signature(self.rule).hyper]
+        sliders = []
+        for name in signature(self.rule).hyper:
+            low, high, value = map(float, self.sliders[name])
+            sliders.append(Slider(name, low, high, value, marks={"best in the long run": float(self.best[name])} if self.best else {}))
         landscape = quadratic(self.curvatures)
-        layers = [Levels(landscape), Line(path="descent", label=self.rule.__name__), Handle("start")]
-        # Steep valleys are drawn higher than they are, so that the second panel of a page is no thin strip.
-        shape = (self.ylim[1] - self.ylim[0]) / (self.xlim[1] - self.xlim[0])
-        panel = Panel(self.xlim, self.ylim, layers, xlabel="$w_1$", ylabel="$w_2$", equal=shape > 0.3, aspect=0.4)
+        panel = Panel(self.xlim, self.ylim, [Levels(landscape), Line(path="descent", label=self.rule.__name__), Handle("start")],
+                      xlabel="$w_1$", ylabel="$w_2$", equal=True)
         return Explore("", sliders, {"start": [float(x) for x in self.start]}, [Descent("descent", self.rule, landscape, self.steps)], [panel],
                        readout="After {step} steps: {descent_distance} from the minimum.")
 

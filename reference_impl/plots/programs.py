@@ -113,9 +113,9 @@ class Slider:
 
 @dataclass(frozen=True)
 class Data:
-    """Numbers that travel with the figure: draws of a generator, measurements, a grid for curves.
+    """Numbers that travel with the figure: draws of a generator, measurements, a grid for curves. NaN is a gap in a line.
 
-    Raises `TypeError` or `ValueError` unless `values` is a non-empty vector of finite numbers.
+    Raises `TypeError` or `ValueError` unless `values` is a non-empty vector of numbers.
 
     >>> Data("t", np.arange(1, 101)).made[0].data["range"]
     [1.0, 100.0, 100]
@@ -126,14 +126,15 @@ class Data:
 
     def __post_init__(self) -> None:
         check_name("name", self.name)
-        check("values", self.values, Numbers(1))
+        check("values", self.values, Numbers(1, finite=False))
 
     @property
     def made(self) -> list[Made]:
         """What there is to compute."""
         values = np.asarray(self.values, dtype=float)
         even = np.array_equal(values, np.linspace(values[0], values[-1], len(values)))
-        data: dict[str, Any] = {"range": [values[0].item(), values[-1].item(), len(values)]} if even else {"values": values.tolist()}
+        data: dict[str, Any] = {"range": [values[0].item(), values[-1].item(), len(values)]} if even else {
+            "values": [x if np.isfinite(x) else None for x in values.tolist()]}
         return [Made((self.name,), (), {"kind": "data", "out": [self.name], **data}, "", lambda known: {self.name: values})]
 
 
@@ -279,7 +280,8 @@ class Descent:
         if isinstance(landscape, Landscape):
             others: tuple[str, ...] = ()
             formula = sp.sympify(landscape.fun(np.array(symbols, dtype=object)))
-            loss_of, slope_of = landscape, landscape.grad
+            loss_of: Callable[..., Any] = landscape
+            slope_of: Callable[..., Any] = landscape.grad
         else:
             arguments = javascript.arguments_of(landscape)
             others = tuple(a for a in arguments if a not in axes)
@@ -287,12 +289,8 @@ class Descent:
             formula = sp.sympify(landscape(**dict(zip((*axes, *others), symbols))))
             by_formula = sp.lambdify(symbols, formula)
             slopes_by_formula = sp.lambdify(symbols, [formula.diff(s) for s in symbols[:len(axes)]])
-
-            def loss_of(w: np.ndarray, *more: float) -> Any:
-                return by_formula(*np.moveaxis(w, -1, 0), *more)
-
-            def slope_of(w: np.ndarray, *more: float) -> Any:
-                return np.array(slopes_by_formula(*w, *more), dtype=float)
+            loss_of = lambda w, *more: by_formula(*np.moveaxis(w, -1, 0), *more)  # noqa: E731
+            slope_of = lambda w, *more: np.array(slopes_by_formula(*w, *more), dtype=float)  # noqa: E731
 
         given: list[Named] = [self.settings[h] if h in self.settings else
                               getattr(self.rule, h) if isinstance(self.rule, Optimizer) and h != "t" else h for h in hyper]
@@ -356,7 +354,7 @@ def _iterated(out: tuple[str, ...], first: tuple[Named, ...], reads: tuple[Named
         def at(what: Named, step: int) -> Any:
             if what == "t":
                 return float(step + 1)
-            value = known[what] if isinstance(what, str) else what
+            value: Any = known[what] if isinstance(what, str) else what
             return value[step] if np.ndim(value) else np.float64(value)
 
         state = np.array([at(f, 0) for f in first], dtype=float)
