@@ -6,7 +6,7 @@
 /** @typedef {Given & { label: string, step: number | null, log: boolean, marks: [string, number | string][] }} Slider */
 /** @typedef {{ kind: string, out: string[], args: (string | number)[], first: (string | number)[], steps: number, values?: (number | null)[], range?: number[] }} Program */
 /** @typedef {{ kind: string, paths: string[], labels: string[], x: string, y: string, label: string, color: number, dots: boolean, line: boolean, faint: boolean, timed: boolean, axis: "x" | "y", at: number | string, numbers: [string, string] }} Layer */
-/** @typedef {{ xlim: number[], ylim: number[], xlabel: string, ylabel: string, title: string, height: number, logx: boolean, logy: boolean, layers: Layer[] }} Panel */
+/** @typedef {{ xlim: number[], ylim: number[], xlabel: string, ylabel: string, title: string, height: number, wide: boolean, logx: boolean, logy: boolean, layers: Layer[] }} Panel */
 /** @typedef {{ sliders: Slider[], points: Given[], steps: number, timed: string[], programs: Program[], panels: Panel[], readout: string, functions: ((...given: number[]) => number[])[] }} Spec */
 /** @typedef {{ size: number, place: (value: number) => number, value: (place: number) => number, ticks: number[] }} Axis */
 /** @typedef {{ apply: () => void, values: (numbers?: Record<string, number>) => Record<string, Value>, state: () => Record<string, number> }} Hook */
@@ -201,7 +201,7 @@ function build(box, spec) {
 
   const row = add(box, "div", { class: "explore-panels" })
   const panels = spec.panels.map(panel => {
-    const part = add(row, "div", { class: "explore-panel" })
+    const part = add(row, "div", { class: panel.wide ? "explore-panel wide" : "explore-panel" })
     if (panel.title) add(part, "p", { class: "explore-title" }, panel.title)
     const svg = add(part, "svg", { role: "group", "aria-label": panel.title || `${panel.ylabel || "y"} over ${panel.xlabel || "x"}` })
     return { panel, svg, draw: () => {} }

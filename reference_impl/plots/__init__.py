@@ -300,13 +300,12 @@ def _narrowed(fig: Drawing) -> Iterator[bool]:
     False for a layout that it does not know. The legends stay narrow.
     """
     (width, height), specs = map(float, fig.get_size_inches()), [ax.get_subplotspec() for ax in fig.axes]
-    found = [spec for spec in specs if spec and spec.num1 == spec.num2]
-    grids, count = {spec.get_gridspec() for spec in found}, len(specs)
-    rows, columns = found[0].get_gridspec().get_geometry() if len(grids) == 1 and len(found) == count else (0, 0)
-    if not count <= rows * columns < count + columns:
-        yield False  # a colour bar, axes of several cells: it scrolls
+    found, count = [spec for spec in specs if spec], len(specs)
+    if len(found) < count or len({spec.get_gridspec() for spec in found}) != 1:
+        yield False  # a colour bar, a grid in a grid: it scrolls
         return
     heights: Any = found[0].get_gridspec().get_height_ratios()
+    rows = len(heights)
     hidden = [ax for ax in fig.axes if not ax.yaxis.get_tick_params()["labelleft"]]
     fig.set_size_inches(NARROW, 0.85 * height if count == 1 else height * count / rows)
     column = fig.add_gridspec(count, 1, hspace=0.12, height_ratios=[heights[spec.rowspan.start] for spec in found])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from ..arrays.checks import POSITIVE, Instance, Real, check
+from ..arrays.checks import POSITIVE, Instance, Optional, Real, check
 from .panels import Levels, Line, Mark, Panel, check_numbers, color_of
 from .programs import TEXT, Compute, Data, Descent, Iterate, Made, Slider, Values, check_name
 
@@ -143,17 +143,22 @@ class Explore:
         from . import figure as blank
 
         check("width", width, POSITIVE)
-        rows = [self.panels[i:i + 2] for i in range(0, len(self.panels), 2)]
-        if height is None:
-            height = sum(0.75 + max(panel.height for panel in row) * (width / len(rows[0]) - 0.7) for row in rows)
-        check("height", height, POSITIVE)
+        check("height", height, Optional(POSITIVE))
+        rows: list[list[Panel]] = []
+        for panel in self.panels:
+            if rows and len(rows[-1]) == 1 and not panel.wide and not rows[-1][0].wide:
+                rows[-1].append(panel)
+            else:
+                rows.append([panel])
+        heights = [0.75 + max(panel.height for panel in row) * (width / (2 if len(row) > 1 else 1) - 0.7) for row in rows]
+        height = height or sum(heights)
         fig = blank(width=width, height=height)[0]
         fig.clear()
-        axes = fig.subplots(len(rows), len(rows[0]), squeeze=False, height_ratios=[max(panel.height for panel in row) for row in rows])
-        for spare in np.ravel(axes)[len(self.panels):]:
-            spare.remove()
+        columns = max(map(len, rows))
+        grid = fig.add_gridspec(len(rows), columns, height_ratios=heights)
+        axes = [fig.add_subplot(grid[i, j] if len(row) > 1 else grid[i, :]) for i, row in enumerate(rows) for j in range(len(row))]
         colors, known = self.colors, self.values()
-        for ax, panel in zip(np.ravel(axes), self.panels):
+        for ax, panel in zip(axes, self.panels):
             for layer in panel.layers:
                 if isinstance(layer, Levels) and layer.filled:
                     x, y = panel.points()

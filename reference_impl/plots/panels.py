@@ -150,7 +150,7 @@ class Panel:
     """A part of the plane that is seen, from `xlim[0]` to `xlim[1]` and from `ylim[0]` to `ylim[1]`, with what is drawn in it.
 
     `equal` gives both axes one scale, so that angles are true; else the panel is `aspect` times as high as wide. `logx` and `logy` are for
-    axes of powers.
+    axes of powers. Panels stand two in a row, but a `wide` one alone.
 
     Raises `TypeError` for arguments of another kind, `ValueError` for limits that do not rise, or are not positive on an axis of powers.
 
@@ -168,6 +168,7 @@ class Panel:
     aspect: float = 0.6
     logx: bool = False
     logy: bool = False
+    wide: bool = False
 
     def __post_init__(self) -> None:
         for name, log in (("xlim", self.logx), ("ylim", self.logy)):
@@ -181,6 +182,7 @@ class Panel:
         for name in ("xlabel", "ylabel", "title"):
             check(name, getattr(self, name), TEXT)
         check("equal", self.equal, Flag())
+        check("wide", self.wide, Flag())
         check("aspect", self.aspect, POSITIVE)
 
     @property
@@ -205,7 +207,7 @@ class Panel:
             else:
                 layers.append({"kind": "handle", "numbers": list(layer.numbers), "label": layer.label or layer.point or "point"})
         words = {name: plain(getattr(self, name)) for name in ("xlabel", "ylabel", "title")}
-        return {**limits, **words, "height": self.height, "logx": self.logx,
+        return {**limits, **words, "wide": self.wide, "height": self.height, "logx": self.logx,
                 "logy": self.logy, "layers": layers}
 
     def points(self, count: int = 201) -> tuple[np.ndarray, np.ndarray]:
