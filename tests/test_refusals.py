@@ -61,7 +61,7 @@ from reference_impl import (
 from reference_impl.networks.run import History
 from reference_impl.optimization import comparison, landscapes, line_search, momentum
 from reference_impl.optimization.adam import Moments
-from reference_impl.plots import Play, figure, show
+from reference_impl.plots import Compute, Data, Descent, Explore, Handle, Iterate, Levels, Line, Mark, Panel, Play, Slider, figure, show
 from reference_impl.practice.search import Stepped
 from reference_impl.practice.trials import Trial
 
@@ -609,15 +609,39 @@ def drawn(label=None):
 
 case("plots.figure", ncols=COUNT, width=POSITIVE(5.0), height=POSITIVE(3.0), sharey=FLAG)
 case("plots.legend", ax=AXES(lambda: drawn("a label").axes[0]), ncols=optional(COUNT))
-case("plots.show", fig=FIGURE, alt=NAME, caption=NAME, play=optional(instance(Play, example=None)))
+case("plots.show", fig=FIGURE, alt=NAME, caption=NAME, play=optional(instance(Explore, Play, example=None)))
 case("plots.contours", ax=AXES, landscape=FUNCTION(lambda: bowl()), xlim=LIMITS, ylim=LIMITS, levels=COUNT | numbers_(1))
 case("plots.trace", ax=AXES, path=PATHS, label=NAME, every=COUNT)
-case("plots.Figure", svg=TEXT, narrow=TEXT, alt=TEXT, caption=TEXT, play=optional(instance(Play, example=None)))
+case("plots.Figure", svg=TEXT, narrow=TEXT, alt=TEXT, caption=TEXT, play=optional(instance(Explore, Play, example=None)))
 case("plots.Figure.save", lambda: show(drawn(), alt="a", caption="b"), path=PATH("a.svg"))
 PAIR = kind(lambda value: numbers_(1).accepts(value) and len(value) == 2, [1, 10])
 case("plots.play.Play", rule=FUNCTION(lambda: momentum.momentum), curvatures=PAIR, start=PAIR, steps=COUNT,
      sliders=mapping_of(lambda value: False, lambda: {"lr": (0.01, 0.2, 0.1), "rho": (0, 0.9, 0.5)}), xlim=LIMITS, ylim=LIMITS,
      best=optional(mapping_of(lambda value: False, lambda: {"lr": 0.1, "rho": 0.5})))
+IDENTIFIER = kind(lambda value: isinstance(value, str) and value.isidentifier(), "a_name")
+NAMED = Kind((ANY | IDENTIFIER).accepts, lambda: 0.5)
+SETTINGS = mapping_of(NAMED.accepts, lambda: {}, empty=True)
+case("plots.programs.Slider", name=IDENTIFIER, low=ANY(1), high=ANY(3), value=ANY(2), label=TEXT, step=optional(POSITIVE), log=FLAG,
+     marks=mapping_of(lambda value: IDENTIFIER.accepts(value) or is_number(value) and 1 <= value <= 3, lambda: {"best": 2}, empty=True))
+case("plots.programs.Data", name=IDENTIFIER, values=numbers_(1, finite=False, example=lambda: [1.0, 2.0]))
+case("plots.programs.Compute", name=IDENTIFIER | sequence_of(IDENTIFIER.accepts, ["a"]), function=FUNCTION)
+case("plots.programs.Iterate", first=mapping_of(NAMED.accepts, lambda: {"w": 1}), function=FUNCTION, steps=COUNT)
+case("plots.programs.Descent", name=IDENTIFIER, rule=FUNCTION(lambda: momentum.momentum) | OPTIMIZER, loss=FUNCTION(lambda: bowl()), steps=COUNT,
+     start=IDENTIFIER, settings=mapping_of(lambda value: False, lambda: {"lr": 0.5}, empty=True), noise=sequence_of(lambda value: False, (), 0))
+case("plots.panels.Levels", landscape=FUNCTION(lambda: bowl()), filled=FLAG, labels=sequence_of(lambda value: False, (), 0),
+     levels=kind(lambda value: COUNT.accepts(value) or numbers_(1).accepts(value) and (np.diff(value) > 0).all(), lambda: [0.5, 1.0]))
+case("plots.panels.Line", x=TEXT(""), y=TEXT(""), path=NAME, label=TEXT, dots=optional(FLAG), line=FLAG, color=optional(count(0, 3)), faint=FLAG)
+case("plots.panels.Mark", x=NAMED, y=one_of(None), label=TEXT)
+case("plots.panels.Handle", point=NAME, x=TEXT(""), y=TEXT(""), label=TEXT)
+case("plots.panels.Panel", xlim=LIMITS((1, 2)), ylim=LIMITS((1, 2)), layers=sequence_of(lambda layer: isinstance(layer, Levels | Line | Mark | Handle),
+     lambda: [Mark(x=1)], 0), xlabel=TEXT, ylabel=TEXT, title=TEXT, equal=FLAG, aspect=POSITIVE, logx=FLAG, logy=FLAG, wide=FLAG)
+EMPTY = Panel((0, 1), (0, 1), [])
+case("plots.explore.Explore", name=kind(lambda value: isinstance(value, str) and (not value or value.isidentifier()), "figure"),
+     sliders=sequence_of(lambda item: isinstance(item, Slider), lambda: [Slider("a", 0, 1, 0.5)], 0),
+     points=mapping_of(PAIR.accepts, lambda: {"start": (1, 2)}, empty=True),
+     programs=sequence_of(lambda item: isinstance(item, Data | Compute | Iterate | Descent), lambda: [Data("t", [1, 2])], 0),
+     panels=sequence_of(lambda item: isinstance(item, Panel), lambda: [EMPTY]), readout=TEXT)
+case("plots.explore.Explore.draw", lambda: Explore("a", panels=[EMPTY]), width=POSITIVE(5.0), height=optional(POSITIVE(3.0)))
 
 
 # engines and arrays
@@ -628,6 +652,7 @@ case("arrays.flat.flatten", params=PARAMS)
 case("arrays.flat.Flat", buffer=array(1, "biuf", example=x(3)), shapes=mapping_of(lambda value: False, lambda: {"w": (3,)}))
 case("arrays.flat.Flat.full_like", lambda: flatten({"w": np.ones(2)}), value=number(infinite=True))
 case("engines.symbolic.latex", rule=FUNCTION(lambda: momentum.momentum))
+case("engines.javascript.function", what=FUNCTION(lambda: lambda x: 2 * x))
 for module in ("blocked", "compiled", "fused", "javascript", "whole"):
     case(f"engines.{module}.source", rule=FUNCTION(lambda: momentum.momentum))
 
@@ -644,7 +669,7 @@ WITHIN_THE_PACKAGE = {  # called with what was checked where it entered
     "arrays", "arrays.checks", "engines", "engines.blocked", "engines.compiled", "engines.fused", "engines.whole", "engines.symbolic",
     "engines.tape", "engines.threads",
     "networks.progress", "networks.run", "optimization.second_order", "optimization.optimizer", "optimization.clipping", "practice.trials",
-    "plots.play", "optimization.quasi_newton", "optimization.line_search", "networks.evaluation",
+    "plots.play", "plots.explore", "plots.panels", "plots.programs", "optimization.quasi_newton", "optimization.line_search", "networks.evaluation",
 }
 
 

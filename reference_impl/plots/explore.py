@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from ..arrays.checks import POSITIVE, Instance, Optional, Real, check
+from ..arrays.checks import POSITIVE, Either, Instance, OneOf, Optional, Real, check
 from .panels import Levels, Line, Mark, Panel, check_numbers, color_of
-from .programs import TEXT, Compute, Data, Descent, Iterate, Made, Slider, Values, check_name
+from .programs import IDENTIFIER, TEXT, Compute, Data, Descent, Iterate, Made, Slider, Values, check_each
 
 PART = Instance(Data, Compute, Iterate, Descent)
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
@@ -52,20 +52,16 @@ class Explore:
     readout: str = ""
 
     def __post_init__(self) -> None:
-        check("name", self.name, TEXT)
-        if self.name:
-            check_name("name", self.name)
+        check("name", self.name, Either(OneOf(""), IDENTIFIER))
         for name, kind in (("sliders", Instance(Slider)), ("programs", PART), ("panels", Instance(Panel))):
-            check(name, getattr(self, name), Instance(Sequence, words=f"a sequence of {name}"))
-            for item in getattr(self, name):
-                check(name, item, kind)
+            check_each(name, getattr(self, name), kind)
         check("points", self.points, Instance(Mapping, words="a dict of names to points"))
+        check_each("points", list(self.points), IDENTIFIER)
         for name, place in self.points.items():
-            check_name("points", name)
             check_numbers(f"points[{name!r}]", place, 2)
         check("readout", self.readout, TEXT)
         if not self.panels:
-            raise ValueError("panels must hold one at least, got none")
+            raise ValueError(f"panels must hold one at least, got {self.panels!r}")
         made = [part for program in self.programs for part in program.made]
         object.__setattr__(self, "_made", made)
         known = {"step", *self.numbers}
@@ -176,7 +172,7 @@ class Explore:
                             marker="o" if layer.has_dots else None, linestyle=DASHES[color] if layer.line else "none")
                 elif isinstance(layer, Mark):
                     at = layer.y if layer.x is None else layer.x
-                    place = known[at] if isinstance(at, str) else at
+                    place: Any = known[at] if isinstance(at, str) else at
                     (ax.axhline if layer.x is None else ax.axvline)(place, color=INK, linestyle=(0, (4, 3)), linewidth=0.9, alpha=0.7)
                     if layer.label and layer.x is not None:
                         ax.annotate(layer.label, (place, 1), xycoords=("data", "axes fraction"), xytext=(3, -9), textcoords="offset points", fontsize=8.5)

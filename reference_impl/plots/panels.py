@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from ..arrays.checks import POSITIVE, Count, Either, Flag, Function, Instance, Numbers, Optional, check, shown
-from .programs import NAMED, TEXT, Named
+from .programs import NAMED, TEXT, Named, check_each
 
 GRID = 1000  # level lines travel in thousandths of their panel
 
@@ -37,9 +37,9 @@ class Levels:
 
     def __post_init__(self) -> None:
         check("landscape", self.landscape, Function("points (..., 2)"))
-        check("levels", self.levels, Numbers(1) if self.filled else Either(Count(), Numbers(1)))
         check("filled", self.filled, Flag())
-        check("labels", self.labels, Instance(Sequence, words="a sequence of words"))
+        check("levels", self.levels, Numbers(1) if self.filled else Either(Count(), Numbers(1)))
+        check_each("labels", self.labels, TEXT)
         if not isinstance(self.levels, int | np.integer):
             if (np.diff(self.levels) <= 0).any():
                 raise ValueError(f"levels must rise, got {shown(self.levels)}")
@@ -176,9 +176,7 @@ class Panel:
             check(f"log{name[0]}", log, Flag())
             if log and getattr(self, name)[0] <= 0:
                 raise ValueError(f"{name} must be positive on an axis of powers, got {shown(getattr(self, name))}")
-        check("layers", self.layers, Instance(Sequence, words="a sequence of what is drawn"))
-        for layer in self.layers:
-            check("layers", layer, LAYER)
+        check_each("layers", self.layers, LAYER)
         for name in ("xlabel", "ylabel", "title"):
             check(name, getattr(self, name), TEXT)
         check("equal", self.equal, Flag())

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arrays.checks import Count, Either, Flag, Function, Instance, Numbers, Optional, Real, check, shown
+from ..arrays.checks import Count, Either, Flag, Function, Instance, Kind, Numbers, Optional, Real, check, shown
 from ..engines import javascript
 from ..engines.operations import LETTERS
 from ..engines.tape import Rule, signature
@@ -27,12 +27,24 @@ Named = str | float
 Values = dict[str, Any]
 """The numbers and series of a figure by name."""
 
-NAME, WORDS = re.compile("[a-z]\\w*", re.A), {
+WORDS = {
     "lr": "learning rate", "rho": "momentum", "beta1": "decay of the mean", "beta2": "decay of the squares", "decay": "decay", "eps": "epsilon",
     "kappa": "condition number", "sigma": "noise",
 }
-TEXT, NAMED = Instance(str, words="a string"), Either(Real(), Instance(str, words="a name"))
-SETTINGS = Instance(Mapping, words="a dict of numbers or names")
+
+
+class _Identifier:
+    """A name that Python and JavaScript share."""
+
+    def fault(self, value: object) -> type[Exception] | None:
+        return TypeError if not isinstance(value, str) else None if re.fullmatch("[a-z]\\w*", value, re.A) else ValueError
+
+    def __str__(self) -> str:
+        return "a name of letters, digits and _"
+
+
+TEXT, IDENTIFIER = Instance(str, words="a string"), _Identifier()
+NAMED = Either(Real(), IDENTIFIER)
 
 
 class Made(NamedTuple):
@@ -46,17 +58,32 @@ class Made(NamedTuple):
     steps: int = 0
 
 
-def check_name(argument: str, value: object) -> None:
-    """Refuse what is no name that Python and JavaScript share.
+def check_each(argument: str, value: object, kind: Kind) -> None:
+    """Refuse what is no list or tuple of things of a kind.
 
-    >>> check_name("name", "2nd")
+    >>> check_each("noise", ["a", "b!"], IDENTIFIER)
     Traceback (most recent call last):
         ...
-    ValueError: name must be a name of letters, digits and _, got '2nd'
+    ValueError: noise must be a name of letters, digits and _, got 'b!'
     """
-    check(argument, value, TEXT)
-    if not NAME.fullmatch(str(value)):
-        raise ValueError(f"{argument} must be a name of letters, digits and _, got {value!r}")
+    check(argument, value, Instance(list, tuple))
+    for item in value:  # type: ignore[attr-defined]
+        check(argument, item, kind)
+
+
+def check_numbers_or_names(argument: str, value: object) -> None:
+    """Refuse what is no dict from words to numbers or names.
+
+    >>> check_numbers_or_names("settings", {"lr": "fast!"})
+    Traceback (most recent call last):
+        ...
+    ValueError: settings['lr'] must be a number in (-inf, inf) or a name of letters, digits and _, got 'fast!'
+    """
+    check(argument, value, Instance(Mapping, words="a dict of numbers or names"))
+    for key, item in value.items():  # type: ignore[attr-defined]
+        if not isinstance(key, str):
+            raise TypeError(f"{argument} must have names as keys, got {key!r}")
+        check(f"{argument}[{key!r}]", item, NAMED)
 
 
 @dataclass(frozen=True)
@@ -82,13 +109,13 @@ class Slider:
     marks: Mapping[str, Named] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_name("name", self.name)
+        check("name", self.name, IDENTIFIER)
         for bound in ("low", "high", "value"):
             check(bound, getattr(self, bound), Real())
         check("label", self.label, TEXT)
         check("step", self.step, Optional(Real(0, open_low=True)))
         check("log", self.log, Flag())
-        check("marks", self.marks, SETTINGS)
+        check_numbers_or_names("marks", self.marks)
         if not self.low < self.high:
             raise ValueError(f"high must be above low = {self.low}, got {self.high}")
         if not self.low <= self.value <= self.high:
@@ -96,7 +123,6 @@ class Slider:
         if self.log and self.low <= 0:
             raise ValueError(f"low must be positive where log is True, got {self.low}")
         for words, at in self.marks.items():
-            check(f"marks[{words!r}]", at, NAMED)
             if not isinstance(at, str):
                 check(f"marks[{words!r}]", at, Real(self.low, self.high))
         letter = LETTERS[self.name].text if self.name in LETTERS else ""
@@ -125,7 +151,7 @@ class Data:
     values: ArrayLike
 
     def __post_init__(self) -> None:
-        check_name("name", self.name)
+        check("name", self.name, IDENTIFIER)
         check("values", self.values, Numbers(1, finite=False))
 
     @property
@@ -156,8 +182,10 @@ class Compute:
     function: Callable[..., Any]
 
     def __post_init__(self) -> None:
-        for name in self._names:
-            check_name("name", name)
+        check("name", self.name, Instance(str, list, tuple, words="a name or several"))
+        check_each("name", self._names, IDENTIFIER)
+        if not self._names:
+            raise ValueError(f"name must be one at least, got {self.name!r}")
         check("function", self.function, Function("numbers and series"))
 
     @property
@@ -190,10 +218,10 @@ class Iterate:
     steps: int
 
     def __post_init__(self) -> None:
-        check("first", self.first, SETTINGS)
-        for name, value in self.first.items():
-            check_name("first", name)
-            check(f"first[{name!r}]", value, NAMED)
+        check_numbers_or_names("first", self.first)
+        check_each("first", list(self.first), IDENTIFIER)
+        if not self.first:
+            raise ValueError(f"first must hold one at least, got {self.first!r}")
         check("function", self.function, Function("what is known"))
         check("steps", self.steps, Count())
 
@@ -242,20 +270,18 @@ class Descent:
     noise: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        check_name("name", self.name)
+        check("name", self.name, IDENTIFIER)
         check("rule", self.rule, Either(Function("(w, g, …)"), Instance(Optimizer)))
         check("loss", self.loss, Either(Instance(Landscape), Function("x, y, …")))
         check("steps", self.steps, Count())
-        check_name("start", self.start)
-        check("settings", self.settings, SETTINGS)
-        check("noise", self.noise, Instance(Sequence, words="a sequence of names"))
+        check("start", self.start, IDENTIFIER)
+        check_numbers_or_names("settings", self.settings)
+        check_each("noise", self.noise, IDENTIFIER)
         if isinstance(self.loss, Landscape) and self.loss.n > 2:
             raise ValueError(f"loss must be of one or two numbers, got {self.loss.n}")
         hyper = signature(self._rule).hyper
         if unknown := set(self.settings) - set(hyper):
             raise ValueError(f"settings must be hyperparameters of the rule {list(hyper)}, got {sorted(unknown)}")
-        for key, value in self.settings.items():
-            check(f"settings[{key!r}]", value, NAMED)
         if self.noise and len(self.noise) != len(self._axes):
             raise ValueError(f"noise must be a name for each of {len(self._axes)} coordinates, got {shown(self.noise)}")
 
