@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -115,12 +115,17 @@ class Groups(Optimizer):
     def _packings(self) -> Iterable[Packing]:
         return [optimizer._packing for optimizer in self.groups.values()]
 
-    def _shares(self, now: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[Share]:
+    def _shares(self, now: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray],
+                known_elsewhere: Callable[[], bool] = lambda: False) -> list[Share]:
         keys = self._split(params)
+
+        def known() -> bool:
+            return not self._memories().keys().isdisjoint(params)
+
         shares = []
         for pattern, optimizer in self._at_step():
             its, theirs = ({key: of[key] for key in keys[pattern]} for of in (params, grads))
-            shares += optimizer._shares(layout(its), its, theirs)
+            shares += optimizer._shares(layout(its), its, theirs, known)
         return shares
 
     def _clip(self, shares: Sequence[Share]) -> None:

@@ -155,25 +155,29 @@ class Optimizer:
         self._checked = checked
         self.steps += 1
 
-    def _shares(self, now: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[Share]:
+    def _shares(self, now: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray],
+                known_elsewhere: Callable[[], bool] = lambda: False) -> list[Share]:
         """What is to be done with parameters of the layout `now`, and with which hyperparameters."""
         rule, packing, values = self._rule(), self._packing, self.hyperparameters()
         if packing.rule != rule.__name__ or packing.layout != now:
-            packing = self._pack_for(rule, now, params)
+            packing = self._pack_for(rule, now, params, known_elsewhere)
         if min(filter(None, values.values()), default=1.0) < LOST:
             check_scale(values, packing)
         for name in packing.options:
             values[name] = getattr(self, name)
         return [Share(self, rule, values, packing, params, grads)]
 
-    def _pack_for(self, rule: Rule, now: Layout, params: Mapping[str, StandardArray]) -> Packing:
-        """These parameters packed, each with the memory that there is of it, or a new one."""
+    def _pack_for(self, rule: Rule, now: Layout, params: Mapping[str, StandardArray], known_elsewhere: Callable[[], bool]) -> Packing:
+        """These parameters packed, each with the memory that there is of it, or a new one.
+
+        Strangers alone are refused, unless another group of the same step knows some of its own.
+        """
         known, names, begun = self._memories(), signature(rule).state, self._packing.rule
         if is_elementwise(rule):
             trace(rule)  # what cannot be read is refused here
         if known and names and begun != rule.__name__:
             raise ValueError(f"the rule must stay {begun!r}, whose state this is, got {rule.__name__!r}")
-        if known and names and params and known.keys().isdisjoint(params):
+        if known and names and params and known.keys().isdisjoint(params) and not known_elsewhere():
             raise ValueError(f"params must keep the keys of the earlier steps {sorted(known)}, or some of them, got {sorted(params)}")
         mine = {}
         for key, w in params.items():

@@ -60,6 +60,26 @@ def test_a_group_steps_as_its_optimizer_alone(kind, form):
     assert groups.steps == 4
 
 
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_group_may_have_other_keys_than_before_where_another_keeps_its_own(kind):
+    """One layer after the other thaws and freezes again: the same as with an optimizer for each parameter."""
+    groups = Groups({"head": Adam(lr=0.1), "*": OPTIMIZERS[kind]()})
+    params, expected = ({key: np.ones((2, 2)) for key in ("head", "first", "second")} for _ in range(2))
+    rules = {key: Adam(lr=0.1) if key == "head" else OPTIMIZERS[kind]() for key in params}
+    for keys in (["head", "first"], ["head", "second"], ["head", "first"]):
+        groups.update({key: params[key] for key in keys}, {key: np.full((2, 2), 0.5) for key in keys})
+        for key in params:
+            if key in keys:
+                rules[key].update({key: expected[key]}, {key: np.full((2, 2), 0.5)})
+            else:
+                rules[key].steps += 1  # schedules follow the steps of all
+    for key, w in params.items():
+        np.testing.assert_allclose(w, expected[key], rtol=1e-14)
+    if rules["first"].state:
+        with pytest.raises(ValueError, match=r"params must keep the keys of the earlier steps"):
+            groups.update({"strange": np.ones((2, 2))}, {"strange": np.ones((2, 2))})
+
+
 @pytest.mark.parametrize("store", ["dict", "npz"])
 def test_a_resumed_run_is_the_same_run(store):
     uninterrupted, first, second = mixed(clip_norm=1.0), mixed(clip_norm=1.0), mixed(clip_norm=1.0)
