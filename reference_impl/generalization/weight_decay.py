@@ -63,7 +63,7 @@ class L2(_Penalty):
     """The penalty ½λ·Σw²: it adds λw to every weight's gradient.
 
     For `fit(callbacks=[L2(1e-3)])`; the loss in the history is with the penalty. `strength` λ ≥ 0 is a number; `keys` names what is penalised, by default the
-    weights. Raises ValueError for another strength and when a key is missing. Beside a mean loss of n examples it
+    weights. Raises ValueError for another strength and when a key is missing. Beside a mean loss of n examples
     that is a negative log-likelihood it is a Gaussian prior of variance 1/(nλ) on each weight. Source: Krogh & Hertz 1991;
     Goodfellow, Bengio & Courville 2016, section 7.1.
 

@@ -26,8 +26,9 @@ class Checkpoint(Callback):
     The file is written at the start, every `every` steps (by default, every epoch) and at the end, each time whole or not at all. With
     `resume=True` the run goes on from it, if it is there, and ends as the uninterrupted run does, bit for bit. A run that differs is
     refused, and the message says in what: model, data (by checksum), loss (by name), batches, the kind of optimizer and its
-    hyperparameters, callbacks and their arguments; `epochs` may be more. A process that is killed leaves the file and nothing else,
-    and two runs cannot have one file at the same time.
+    hyperparameters, callbacks and their arguments; `epochs` may be more. A process that is killed leaves the file, and at most
+    a `.part` beside it that the next run takes away. Two runs cannot have one file at the same time (on Windows
+    they are not told apart).
 
     Raises ValueError or TypeError for what is no path and no count. `fit` raises FileNotFoundError when the file's folder is
     missing, IsADirectoryError when it is a folder itself, BlockingIOError when another run holds it, and ValueError when it is damaged
