@@ -121,6 +121,8 @@ def read(path: Path, writer: str) -> dict[str, np.ndarray]:
     except IsADirectoryError:
         raise IsADirectoryError(f"path must be a file, got the folder {path}") from None
     try:
+        if not data.startswith(b"PK"):  # NumPy would take it for a pickle, and say how to load that
+            raise ValueError("it is no .npz file")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             return dict(file)
     except (ImportError, MemoryError):

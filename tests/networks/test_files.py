@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_no_damaged_file(tmp_path):
     with pytest.raises(IsADirectoryError):
         read(Path(tmp_path), "fit")
     (tmp_path / "run.npz").write_bytes(b"no file of NumPy's")
-    with pytest.raises(ValueError, match=rf"path must be a file that Sequential.save has written, got {tmp_path / 'run.npz'}: "):
+    with pytest.raises(ValueError, match=rf"path must be a file that Sequential.save has written, got {tmp_path / 'run.npz'}: it is no .npz file"):
         read(tmp_path / "run.npz", "Sequential.save")
 
 
