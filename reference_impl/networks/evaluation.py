@@ -80,6 +80,7 @@ class Evaluate(Callback):
     def rehearse(self, run: Run) -> None:
         for name, (inputs, targets) in self.sets.items():
             check_finite(f"sets[{name!r}]: inputs", inputs)
+            check_finite(f"sets[{name!r}]: targets", targets)
             outputs = run.model.forward(inputs[:1])
             check_loss(run.loss, outputs, targets)
             if self.metric and not isinstance(value := self.metric(outputs, targets[:1]), Number):

@@ -413,6 +413,7 @@ REFUSED = {
         ([Evaluate({"test": (X[:, :2], Y)})], ValueError, r"x must be \(batch, 3\) of float64, got \(1, 2\) of float64"),
         ([Evaluate({"test": (X, late(Y, 3))})], ValueError, r"labels must lie in \[0, 3\), got 0 to 3"),
         ([Evaluate({"test": (late(X, np.nan), Y)})], ValueError, r"sets\['test'\]: inputs must be finite, got nan"),
+        ([Evaluate({"test": (X, late(np.zeros(10), np.nan))})], ValueError, r"sets\['test'\]: targets must be finite, got nan at index \(9,\)"),
         ([Evaluate({"test": (X, Y)}, metric=lambda outputs, targets: "good")], TypeError, "metric must return a number, got 'good'"),
         ([Augment(lambda x, rng: x[:, :rng.integers(2)])], ValueError, r"x must be \(batch, 3\)"),
     ],
