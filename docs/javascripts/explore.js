@@ -119,9 +119,9 @@ function axis([low, high], log, size, down) {
 
 /**
  * The line through some points of a panel, its dots, and an arrow where it leaves for good.
- * @param {Axis} x @param {Axis} y @param {Value} xs @param {Value} ys @param {number} count
+ * @param {Axis} x @param {Axis} y @param {Value} xs @param {Value} ys @param {number} count @param {boolean} ends
  */
-function trail(x, y, xs, ys, count) {
+function trail(x, y, xs, ys, count, ends) {
   /** @type {(value: Value) => number[]} */
   const list = value => (Array.isArray(value) ? value : [value])
   const [a, b] = [list(xs), list(ys)], length = Math.min(count, Math.max(a.length, b.length))
@@ -144,7 +144,7 @@ function trail(x, y, xs, ys, count) {
       pen = "M"
       continue
     }
-    if (last >= 0 && i === last + 1 && pen === "L") { // it leaves for good: as far as the frame, with an arrow
+    if (ends && last >= 0 && i === last + 1 && pen === "L") { // it leaves for good: as far as the frame, with an arrow
       const [ax, ay] = points[last], [dx, dy] = [px - ax, py - ay]
       const share = Math.min(dx > 0 ? (x.size - ax) / dx : dx < 0 ? -ax / dx : 1, dy > 0 ? (y.size - ay) / dy : dy < 0 ? -ay / dy : 1, 1)
       const [ex, ey] = [ax + share * dx, ay + share * dy]
@@ -187,12 +187,14 @@ function build(box, spec) {
       entry(`c${color}${dots ? " dotted" : ""}${line ? "" : " bare"}`, label)
     }
   }
+  for (const name of new Set(spec.panels.flatMap(({ layers }) => layers.filter(({ numbers }) => numbers?.some(name => name in initial)).map(({ label }) => label)))) entry("handle", `drag: ${name}`)
   const before = entry("ghost", "before")
   /** @param {string} type @param {string} words @param {number} [opacity] */
   function entry(type, words, opacity) {
     const item = add(legend, "li")
     const swatch = add(item, "svg", { viewBox: "0 0 28 12", class: type, "aria-hidden": "true" })
     if (type.startsWith("area")) add(swatch, "rect", { width: 28, height: 12, class: "area", "fill-opacity": opacity ?? 1 })
+    else if (type === "handle") add(swatch, "circle", { cx: 14, cy: 6, r: 4.5, class: "ring" })
     else add(swatch, "path", { d: "M1 6h26", class: "line" })
     if (type.includes("dotted") || type.includes("bare")) add(swatch, "path", { d: "M14 6h0", class: "dots" })
     add(item, "span", {}, words)
@@ -392,7 +394,7 @@ function build(box, spec) {
     const dots = add(group, "path", { class: "dots" }), arrow = add(group, "path", { d: "M-11 -6L0 0L-11 6z", class: "arrow" })
     const now = add(group, "circle", { r: 5, class: "now" })
     return () => {
-      const drawn = trail(x, y, known[layer.x], known[layer.y], layer.timed ? step + 1 : Infinity)
+      const drawn = trail(x, y, known[layer.x], known[layer.y], layer.timed ? step + 1 : Infinity, layer.timed)
       put(path, { d: layer.line ? drawn.line : "" })
       put(dots, { d: layer.dots ? drawn.dots : "" })
       put(arrow, drawn.arrow ? { transform: drawn.arrow, visibility: "visible" } : { visibility: "hidden" })

@@ -153,7 +153,7 @@ class Explore:
         columns = max(map(len, rows))
         grid = fig.add_gridspec(len(rows), columns, height_ratios=heights)
         axes = [fig.add_subplot(grid[i, j] if len(row) > 1 else grid[i, :]) for i, row in enumerate(rows) for j in range(len(row))]
-        colors, known = self.colors, self.values()
+        colors, known, named = self.colors, self.values(), set[str]()
         for ax, panel in zip(axes, self.panels):
             for layer in panel.layers:
                 if isinstance(layer, Levels) and layer.filled:
@@ -168,7 +168,8 @@ class Explore:
                         ax.plot(x, y, color=INK, alpha=0.3, linewidth=0.8, linestyle="-")
                         continue
                     color = color_of(layer, colors)
-                    ax.plot(x, y, color=COLORS[color], label=layer.label or None, linewidth=1.4, markersize=3 if layer.line else 5,
+                    label = layer.label if layer.label not in named else ""
+                    ax.plot(x, y, color=COLORS[color], label=label or None, linewidth=1.4, markersize=3 if layer.line else 5,
                             marker="o" if layer.has_dots else None, linestyle=DASHES[color] if layer.line else "none")
                 elif isinstance(layer, Mark):
                     at = layer.y if layer.x is None else layer.x
@@ -188,8 +189,10 @@ class Explore:
             ax.set(xlim=panel.xlim, ylim=panel.ylim, xlabel=panel.xlabel, ylabel=panel.ylabel, title=panel.title)
             if panel.equal:
                 ax.set_aspect("equal")
-            if ax.get_legend_handles_labels()[1]:
-                legend(ax)
+            labels = ax.get_legend_handles_labels()[1]
+            if labels:
+                legend(ax, min(len(labels), 2) if columns > 1 and not panel.wide else None)
+            named.update(labels)
         return fig
 
     @property
