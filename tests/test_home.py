@@ -35,7 +35,7 @@ def test_the_sentence_that_is_shown_is_tested_as_is_shown():
     assert TEXT.count(sentence) == 2, "the sentence stands below the race and in the section that shows it"
     examples = next(block for block in section("How a sentence is tested") if getattr(block, "kind", "") == "examples")
     namespace = {"needs": ast.literal_eval(re.search(r"^\{.*\}$", examples.text, re.M)[0])}
-    first, line = sentence.index("48"), 1 + TEXT[:TEXT.index(sentence)].count("\n")
+    first, line = sentence.index("<!--") - 2, 1 + TEXT[:TEXT.index(sentence)].count("\n")
 
     def found(text):
         return [fault for fault in claims.faults(Page.parse(text, HOME.path), namespace) if fault.startswith(f"docs/index.md:{line}: ")]
@@ -82,3 +82,15 @@ def test_the_chapters_of_the_second_edition_are_named():
     algebra = text[text.index("**The algebra.**"):text.index("**The numbers.**")]
     second = {path.relative_to(DOCS).as_posix() for path in DOCS.glob("*/*.md") if Page.read(path).meta.get("edition") == "2"}
     assert set(re.findall(r"\]\(([\w/]+\.md)", algebra)) == second
+
+
+def test_every_start_in_the_picture_is_at_the_goal_before_the_race_ends():
+    here = {}
+    exec(HOME.cells[0].text[:HOME.cells[0].text.index("show(\n")], here)
+    race = here["race"]
+    (left, right), (low, high) = race.panels[0].xlim, race.panels[0].ylim
+    for x in (left, 0.0, right):
+        for y in (low, 0.0, high):
+            found = race.values(start_x=x, start_y=y)
+            needs = {name: found[f"{name}_late"].max() for name in here["rules"]}
+            assert max(needs.values()) <= race.steps and (needs["momentum"] < needs["adam"] < needs["descent"] or (x, y) == (0, 0))
