@@ -88,6 +88,9 @@ def test_every_start_in_the_picture_is_at_the_goal_before_the_race_ends():
     here = {}
     exec(HOME.cells[0].text[:HOME.cells[0].text.index("show(\n")], here)
     race = here["race"]
+    shown = next(block.text for block in HOME.blocks if "def steps_needed" in block.text)
+    at_first = ast.literal_eval(re.search(r"^\{.*\}$", shown, re.M)[0])
+    assert {name: race.values()[f"{name}_late"].max() for name in here["rules"]} == at_first
     (left, right), (low, high) = race.panels[0].xlim, race.panels[0].ylim
     for x in (left, 0.0, right):
         for y in (low, 0.0, high):
