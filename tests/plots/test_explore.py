@@ -1,6 +1,8 @@
 """A figure that the reader steers computes in the browser what Python computes, and can be steered to what is said of it."""
 
+import gzip
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from reference_impl.plots import Compute, Data, Descent, Explore, Handle, Iterat
 from reference_impl.plots.panels import plain
 
 SCRIPT = Path(__file__).parents[2] / "docs/javascripts/explore.js"
+COMPILER = Path(__file__).parents[2] / "scripts/browser/node_modules/.bin/tsc"
 BLANK = Panel((0, 1), (0, 1), [])
 LR, RHO = Slider("lr", 0.001, 0.1, 0.02), Slider("rho", 0, 0.99, 0.5)
 
@@ -78,6 +81,16 @@ def test_the_browser_computes_what_python_computes(browser, name):
             assert np.allclose(np.asarray(value)[same], theirs[key][same], rtol=1e-9, atol=1e-9), key
 
 
+def test_the_script_is_small():
+    assert len(gzip.compress(SCRIPT.read_bytes())) <= 12 * 1024
+
+
+@pytest.mark.skipif(not COMPILER.exists(), reason="`npm install` in scripts/browser brings the compiler")
+def test_the_script_is_typed():
+    done = subprocess.run([COMPILER, "-p", COMPILER.parents[2]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_numbers_of_python_travel_with_the_figure(browser):
     explore = figure(*FIGURES["a valley"])
     for check in explore.data["checks"]:
@@ -124,7 +137,7 @@ def test_bands_lie_in_the_panel_and_are_as_many_as_their_names():
     (lambda: Panel((0, 1), (0, 1), [], logx=True), "xlim must be positive on an axis of powers"),
     (lambda: Levels(saddle(), [1, 0]), "levels must rise"),
     (lambda: Levels(saddle(), [0, 1], filled=True, labels=["a"]), "labels must be 2"),
-    (lambda: Explore("a", panels=[]), "panels must hold one at least, got none"),
+    (lambda: Explore("a", panels=[]), r"panels must hold one at least, got \[\]"),
     (lambda: figure([Compute("a", lambda b: b)], []), r"programs must read what is known before them, got \['b'\] in 'a'"),
     (lambda: figure([Compute("lr", lambda lr: lr)], [LR]), r"programs must compute what has no name yet, got \['lr'\] again"),
     (lambda: Explore("a", panels=[Panel((0, 1), (0, 1), [Line("a", "b")])]), r"panels and marks must show what is known, got \['a', 'b'\]"),
