@@ -215,7 +215,8 @@ function build(box, spec) {
     const { name, label, low, high, step: by, log, marks } = slider
     const places = by ? Math.round((high - low) / by) : 400
     const part = add(form, "div", { class: "explore-slider" })
-    const head = add(part, "label", { for: `${unique}-${index}` }, label)
+    const head = add(part, "div", { class: "explore-head" })
+    add(head, "label", { for: `${unique}-${index}` }, label)
     const shown = add(head, "output", { for: `${unique}-${index}` })
     const track = add(part, "div", { class: "explore-track" })
     const input = add(track, "input", { type: "range", id: `${unique}-${index}`, min: 0, max: places, step: 1, autocomplete: "off" })

@@ -123,9 +123,11 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
         if (!at.seen) say(`${id}: ${at.named}: its focus cannot be seen`)
         if (at.kind === "button") continue
         const before = await state()
-        await tab.keyboard.press("ArrowLeft")
-        await tab.keyboard.press("ArrowLeft")
-        await wait(60)
+        for (const key of ["ArrowLeft", "ArrowLeft", "ArrowRight"]) { // where it stands at its left end, to the right
+          if (!same(before, await state()) && key === "ArrowRight") break
+          await tab.keyboard.press(key)
+          await wait(40)
+        }
         if (same(before, await state())) say(`${id}: ${at.named}: the arrow keys change nothing`)
       }
       if (reached.length < wanted) say(`${id}: Tab reaches ${reached.length} of ${wanted} controls`)
