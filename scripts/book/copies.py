@@ -44,13 +44,14 @@ class Statement:
 class Copy:
     """What is copied for a block: import lines, earlier statements, and the block's own code.
 
-    `rest` are the places of the earlier statements among the page's.
+    `rest` are the places of the earlier statements among the page's, `taken` those of the imports too.
     """
 
     imports: tuple[str, ...]
     statements: tuple[str, ...]
     block: str
     rest: tuple[int, ...]
+    taken: tuple[int, ...]
 
     @property
     def parts(self) -> list[str]:
@@ -152,7 +153,20 @@ def _copy(index: int, block: str, every: Sequence[Statement], packages: set[str]
         if not (every[at].imports and not wanted & bound and imports.take(every[at].nodes, wanted)):
             rest.append(at)
             bound |= every[at].binds
-    return Copy(tuple(imports.lines()), tuple(_alone(every[at]) for at in rest), block, tuple(rest))
+    return Copy(tuple(imports.lines()), tuple(_alone(every[at]) for at in rest), block, tuple(rest), tuple(at for at, _ in reversed(taken)))
+
+
+def direct(every: Sequence[Statement]) -> list[list[int]]:
+    """Of each statement those earlier ones that it rests on itself: what bound a name that it reads, and what has changed that since."""
+    found = []
+    for at, statement in enumerate(every):
+        needed, rests = set(statement.reads), []
+        for before in reversed(range(at)):
+            if needed & (every[before].binds | every[before].changes) or every[before].settings:
+                rests.append(before)
+                needed -= every[before].binds
+        found.append(rests[::-1])
+    return found
 
 
 def _for_later(index: int, every: Sequence[Statement]) -> set[str]:
@@ -212,7 +226,7 @@ def _source(node: ast.Import | ast.ImportFrom) -> str:
 
 
 def attached(html: str, page: Page, notes: Sequence[Note]) -> str:
-    """A built page on which each block has what its copy puts before it; `javascripts/copies.js` puts it where the copy button finds it.
+    """A built page on which each block has its index and what its copy puts before it; `javascripts/copies.js` puts it where the button finds it.
 
     What blocks need is much the same for all of them: the page has a list of it, a block the numbers of its own.
 
@@ -229,7 +243,7 @@ def attached(html: str, page: Page, notes: Sequence[Note]) -> str:
             return found[0]
         del left[index]
         needs = " ".join(str(pool.setdefault(part, len(pool))) for part in made[index].parts)
-        return f'{found[0]} data-needs="{needs}"' if needs else found[0]
+        return f'{found[0]} data-block="{index}"' + (f' data-needs="{needs}"' if needs else "")
 
     html = _CODE.sub(mark, html)
     if left:

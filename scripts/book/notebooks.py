@@ -25,12 +25,13 @@ from mkdocs.exceptions import PluginError
 from mkdocs.plugins import CombinedEvent, event_priority, get_plugin_logger
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
 
 SCRIPTS = str(Path(__file__).resolve().parents[1])
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import copies, downloads, indexes, install, kept, render, run, typeset  # noqa: E402
+from book import copies, downloads, indexes, install, kept, render, run, runtime, typeset, wheel  # noqa: E402
 from book.page import (
     Page as Source,  # noqa: E402
     PageError,  # noqa: E402
@@ -73,8 +74,10 @@ def _reachable(url: str) -> bool:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add the wheel, and run the pages, as many at a time as there are processors; raises for all faults at once if the build is strict."""
+    """Add the wheel and Python for the browser, and run the pages, as many at a time as there are processors; raises for all faults at once if the build is strict."""
     install.add(files, config)
+    for name, content in _browser(config).items():
+        files.append(File.generated(config, name, content=content))
     root = _root(config)
     pages = [file for file in files.documentation_pages() if file.abs_src_path]
 
@@ -89,6 +92,11 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         raise PluginError("\n".join(faults))
     for fault in faults:
         log.warning(fault)
+
+
+def _browser(config: MkDocsConfig) -> runtime.Bytes:
+    """What the site needs so that readers can run its code; nothing, where that is not asked for or not to be had."""
+    return (runtime.site(wheel.wheel()[1], log.info) or {}) if config.extra.get("run") else {}
 
 
 @event_priority(50)  # before autorefs resolves references
@@ -180,7 +188,10 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     output = re.sub(r'<span id="__span-[\d-]+">', "<span>", output)  # lines' ids; mkdocstrings gives some of them twice
     if (made := runs.get(page.file.src_uri)) and made.notes:
         try:
-            output = copies.attached(output, Source.parse(page.file.content_string, _name(page.file, _root(config))), made.notes)
+            source = Source.parse(page.file.content_string, _name(page.file, _root(config)))
+            output = copies.attached(output, source, made.notes)
+            if browser := _browser(config):
+                output = runtime.attached(output, source, made.notes, browser, f"{get_relative_url('.', page.url)}/")
         except (PageError, ValueError) as error:
             if not made.faults:  # else it is no wonder
                 raise PluginError(str(error)) from None

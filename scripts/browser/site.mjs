@@ -4,8 +4,8 @@ import { createServer } from "node:http"
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { extname, join } from "node:path"
 
-const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/json",
-  ".woff2": "font/woff2", ".png": "image/png" }
+export const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/json",
+  ".woff2": "font/woff2", ".png": "image/png", ".mjs": "text/javascript", ".wasm": "application/wasm" }
 const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 export const BROWSERS = {
   chromium: { paths: ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"], options: { args: FLAGS } },

@@ -214,7 +214,7 @@ def held(made):
     bare, *pool = re.split(r'<script type="application/json" id="needs">(.*)</script>\n', made)
     lines = json.loads(pool[0]) if pool else []
     needs = ["\n".join(lines[int(at)] for at in found.split()) for found in re.findall(' data-needs="([^"]*)"', made)]
-    return needs, re.sub(' data-needs="[^"]*"', "", bare + "".join(pool[1:]))
+    return needs, re.sub(' data-(?:needs|block)="[^"]*"', "", bare + "".join(pool[1:]))
 
 
 def test_a_block_has_what_its_copy_needs(main):

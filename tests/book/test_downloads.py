@@ -207,7 +207,7 @@ def built(tmp_path, monkeypatch):
             (tmp_path / name).symlink_to(ROOT / name)
         for name in ("stylesheets", "javascripts"):
             shutil.copytree(ROOT / "docs" / name, tmp_path / "docs" / name)
-        (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: null\n")
+        (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: null\nextra: {run: false}\n")
         (tmp_path / "docs/index.md").write_text("# Home\n\nIt needs {{ needs }}.\n\n```bash\n{{ install gpu }}\n```\n")
         (tmp_path / "docs/one.md").write_text(FRONT.format("One") + f"[Home](index.md)\n\n```python\n{FIGURE}```\n\n{text}")
         config = load_config(str(tmp_path / "mkdocs.yml"), strict=True)

@@ -1,0 +1,124 @@
+"""Whether the blocks of a built site give in the browser's Python what the page shows: `python scripts/check_runs.py SITE_DIR [--only adam …] [--alone]`.
+
+Each block of each page runs under Node in the runtime that the site has, in the order of the page, or `--alone` in an empty namespace behind what
+it needs. What it prints must be what the page's own run printed; of figures, that there is one. There integers have 32 bits, and sums
+of floats may round otherwise: what differs for a known reason stands in `EXPECTED`. Each fault is named with its file and line; the last line counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import doctest
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from book import run, runtime
+from book.copies import code
+from book.kernel import ANSI
+from book.page import Block, Page
+
+from reference_impl.engines.outputs import FIGURE
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = re.compile(r'<script type="application/json" id="python">(.*?)</script>', re.S)
+EXPECTED: dict[tuple[str, str], str] = {  # page, and a part of the block's code → why it gives something else
+}
+
+
+def wanted(page: Page, outputs: list[list[dict[str, Any]]]) -> dict[int, list[str]]:
+    """What each block of a page shows, by its index: texts, and of what is no text its type."""
+    found: dict[int, list[str]] = {}
+    cells = iter(outputs)
+    for index, block in enumerate(page.blocks):
+        if block.kind == "cell":
+            found[index] = [said for output in next(cells) for said in _said(output)]
+        elif block.kind == "examples":
+            found[index] = _examples(block)
+    return found
+
+
+def _said(output: dict[str, Any]) -> list[str]:
+    if output["output_type"] == "stream":
+        return [ANSI.sub("", output["text"])]
+    return [_kind(output["data"])]
+
+
+def _kind(data: dict[str, Any]) -> str:
+    return "a figure" if FIGURE in data else data.get("text/latex") or data.get("text/plain", "")
+
+
+def _examples(block: Block) -> list[str]:
+    parsed = doctest.DocTestParser().get_examples(block.text + "\n")
+    return ["".join(example.exc_msg or example.want for example in parsed).replace("<BLANKLINE>", "")]
+
+
+def given(outputs: list[list[Any]]) -> list[str]:
+    """The same of what a run gave."""
+    return [value if kind == "text" else f"error: {value}" if kind == "error" else _kind(value) for kind, value in outputs]
+
+
+def same(one: list[str], two: list[str]) -> bool:
+    """Whether these say the same, whatever the pieces."""
+    first, second = ("\n".join(part.strip("\n") for part in parts if part.strip()) for parts in (one, two))
+    return re.sub(" at 0x[0-9a-f]+", "", first) == re.sub(" at 0x[0-9a-f]+", "", second) or doctest.OutputChecker().check_output(first + "\n", second + "\n", 0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the faults and a count; 1 if there are faults."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("site", type=Path, metavar="SITE_DIR")
+    parser.add_argument("--only", nargs="+", default=[], help="parts of the pages' names")
+    parser.add_argument("--alone", action="store_true", help="each block in a namespace of its own")
+    options = parser.parse_args(arguments)
+    node = runtime._node()
+    if node is None:
+        parser.error("Node is not there")
+    tally: Counter[str] = Counter()
+    faults = 0
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        name = path.relative_to(ROOT / "docs").with_suffix("")
+        if options.only and not any(part in str(name) for part in options.only):
+            continue
+        built = ((name.parent if name.name == "index" else name) / "index.html").as_posix()
+        page = Page.read(path)
+        if not any(block.runs for block in page.blocks) or not (options.site / built).is_file():
+            continue
+        said = DATA.search((options.site / built).read_text(encoding="utf-8"))
+        if said is None:
+            parser.error(f"{built} offers no Run: was Python to be had when the site was built?")
+        told = json.loads(said[1])
+        for block in told["blocks"]:
+            block["code"] = code(page.blocks[block["block"]])
+        job = {"page": built, "base": told["base"], "blocks": told["blocks"], "statements": told["statements"], "alone": options.alone}
+        shown = wanted(page, run.run(path.relative_to(ROOT), ROOT).outputs)
+        done = subprocess.run([node, str(ROOT / "scripts/browser/runs.mjs"), str(options.site.resolve())], input=json.dumps([job]), capture_output=True,
+                              text=True, check=False)
+        answers = {answer["at"]: answer for line in done.stdout.splitlines() if line.startswith('{"page"') for answer in [json.loads(line)]}
+        for at, block in enumerate(told["blocks"]):
+            where, text = page.blocks[block["block"]], block["code"]
+            tally["blocks"] += 1
+            why = next((why for (of, part), why in EXPECTED.items() if of == str(name) and part in text), "")
+            if block.get("native"):
+                tally["say that they need " + " and ".join(block["native"])] += 1
+            elif at not in answers:
+                faults += 1
+                print(f"{path.relative_to(ROOT)}:{where.line}: it did not run\n{done.stderr[-1000:]}")
+            elif same(shown[block["block"]], given(answers[at]["outputs"])) and (answers[at]["good"] or not why):
+                tally["give the same"] += 1
+            elif why:
+                tally[f"differ: {why}"] += 1
+            else:
+                faults += 1
+                print(f"{path.relative_to(ROOT)}:{where.line}: the page shows\n{''.join(shown[block['block']])}\nand the browser's Python gives\n{''.join(given(answers[at]['outputs']))}")
+        print(f"{name}: {sum(answer['seconds'] for answer in answers.values()):.1f} s", flush=True)
+    print(", ".join(f"{count} {what}" for what, count in tally.items()), f"{faults} faults", sep=", ")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
