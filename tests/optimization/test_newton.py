@@ -898,3 +898,27 @@ def test_a_damped_newton_step_trembles_as_derived_and_no_more_than_descent_of_it
     np.testing.assert_allclose(w.var(axis=0), part / (curvatures**2 * (2 - part)), rtol=0.1)
     np.testing.assert_allclose(other.var(axis=0), part / (curvatures * (2 - part * curvatures)), rtol=0.1)
     assert (part / (curvatures**2 * (2 - part)) <= part / (curvatures * (2 - part * curvatures))).all()
+
+
+@pytest.mark.parametrize("w", [-1.5, -0.7, -0.57, -0.3, 0.2, 0.57, 0.6, 1.4])
+def test_the_step_leads_down_where_the_loss_bends_up_and_up_where_it_bends_down_until_the_shift_lifts_it(w):
+    well, at = double_well(), np.array([w])
+    g, h = well.grad(at), well.hess(at)
+    assert np.sign(g @ newton_step(g, h)) == -np.sign(h[0, 0]) == -np.sign(abs(w) - 3**-0.5)
+    assert g @ newton_step(g, h + 1.01 * np.eye(1)) < 0  # the lowest curvature of this loss is -1
+    for mu in np.linspace(1.01, 3, 5):
+        place = at
+        for _ in range(200):
+            place = place + newton_step(well.grad(place), well.hess(place) + mu * np.eye(1))
+        np.testing.assert_allclose(abs(place), 1, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("place", [(1.0, 2.5), (-0.3, -0.9), (4.0, -0.5), (-1.0, 3.0)])
+def test_as_the_shift_grows_the_step_turns_to_the_slope_and_gets_shorter(place):
+    hills, at = himmelblau(), np.array(place)
+    g, h = hills.grad(at), hills.hess(at)
+    least = max(0, -np.linalg.eigvalsh(h)[0]) + 1e-3
+    steps = [newton_step(g, h + (least + mu) * np.eye(2)) for mu in np.geomspace(1e-3, 1e5, 40)]
+    lengths = np.linalg.norm(steps, axis=1)
+    along = -np.array(steps) @ g / lengths / np.linalg.norm(g)
+    assert (np.diff(lengths) < 0).all() and (np.diff(along) > -1e-12).all() and along[-1] > 1 - 1e-5
