@@ -15,6 +15,7 @@ import importlib.abc
 import importlib.machinery
 import io
 import linecache
+import re
 import sys
 import time
 import traceback
@@ -230,7 +231,7 @@ class Page:
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
         lines = traceback.format_exception(type(error), error, trace)
-        return "".join(line.replace('File "<code', 'In "<code') for line in lines)
+        return re.sub(r'File "<code \d+>"', "In this page's code", "".join(lines))
 
 
 def split(text: str) -> list[str]:

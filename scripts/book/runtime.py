@@ -189,26 +189,33 @@ def parts(found: Mapping[str, bytes], say: Say) -> Bytes:
         trees[part] = {name: content for wheel in names for name, content in _unpacked(found[wheel]).items()}
     kept = {name: content for name, content in trees["sklearn"].items() if re.search(r"(digits\.csv\.gz|china\.jpg|flower\.jpg|COPYING)$", name)}
     trees["sklearn"] = kept | {"sklearn/__init__.py": b"", "sklearn/datasets/__init__.py": DATASETS.encode()}
+    trees["matplotlib"]["matplotlib/fontlist.json"] = _fonts(trees["matplotlib"])
     trees["sympy_apart"] = {name: trees["sympy"].pop(name) for name in [*trees["sympy"]] if APART.search(name)}
     made = {name: found[name] for name in CORE if name != "python_stdlib.zip"}
     for part, tree in trees.items():
-        made[f"{part}.zip"] = _part(part, tree, found, say, trees["numpy"])
+        made[f"{part}.zip"] = _part(part, tree, found, say)
     made["pyodide-lock.json"] = json.dumps({"info": LOCK["info"], "packages": {}}).encode()
     return made
 
 
-def _part(part: str, tree: Bytes, core: Mapping[str, bytes], say: Say, numpy: Bytes | None = None) -> bytes:
+def _fonts(tree: Mapping[str, bytes]) -> bytes:
+    """Matplotlib's list of its fonts, without those that were left out; another one stands for the monospaced."""
+    listed = json.loads(tree["matplotlib/fontlist.json"])
+    there = [font for font in listed["ttflist"] if f"matplotlib/mpl-data/{font['fname']}" in tree]
+    return json.dumps(listed | {"afmlist": [], "ttflist": [*there, *(font | {"name": "DejaVu Sans Mono"} for font in there if font["name"] == "DejaVu Sans")]}).encode()
+
+
+def _part(part: str, tree: Bytes, core: Mapping[str, bytes], say: Say) -> bytes:
     """A part's archive, kept for as long as what is in it stays; its modules as they are, if they cannot be compiled."""
     digest = hashlib.sha256(json.dumps([part, COMPILE]).encode())
     for name in sorted(tree):
         digest.update(name.encode() + hashlib.sha256(tree[name]).digest())
     place = ROOT / f".cache/runtime/part-{digest.hexdigest()[:16]}.zip"
     if not place.exists():
-        beside = {"numpy": numpy} if part == "matplotlib" and numpy else {}  # it is imported, to list its fonts
         try:
             if (node := _node()) is None:
                 raise OSError("Node is not there")
-            _keep(place, _archive(compiled(node, {part: tree} | beside, core, [part] if part == "package" else [], bool(beside))[part]))
+            _keep(place, _archive(compiled(node, {part: tree}, core, [part] if part == "package" else [])[part]))
         except (OSError, subprocess.SubprocessError) as error:
             say(f"Python starts more slowly in the browser: {error}")
             return _archive(tree)
@@ -231,15 +238,14 @@ def _archive(tree: Bytes) -> bytes:
 
 COMPILE = """
 import { pathToFileURL } from "node:url"
-const [core, work, kept, fonts] = process.argv.slice(1)
+const [core, work, kept] = process.argv.slice(1)
 const { loadPyodide } = await import(pathToFileURL(core + "/pyodide.mjs").href)
-const python = await loadPyodide({ indexURL: core, lockFileContents: '{"info": INFO, "packages": {}}', env: { HOME: "/tmp", MPLCONFIGDIR: "/work/fonts", MPLBACKEND: "agg" } })
+const python = await loadPyodide({ indexURL: core, lockFileContents: '{"info": INFO, "packages": {}}' })
 python.FS.mkdir("/work")
 python.FS.mount(python.FS.filesystems.NODEFS, { root: work }, "/work")
 python.globals.set("kept", kept.split(","))
-python.globals.set("fonts", fonts)
 python.runPython(`
-import importlib._bootstrap_external as machinery, ast, pathlib, sys, shutil
+import importlib._bootstrap_external as machinery, ast, pathlib
 
 def without(tree):
     # its docstrings, which are a third of it
@@ -266,19 +272,14 @@ for tree in sorted(pathlib.Path("/work").iterdir()):
         else:
             path.with_suffix(".pyc").write_bytes(code)
             path.unlink()
-if fonts:
-    for part in ("numpy", "matplotlib"):
-        shutil.copytree("/work/" + part, "/home/pyodide/" + part)
-        sys.path.insert(0, "/home/pyodide/" + part)
-    import matplotlib.font_manager
 `)
 """
 
 
-def compiled(node: str, trees: Mapping[str, Bytes], core: Mapping[str, bytes], kept: Sequence[str] = (), fonts: bool = False) -> dict[str, Bytes]:
+def compiled(node: str, trees: Mapping[str, Bytes], core: Mapping[str, bytes], kept: Sequence[str] = ()) -> dict[str, Bytes]:
     """Trees of files with byte code in the place of Python's modules (beside them, in the trees `kept`).
 
-    With `fonts`, Matplotlib's list of its fonts too, which it would make at its first import. Raises OSError or SubprocessError if it fails.
+    Raises OSError or SubprocessError if it fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         home, work = Path(folder, "core"), Path(folder, "work")
@@ -288,15 +289,12 @@ def compiled(node: str, trees: Mapping[str, Bytes], core: Mapping[str, bytes], k
             for name, data in content.items():
                 _write(work / tree / name, data)
         script = COMPILE.replace("INFO", json.dumps(LOCK["info"]))
-        command = [node, "--input-type=module", "-e", script, str(home), str(work), ",".join(kept), "1" if fonts else ""]
+        command = [node, "--input-type=module", "-e", script, str(home), str(work), ",".join(kept)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise OSError(f"Node could not compile: {done.stderr[-1000:]}")
-        made = {tree: {path.relative_to(work / tree).as_posix(): path.read_bytes() for path in sorted((work / tree).rglob("*")) if path.is_file()}
+        return {tree: {path.relative_to(work / tree).as_posix(): path.read_bytes() for path in sorted((work / tree).rglob("*")) if path.is_file()}
                 for tree in trees}
-        for path in (work / "fonts").glob("*.json"):
-            made["matplotlib"][f"matplotlib/mpl-data/{path.name}"] = path.read_bytes()
-        return made
 
 
 def _node() -> str | None:

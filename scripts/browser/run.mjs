@@ -1,4 +1,4 @@
-// How Run does in a built site, in both browsers, from a plain server under a sub-path: node run.mjs SITE [--page optimization/momentum/] [--browser chromium].
+// How Run does in a built site, in both browsers, from a plain server under a sub-path: node run.mjs SITE [--page optimization/nesterov/] [--browser chromium].
 // Prints the time to the first result, cold and warm, the bytes moved, and what else must hold; the last line counts.
 
 import { createServer } from "node:http"
@@ -9,7 +9,7 @@ import puppeteer from "puppeteer-core"
 import { BROWSERS, TYPES, launching } from "./site.mjs"
 
 const LIMITS = { cold: 4, warm: 3, bytes: 30e6 } // seconds, seconds, bytes: on two idle cores
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { page: { type: "string", default: "optimization/momentum/" }, browser: { type: "string" } } })
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { page: { type: "string", default: "optimization/nesterov/" }, browser: { type: "string" } } })
 const site = resolve(positionals[0] ?? "site")
 let passed = 0, failed = 0
 
@@ -69,7 +69,7 @@ for (const name of values.browser ? [values.browser] : Object.keys(BROWSERS)) {
     const tab = await browser.newPage()
     const errors = []
     tab.on("pageerror", error => errors.push(String(error)))
-    await tab.goto(address, { waitUntil: "load" })
+    await tab.goto(address, { waitUntil: "load", timeout: 120_000 })
     return { tab, errors }
   }
 
