@@ -555,3 +555,40 @@ def test_at_a_high_peak_adams_first_steps_are_too_long_with_noise_and_without(no
     for seed in range(3):
         plain, *others = [ended(schedule, seed) for schedule in (down, undone, warmup(20, then=linear(0.3, 180)))]
         assert max(others) < plain / 2 < ended(late, seed)
+
+
+# The drop of the chapter's figure: a steep direction with strong noise, a flat one with weak noise
+
+
+def two_directions(when, factor, total=400, rate=0.2):
+    """Mean loss in the flat and in the steep direction, over the steps; when and factor may be arrays."""
+    when, factor = np.broadcast_arrays(when, factor)
+    at = np.arange(total).reshape(-1, *[1] * when.ndim)
+    rates = rate * np.where(at < when, 1, factor)
+    curvature, noise = np.array([0.02, 1.0]), np.array([1.0, 5.0])
+    squares = mean_square(rates[..., None], np.array([100.0, 4.0]), curvature=curvature, sigma=noise)
+    return squares * curvature / 2
+
+
+def test_a_drop_too_soon_looks_better_for_most_of_the_run_and_ends_worse():
+    early, late = two_directions(40, 0.1), two_directions(300, 0.1)
+    ahead = early.sum(axis=1) < late.sum(axis=1)
+    assert ahead[41:].sum() > 0.6 * 400 and not ahead[-1]
+    assert early[-1, 0] > 4 * late[-1, 0]  # it is the walk along the flat direction that is missing
+    assert early[-1, 1] < late[-1, 1]
+
+
+def test_the_noise_has_settled_long_before_the_early_drop():
+    steep = two_directions(400, 1)[:, 1]
+    assert abs(steep[12:] / steep[-1] - 1).max() < 0.01
+
+
+def test_the_best_drop_is_late_and_deep_and_each_way_from_it_is_worse():
+    when, factor = np.meshgrid(np.arange(0, 401, 25), np.geomspace(0.01, 1, 21))
+    ends = two_directions(when, factor)[-1].sum(axis=-1)
+    row, column = np.unravel_index(ends.argmin(), ends.shape)
+    assert 250 <= when[row, column] <= 325 and 0.05 < factor[row, column] < 0.15
+    assert (np.diff(ends[row, column:]) > 0).all() and (np.diff(ends[row, :column + 1]) < 0).all()
+    assert (np.diff(ends[row:, column]) > 0).all() and (np.diff(ends[:row + 1, column]) < 0).all()
+    lowest, best, highest = two_directions(when[row, column], factor[[0, row, -1], column])[-1]
+    assert lowest[0] > best[0] and highest[1] > best[1]  # too low stops the walk, too high keeps the noise
