@@ -723,3 +723,19 @@ def test_shared_axes_are_a_tuple_of_counts(shared):
 def test_masks_come_from_a_generator_alone():
     with pytest.raises(TypeError, match=r"rng must be a numpy.random.Generator or None, got 0"):
         Dropout(0.5).forward(np.ones((1, 2)), train=True, rng=0)
+
+
+@pytest.mark.parametrize("keep", [0.2, 0.35, 0.5, 0.75, 0.9])
+def test_a_sum_of_eight_units_keeps_its_mean_with_the_division_and_p_times_it_without(keep):
+    masks = all_masks(8)
+    chances, sums = mask_probabilities(masks, keep), masks.sum(axis=1)
+    assert chances @ sums / keep == pytest.approx(8)
+    assert chances @ sums == pytest.approx(8 * keep)
+    assert (abs(chances @ sums - 8 * (1 - keep)) < 1e-9) == (keep == 0.5)  # the notes' factor is right at one half alone
+    assert chances @ (sums / keep) ** 2 - 64 == pytest.approx(8 * (1 - keep) / keep)
+
+
+def test_the_smaller_p_the_wider_the_divided_sums_scatter():
+    coins = np.random.default_rng(15).random((8, 4000))
+    spreads = [((coins < keep).sum(axis=0) / keep).std() for keep in (1.0, 0.8, 0.6, 0.4, 0.2)]
+    assert spreads[0] == 0 and (np.diff(spreads) > 0).all()
