@@ -13,6 +13,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,10 @@ def main(arguments: list[str] | None = None) -> int:
             block["code"] = code(page.blocks[block["block"]])
         job = {"page": built, "base": told["base"], "blocks": told["blocks"], "statements": told["statements"], "alone": options.alone}
         shown = wanted(page, run.run(path.relative_to(ROOT), ROOT).outputs)
-        done = subprocess.run([node, str(ROOT / "scripts/browser/runs.mjs"), str(options.site.resolve())], input=json.dumps([job]), capture_output=True,
-                              text=True, check=False)
-        answers = {answer["at"]: answer for line in done.stdout.splitlines() if line.startswith('{"page"') for answer in [json.loads(line)]}
+        with tempfile.NamedTemporaryFile("r", encoding="utf-8") as file:
+            command = [node, str(ROOT / "scripts/browser/runs.mjs"), str(options.site.resolve()), file.name]
+            done = subprocess.run(command, input=json.dumps([job]), capture_output=True, text=True, check=False)
+            answers = {answer["at"]: answer for answer in map(json.loads, file)}
         for at, block in enumerate(told["blocks"]):
             where, text = page.blocks[block["block"]], block["code"]
             tally["blocks"] += 1

@@ -1,11 +1,11 @@
-// Runs pages' blocks under Node, with the Python that a built site gives its readers: node runs.mjs SITE, pages on the standard input as JSON.
-// Prints a line of JSON for each block: what it gave, and how long it took.
+// Runs pages' blocks under Node, with the Python that a built site gives its readers: node runs.mjs SITE FILE, pages on the standard input as JSON.
+// Adds to FILE a line of JSON for each block: what it gave, without drawings, and how long it took.
 
-import { readFileSync } from "node:fs"
+import { appendFileSync, readFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 
-const site = resolve(process.argv[2])
+const [site, file] = process.argv.slice(2).map(name => resolve(name))
 const jobs = JSON.parse(readFileSync(0, "utf-8"))
 
 for (const { page, base, blocks, statements, alone } of jobs) {
@@ -43,7 +43,7 @@ shown = opened()`)
       outputs.push(["error", String(error)])
     }
     const seconds = (performance.now() - began) / 1000
-    console.log(JSON.stringify({ page, at, good, seconds, outputs: outputs.filter(([kind]) => kind !== "needs") }))
+    appendFileSync(file, JSON.stringify({ page, at, good, seconds, outputs: outputs.filter(([kind]) => kind !== "needs") }, (key, value) => (/^(svg|narrow|text\/html)$/.test(key) ? "" : value)) + "\n")
   }
 }
 process.exit(0)
