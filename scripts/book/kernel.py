@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -74,11 +75,15 @@ async def execute(pieces: Sequence[str], root: Path, seed: int) -> list[Outputs]
         return [list(json.loads(json.dumps(cell.outputs))) for cell in book.cells]
 
 
+# Wider instructions sum in another order, and a long run then ends with other digits: each processor of the last ten years has these.
+WIDTH = {"OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"} if platform.machine() in ("x86_64", "AMD64") else {}
+
+
 def environment(root: Path, home: str, seed: int) -> dict[str, str]:
     """The kernel's environment: nothing of the user's settings, nothing else that differs from run to run."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "IPYTHON", "MPL"))}
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    return kept | one_thread | {
+    return kept | one_thread | WIDTH | {
         "PYTHONPATH": str(root),
         "PYTHONHASHSEED": str(seed),
         "IPYTHONDIR": home,
