@@ -644,3 +644,69 @@ def test_a_rarer_gradient_beats_one_beta2_and_not_the_next(beta2, goes_to):
         np.clip(x["x"], -1, 1, out=x["x"])
         path.append(x["x"].item())
     assert np.mean(path[-300:]) == pytest.approx(goes_to, abs=0.2)
+
+
+def only(first, second):
+    """Adam's rule with those corrections that are asked for."""
+
+    def rule(w, g, m, v, *, lr, beta1, beta2, t):
+        lr = lr / (1 - beta1**t) if first else lr
+        lr = lr * np.sqrt(1 - beta2**t) if second else lr
+        return adam(w, g, m, v, lr=lr, beta1=beta1, beta2=beta2, eps=1e-12, t=1e9)
+
+    return rule
+
+
+def floor_of_the_valley(rule, beta1, beta2, steps=70, lr=0.3):
+    """Where the rule takes one weight on a bowl of curvature one, from ten."""
+    w, m, v, path = 10.0, 0.0, 0.0, [10.0]
+    for t in range(1, steps + 1):
+        w, m, v = rule(w, w, m, v, lr=lr, beta1=beta1, beta2=beta2, t=t)
+        path.append(w)
+    return np.array(path)
+
+
+def test_with_both_corrections_put_into_the_rate_it_is_adam():
+    whole = minimize(taco_shell(1), np.array([10.0, 10.0]), Adam(lr=0.3, eps=1e-12), 70).path[:, 0]
+    np.testing.assert_allclose(floor_of_the_valley(only(True, True), *BETAS), whole, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("start", [(10.0, 1.0), (-4.0, 2.0), (3.0, -2.0)])
+def test_from_wherever_one_starts_the_first_step_goes_along_a_diagonal_with_the_corrections_and_without(start):
+    start = np.array(start)
+    for rule in (only(False, False), only(True, True)):
+        step = rule(start, taco_shell(20).grad(start), 0.0, 0.0, lr=0.3, beta1=0.9, beta2=0.999, t=1)[0] - start
+        np.testing.assert_allclose(step / abs(step[0]), -np.sign(start), rtol=1e-9)
+
+
+def test_the_lower_beta2_is_the_less_the_corrections_change():
+    missed = []
+    for beta2 in (0.999, 0.99, 0.98, 0.95):
+        without, adams = (floor_of_the_valley(only(*both), 0.9, beta2).min() for both in ((False, False), (True, True)))
+        missed.append(adams - without)
+    assert (np.diff(missed) < 0).all() and missed[0] > 4 and missed[-1] < 0.1
+
+
+def test_the_lower_beta1_is_the_less_its_error_protects():
+    firsts = [correction_ratio(1, beta1, 0.999) for beta1 in (0.9, 0.6, 0.3, 0.0)]
+    assert (np.diff(firsts) > 0).all() and firsts[-1] == pytest.approx((1 - 0.999) ** -0.5)
+
+
+def test_both_curves_above_adams_come_down_with_beta2():
+    steps = np.arange(1, 1000)
+    for curve in (lambda beta2: correction_ratio(steps, 0.9, beta2), lambda beta2: (1 - beta2**steps) ** -0.5):
+        highest = [curve(beta2).max() for beta2 in (0.999, 0.99, 0.95, 0.9)]
+        assert (np.diff(highest) < 0).all()
+
+
+def test_at_its_best_rates_gradient_descent_on_words_magnifies_the_last_digits():
+    often, follows = language([0], 50, 1, 1)
+    apart = []
+    for shift in (0.0, 1e-13):
+        logits = np.full(follows.shape, 0.0)
+        logits[..., 0] += shift
+        for _ in range(150):
+            said = np.exp(log_softmax(logits, axis=-1))
+            logits -= 2**6.5 * often * (said - follows)
+        apart.append(logits)
+    assert abs(apart[0] - apart[1]).max() > 1e6 * 1e-13
