@@ -189,6 +189,7 @@ def parts(found: Mapping[str, bytes], say: Say) -> Bytes:
         trees[part] = {name: content for wheel in names for name, content in _unpacked(found[wheel]).items()}
     kept = {name: content for name, content in trees["sklearn"].items() if re.search(r"(digits\.csv\.gz|china\.jpg|flower\.jpg|COPYING)$", name)}
     trees["sklearn"] = kept | {"sklearn/__init__.py": b"", "sklearn/datasets/__init__.py": DATASETS.encode()}
+    trees["numpy"]["numpy/f2py/__init__.py"] = b'"""It compiles Fortran, which a browser cannot; `from numpy import *` wants it all the same."""\n'
     trees["matplotlib"]["matplotlib/fontlist.json"] = _fonts(trees["matplotlib"])
     trees["sympy_apart"] = {name: trees["sympy"].pop(name) for name in [*trees["sympy"]] if APART.search(name)}
     made = {name: found[name] for name in CORE if name != "python_stdlib.zip"}
