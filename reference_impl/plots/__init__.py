@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from html import escape
 from io import StringIO
 from itertools import count
@@ -350,6 +351,10 @@ def _svg(fig: Drawing, alt: str) -> str:
     svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
     long = re.compile(r"(?<![#\w.])-?\d+\.\d{3,}(?!\w)")  # in tags only: what is written stays as it is
     svg = re.sub(r"<[^>]+>", lambda tag: long.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), tag[0]), svg)
+    # Matplotlib makes ids of coordinates before they are rounded, and their last bits differ from process to process: these are made of what is drawn.
+    reference, names = re.compile(r'( id="|href="#|url\(#)([^")]+)'), dict[str, str]()
+    salt = sha256(reference.sub(r"\1", svg).encode()).hexdigest()[:10]
+    svg = reference.sub(lambda match: match[1] + names.setdefault(match[2], f"i{salt}-{len(names)}"), svg)
     # Math is set letter by letter for Matplotlib's own font; words and numbers in it flow in the page's.
     # Matplotlib sorts it by style: in the order of reading, letters that stand side by side follow one another.
     place = re.compile(r'<tspan x="([^"]*)".*?</tspan>')
