@@ -34,6 +34,12 @@ function put(element, attributes) {
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, String(value))
 }
 
+/** Change a text in its place: what watches the page for new elements has nothing to do. @param {Element} element @param {string} text */
+function write(element, text) {
+  const node = /** @type {Text} */ (element.firstChild ?? element.appendChild(document.createTextNode("")))
+  if (node.data !== text) node.data = text
+}
+
 /** @param {number} value */
 const superscript = value => String(value).replace(/./g, digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"["0123456789".indexOf(digit)] ?? "⁻")
 
@@ -234,7 +240,7 @@ function build(box, spec) {
     })
     return () => {
       const value = numbers[name]
-      shown.textContent = written(value)
+      write(shown, written(value))
       const position = String(Math.round(places * share(value)))
       if (input.value !== position) input.value = position
       input.setAttribute("aria-valuetext", written(value))
@@ -242,8 +248,7 @@ function build(box, spec) {
         const there = number(at), within = there >= low && there <= high
         tick.hidden = button.hidden = !within
         tick.style.left = `calc(${share(there)} * (100% - 1rem) + .5rem)`
-        const text = `${words}: ${written(there)}`
-        if (button.textContent !== text) button.textContent = text
+        write(button, `${words}: ${written(there)}`)
       }
     }
   })
@@ -265,7 +270,7 @@ function build(box, spec) {
 
   function play() {
     playing = true
-    button.textContent = "Pause"
+    write(button, "Pause")
     if (step >= spec.steps) step = 0
     const from = step, begun = performance.now()
     const pace = Math.min(150, Math.max(30, 6000 / spec.steps)), jump = Math.ceil(spec.steps / 8)
@@ -281,7 +286,7 @@ function build(box, spec) {
     playing = false
     clearTimeout(timer)
     cancelAnimationFrame(timer)
-    button.textContent = "Play"
+    write(button, "Play")
     later()
   }
   /** @param {number} to */
@@ -326,7 +331,7 @@ function build(box, spec) {
     clearTimeout(speech)
     if (!playing) speech = window.setTimeout(() => {
       if (!box.isConnected) return
-      live.textContent = said.textContent
+      write(live, said.textContent)
       remember()
     }, 400)
   }
@@ -336,15 +341,15 @@ function build(box, spec) {
     if (time) {
       if (time.value !== String(step)) time.value = String(step)
       time.setAttribute("aria-valuetext", `${step} of ${spec.steps}`)
-      clock.textContent = `step ${step} of ${spec.steps}`
+      write(clock, `step ${step} of ${spec.steps}`)
     }
     for (const { draw } of panels) draw()
     before.hidden = !ghosts
-    said.textContent = spec.readout.replace(/\{(\w+)(?::(\w+))?(?:\?([^{}|]*)\|([^{}]*))?\}/g, (_, name, summary, yes, no) => {
+    write(said, spec.readout.replace(/\{(\w+)(?::(\w+))?(?:\?([^{}|]*)\|([^{}]*))?\}/g, (_, name, summary, yes, no) => {
       const found = known[name]
       const value = typeof found === "number" ? found : summary ? SUMMARIES[summary](found) : found[spec.timed.includes(name) ? step : found.length - 1]
       return yes === undefined ? written(value) : value > 0 ? yes : no
-    })
+    }))
     box.dataset.drawn = String(Number(box.dataset.drawn ?? 0) + 1)
   }
 

@@ -77,6 +77,7 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
   let compared = 0, worstOff = 0
   for (const page of pages) {
     const tab = await browser.newPage()
+    tab.setDefaultTimeout(120_000) // a machine may have much else to do
     await tab.setViewport({ width: 1280, height: 900 })
     const say = what => faults.push(`${name}, ${page.replace(/\/?index\.html$/, "") || "home"}: ${what}`)
     tab.on("pageerror", error => say(`error: ${error.message}`))
