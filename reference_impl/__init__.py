@@ -10,7 +10,7 @@ Public names live here and load when first used, so a page depends only on what 
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 if TYPE_CHECKING:
     from .arrays.device import to_device as to_device, to_host as to_host
