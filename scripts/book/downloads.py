@@ -237,6 +237,7 @@ def _plain(text: str, link: Find, reference: Find) -> str:
     text = _SILENT.sub(hide, COMMENT.sub(r"\1", text))
     text = re.sub(r"((?:^[> ]*>.*\n)+)^[> ]*\{:\s*\.question\s*\}[ ]*$", lambda m: _asked(m[1]), text, flags=re.M)
     text = re.sub(r"^[> ]*\{:?\s*[.#][^{}\n]*\}[ ]*\n|[ ]*\{:?\s*[.#][^{}\n]*\}", "", text, flags=re.M)
+    text = re.sub(r"^</?div\b[^>\n]*>\n", "", text, flags=re.M)
     text = re.sub(r"(?<!!)\[([^\[\]]+)\]\(([^)\s]+)\)", linked, text)
     text = re.sub(r"(?<!!)\[([^\[\]]+)\]\[([\w.]*)\]", referred, text)
     return re.sub(r"\0(\d+)\0", lambda match: silent[int(match[1])], text).strip("\n")

@@ -156,7 +156,7 @@ def test_the_wheel_holds_the_package_with_its_data_and_no_more(tmp_path):
     name, content = wheel.wheel()
     names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     package = {path.relative_to(ROOT).as_posix() for path in (ROOT / "reference_impl").rglob("*") if path.suffix in {".py", ".json", ".typed"}}
-    assert re.fullmatch(r"descent_derived-0\.3\.0\+[0-9a-f]{8}-py3-none-any\.whl", name)
+    assert re.fullmatch(r"descent_derived-0\.4\.0\+[0-9a-f]{8}-py3-none-any\.whl", name)
     assert {path for path in names if ".dist-info/" not in path} == package
 
 
@@ -207,7 +207,7 @@ def built(tmp_path, monkeypatch):
             (tmp_path / name).symlink_to(ROOT / name)
         for name in ("stylesheets", "javascripts"):
             shutil.copytree(ROOT / "docs" / name, tmp_path / "docs" / name)
-        (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: null\nextra: {run: false}\n")
+        (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: null\nextra: {{run: false}}\n")
         (tmp_path / "docs/index.md").write_text("# Home\n\nIt needs {{ needs }}.\n\n```bash\n{{ install gpu }}\n```\n")
         (tmp_path / "docs/one.md").write_text(FRONT.format("One") + f"[Home](index.md)\n\n```python\n{FIGURE}```\n\n{text}")
         config = load_config(str(tmp_path / "mkdocs.yml"), strict=True)

@@ -30,7 +30,7 @@ class Site:
         for name in ("scripts", "reference_impl"):
             (folder / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / "docs" / "stylesheets", folder / "docs" / "stylesheets")
-        (folder / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: null\nextra: {run: false}\n")
+        (folder / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: null\nextra: {{run: false}}\n")
         self.page("index.md", "# Home\n")
 
     def page(self, name: str, text: str) -> None:
