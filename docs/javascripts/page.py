@@ -210,7 +210,7 @@ class Page:
     def _example(self, value: object) -> None:
         if value is not None:
             print(repr(value))
-            builtins._ = value  # type: ignore[attr-defined]
+            vars(builtins)["_"] = value
 
     def _display(self, value: object) -> None:
         """Hand on a value as a notebook shows it."""

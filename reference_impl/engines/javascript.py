@@ -110,7 +110,7 @@ def _by_symbols(what: Callable[..., Any], arguments: tuple[str, ...], refused: T
     try:
         results = what(*symbols)
         made = [sp.sympify(r) for r in (results if isinstance(results, tuple) else (results,))]
-    except Exception as error:
+    except (TypeError, AttributeError, ValueError) as error:  # what it calls cannot take a symbol, or SymPy not what it returns
         raise TypeError(f"what must be elementwise, for the tape or for SymPy, got {refused}; {error}") from error
     return Printed(arguments, of_expressions(made, symbols), sp.lambdify(symbols, made if isinstance(results, tuple) else made[0]))
 

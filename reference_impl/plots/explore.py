@@ -51,6 +51,8 @@ class Explore:
     panels: Sequence[Panel] = ()
     readout: str = ""
 
+    _parts: list[Made] = field(init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         check("name", self.name, Either(OneOf(""), IDENTIFIER))
         for name, kind in (("sliders", Instance(Slider)), ("programs", PART), ("panels", Instance(Panel))):
@@ -63,7 +65,7 @@ class Explore:
         if not self.panels:
             raise ValueError(f"panels must hold one at least, got {self.panels!r}")
         made = [part for program in self.programs for part in program.made]
-        object.__setattr__(self, "_made", made)
+        object.__setattr__(self, "_parts", made)
         known = {"step", *self.numbers}
         for part in made:
             if missing := [r for r in part.reads if isinstance(r, str) and r not in known]:
@@ -95,11 +97,6 @@ class Explore:
     def steps(self) -> int:
         """How many steps its descents take; 0 if there are none."""
         return max([part.steps for part in self._parts], default=0)
-
-    @property
-    def _parts(self) -> list[Made]:
-        made: list[Made] = self._made  # type: ignore[attr-defined]
-        return made
 
     @property
     def timed(self) -> set[str]:

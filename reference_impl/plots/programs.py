@@ -58,7 +58,7 @@ class Made(NamedTuple):
     steps: int = 0
 
 
-def check_each(argument: str, value: object, kind: Kind) -> None:
+def check_each(argument: str, value: Sequence[object], kind: Kind) -> None:
     """Refuse what is no list or tuple of things of a kind.
 
     >>> check_each("noise", ["a", "b!"], IDENTIFIER)
@@ -67,11 +67,11 @@ def check_each(argument: str, value: object, kind: Kind) -> None:
     ValueError: noise must be a name of letters, digits and _, got 'b!'
     """
     check(argument, value, Instance(list, tuple))
-    for item in value:  # type: ignore[attr-defined]
+    for item in value:
         check(argument, item, kind)
 
 
-def check_numbers_or_names(argument: str, value: object) -> None:
+def check_numbers_or_names(argument: str, value: Mapping[str, object]) -> None:
     """Refuse what is no dict from words to numbers or names.
 
     >>> check_numbers_or_names("settings", {"lr": "fast!"})
@@ -80,7 +80,7 @@ def check_numbers_or_names(argument: str, value: object) -> None:
     ValueError: settings['lr'] must be a number in (-inf, inf) or a name of letters, digits and _, got 'fast!'
     """
     check(argument, value, Instance(Mapping, words="a dict of numbers or names"))
-    for key, item in value.items():  # type: ignore[attr-defined]
+    for key, item in value.items():
         if not isinstance(key, str):
             raise TypeError(f"{argument} must have names as keys, got {key!r}")
         check(f"{argument}[{key!r}]", item, NAMED)
@@ -313,10 +313,7 @@ class Descent:
             others = tuple(a for a in arguments if a not in axes)
             symbols += sp.symbols([f"{a}_" for a in others], real=True)
             formula = sp.sympify(landscape(**dict(zip((*axes, *others), symbols))))
-            by_formula = sp.lambdify(symbols, formula)
-            slopes_by_formula = sp.lambdify(symbols, [formula.diff(s) for s in symbols[:len(axes)]])
-            loss_of = lambda w, *more: by_formula(*np.moveaxis(w, -1, 0), *more)  # noqa: E731
-            slope_of = lambda w, *more: np.array(slopes_by_formula(*w, *more), dtype=float)  # noqa: E731
+            loss_of, slope_of = _by_formula(formula, symbols, len(axes))
 
         given: list[Named] = [self.settings[h] if h in self.settings else
                               getattr(self.rule, h) if isinstance(self.rule, Optimizer) and h != "t" else h for h in hyper]
@@ -359,6 +356,21 @@ class Descent:
 
             made.append(_mapped((f"{self.name}_distance",), path, f"({', '.join(axes)}) => [Math.min({away})]", distances))
         return made
+
+
+def _by_formula(formula: Any, symbols: Sequence[Any], axes: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """A loss at points (…, `axes`), and its gradient at one, of a formula whose first `axes` symbols are the coordinates."""
+    import sympy as sp
+
+    loss, slopes = sp.lambdify(symbols, formula), sp.lambdify(symbols, [formula.diff(s) for s in symbols[:axes]])
+
+    def loss_at(w: np.ndarray, *more: Any) -> Any:
+        return loss(*np.moveaxis(w, -1, 0), *more)
+
+    def slope_at(w: np.ndarray, *more: Any) -> np.ndarray:
+        return np.array(slopes(*w, *more), dtype=float)
+
+    return loss_at, slope_at
 
 
 def _mapped(out: tuple[str, ...], arguments: tuple[str, ...], source: str, call: Callable[..., Any]) -> Made:

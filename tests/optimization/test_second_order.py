@@ -738,13 +738,15 @@ def test_classic_problems_end_at_their_minimum(minimiser, problem):
     assert minimiser is ALL["line search"] or np.abs(result.x - 1).max() < 1e-4
 
 
-# The most of forty starts that differ by 1e-14: so far apart the last digits of a processor's matrix products lead.
+# By the median of starts that differ by 1e-14: so far apart the last digits of a processor's matrix products lead. BFGS's 123 is 122 with AVX-512.
 @pytest.mark.parametrize(("minimiser", "most"), [
-    ("shifted", [30, 50, 65]), ("trust region", [29, 48, 50]), ("newton_cg", [93, 153, 495]), ("bfgs", [45, 123, 49]), ("lbfgs", [45, 146, 120]),
+    ("shifted", [30, 50, 65]), ("trust region", [25, 48, 47]), ("newton_cg", [93, 153, 293]), ("bfgs", [45, 123, 49]), ("lbfgs", [45, 146, 115]),
 ])
 def test_classic_problems_take_no_more_losses_than_they_did(minimiser, most):
     for limit, (fun, grad, hess, start) in zip(most, CLASSICS.values()):
-        assert SEARCHING[minimiser](fun, start, grad, hess).nfev <= limit
+        rng = np.random.default_rng(0)
+        starts = [np.array(start) * (1 + 1e-14 * rng.normal(size=len(start))) for _ in range(9)]
+        assert np.median([SEARCHING[minimiser](fun, near, grad, hess).nfev for near in starts]) <= limit
 
 
 # What the parts refuse, each argument by its name
