@@ -134,7 +134,7 @@ def of_expressions(made: Sequence[Any], symbols: Sequence[Any]) -> str:
         raise ValueError(f"expressions must hold no symbol but {list(symbols)}, got {sorted(map(str, unknown))}")
     shared, rest = sp.cse(list(made), sp.numbered_symbols("t"))
     lines = [f"const {name} = {sp.jscode(part)}" for name, part in shared]
-    text = _written([str(s) for s in symbols], lines, [sp.jscode(part) for part in rest])
+    text = _written([str(s) for s in symbols], lines, [str(sp.jscode(part)) for part in rest])
     if "Not supported" in text:
         raise ValueError(f"expressions must be made of what JavaScript's Math knows, got {shown(made)}")
     return text

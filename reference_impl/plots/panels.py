@@ -247,7 +247,7 @@ class Panel:
         return "".join(text).replace(" -", "-").replace("lz", "z").replace(" z", "z").replace(" M", "M").strip()
 
 
-LETTERS = dict(zip(("alpha", "beta", "gamma", "delta", "varepsilon", "kappa", "lambda", "mu", "rho", "sigma", "eta", "theta", "tau"), "αβγδεκλμρσηθτ"))
+LETTERS: dict[str, str] = dict(zip(("alpha", "beta", "gamma", "delta", "varepsilon", "kappa", "lambda", "mu", "rho", "sigma", "eta", "theta", "tau"), "αβγδεκλμρσηθτ"))
 RAISED = str.maketrans("0123456789tn", "₀₁₂₃₄₅₆₇₈₉ₜₙ")
 
 
