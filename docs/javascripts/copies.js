@@ -1,4 +1,5 @@
 // What a block's copy puts before it, from the page's list of such lines by their numbers: hidden but while it is copied.
+"use strict"
 {
   const lines = JSON.parse(document.getElementById("needs")?.textContent ?? "[]")
   for (const block of document.querySelectorAll("[data-needs]")) {

@@ -1,19 +1,22 @@
 // What a page says of installing, and what it hands out, names the address for which the site was built. A reader may have it from another.
-const root = new URL("..", document.currentScript.src).href
-const built = document.querySelector("meta[name=site]").content
+"use strict"
+{
+  const root = new URL("..", document.currentScript.src).href
+  const built = document.querySelector("meta[name=site]").content
 
-if (root !== built) {
-  const texts = document.createTreeWalker(document.querySelector(".md-content"), NodeFilter.SHOW_TEXT)
-  while (texts.nextNode())
-    if (texts.currentNode.data.includes(".whl")) texts.currentNode.data = texts.currentNode.data.replaceAll(built, root)
+  if (root !== built) {
+    const texts = document.createTreeWalker(document.querySelector(".md-content"), NodeFilter.SHOW_TEXT)
+    while (texts.nextNode())
+      if (texts.currentNode.data.includes(".whl")) texts.currentNode.data = texts.currentNode.data.replaceAll(built, root)
 
-  // A page that was opened as a file may read no other: there its downloads stay as they are.
-  if (location.protocol !== "file:")
-    for (const link of document.querySelectorAll("a[download]"))
-      link.addEventListener("click", async event => {
-        event.preventDefault()
-        const text = await (await fetch(link.href)).text()
-        const href = URL.createObjectURL(new Blob([text.replaceAll(built, root)], { type: link.type }))
-        Object.assign(document.createElement("a"), { href, download: link.pathname.split("/").pop() }).click()
-      })
+    // A page that was opened as a file may read no other: there its downloads stay as they are.
+    if (location.protocol !== "file:")
+      for (const link of document.querySelectorAll("a[download]"))
+        link.addEventListener("click", async event => {
+          event.preventDefault()
+          const text = await (await fetch(link.href)).text()
+          const href = URL.createObjectURL(new Blob([text.replaceAll(built, root)], { type: link.type }))
+          Object.assign(document.createElement("a"), { href, download: link.pathname.split("/").pop() }).click()
+        })
+  }
 }

@@ -1,5 +1,6 @@
 // Figures that the reader steers. What they compute is printed from Python, beside the figure, as functions of numbers; here it is run and drawn.
 // @ts-check
+"use strict"
 
 /** @typedef {number | number[]} Value a number, or a series of them */
 /** @typedef {{ name: string, value: number, low: number, high: number }} Given a number that the reader sets */

@@ -1,4 +1,5 @@
 // What a reader copies has each formula once, as TeX: on the page it stands three times, to be seen, to be heard, and as it was written.
+"use strict"
 document.addEventListener("copy", event => {
   const selection = getSelection()
   if (!selection.rangeCount) return

@@ -1,5 +1,6 @@
 // Run and edit in the page. The build says in `#python` what blocks need; without that, or where a page was opened as a file, nothing changes.
 // Nothing is asked for before the first Run. A worker (python.js) is told `boot`, `open` and `run`; it tells `progress`, `output`, `done` and `failed`.
+"use strict"
 {
   /** @typedef {{ block: number, cell: boolean, first: number, count: number, needs: number[], parts: string[], native?: string[] }} Told */
   /** @typedef {{ told: Told, at: number, box: HTMLElement, code: string, bar: HTMLElement, go: HTMLButtonElement, edit: HTMLButtonElement, undo: HTMLButtonElement,

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def in_browser(engine, explore, **numbers):
     text = engine.eval(f"""JSON.stringify(compute({{...{spec}, functions: [{', '.join(data['sources'])}]}}, {json.dumps(explore.numbers | numbers)}),
         (_, x) => (typeof x === "number" && !Number.isFinite(x) ? String(x) : x))""")
     return {name: np.array(value, dtype=float) for name, value in json.loads(text).items()}
+
+
+def test_no_other_script_of_the_site_takes_its_names():
+    """All scripts of a page share one scope: what one of them declares outside of a block, or inside of one without "use strict", is another's too."""
+    for script in SCRIPT.parent.glob("*.js"):
+        if script.name not in (SCRIPT.name, "python.js"):  # which is a worker, alone
+            text = re.sub("^//.*\n", "", script.read_text(), flags=re.M)
+            assert text.startswith('"use strict"\n'), script.name
+            assert not re.search(r"^(const|let|var|function|class)\b", text, re.M), script.name
 
 
 FIGURES = {
