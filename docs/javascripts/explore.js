@@ -170,6 +170,9 @@ function trail(x, y, xs, ys, count, ends) {
 /** How strong the colour of a band is: the first is the strongest, the last a tint of its own. @param {number} i @param {number} count */
 const strength = (i, count) => (i === count - 1 ? 0.16 : 0.5 * (1 - i / (count - 1)))
 
+/** While a reader's hand is on a figure, the browser leaves out what is off the screen (book.css). @param {boolean} on */
+const steered = on => document.documentElement.classList.toggle("steered", on)
+
 let made = 0
 
 /** @param {HTMLElement} box @param {Spec} spec */
@@ -293,6 +296,7 @@ function build(box, spec) {
   /** @param {number} to */
   function go(to) {
     step = to
+    steered(true)
     soon()
   }
 
@@ -304,6 +308,7 @@ function build(box, spec) {
    */
   function set(some, by) {
     const now = performance.now()
+    if (by) steered(true)
     if (by && (by !== touched || now - touchedAt > 1500)) for (const { svg } of panels) for (const line of svg.querySelectorAll("[data-live]")) {
       const ghost = line.previousElementSibling
       ghost.setAttribute("d", line.getAttribute("d"))
@@ -500,6 +505,7 @@ function build(box, spec) {
 }
 
 function start() {
+  steered(false)
   const specs = /** @type {any} */ (window).explorables ?? {}
   for (const box of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".explore:empty"))) if (specs[box.id]) build(box, specs[box.id])
 }

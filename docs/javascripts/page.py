@@ -15,12 +15,13 @@ import importlib.abc
 import importlib.machinery
 import io
 import linecache
+import os
 import re
 import sys
 import time
 import traceback
 import types
-import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -350,21 +351,21 @@ for _name in ["biomechanics", "continuum_mechanics", "control", "hep", "hydrogen
 _there: set[str] = set()
 
 
-def installed(part: str, archive: bytes) -> None:
-    """Put a part where Python finds it: SymPy is read from its archive, others are unpacked."""
+def installed(part: str, files: bytes) -> None:
+    """Put a part, a tar of files, where Python finds it."""
     if part in _there:
         return
     _there.add(part)
-    if part.startswith("sympy"):
-        with open(f"{SITE}/{part}.zip", "wb") as file:
-            file.write(archive)
-        sys.path.append(f"{SITE}/{part}.zip")
-        for name in ("sympy", "sympy.physics"):
-            if name in sys.modules:
-                sys.modules[name].__path__.append(f"{SITE}/{part}.zip/{name.replace('.', '/')}")
-    else:
-        with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            opened.extractall(SITE)
+    at, content, folders = 0, memoryview(files), set[str]()
+    while files[at]:  # a file is a header of 512 bytes and its content, filled up to as many again
+        name, size, above = (files[at + start:at + end].rstrip(b"\0") for start, end in ((0, 100), (124, 136), (345, 500)))
+        path = f"{SITE}/{above.decode()}/{name.decode()}" if above else f"{SITE}/{name.decode()}"
+        if (folder := path.rpartition("/")[0]) not in folders:
+            os.makedirs(folder, exist_ok=True)
+            folders.add(folder)
+        with open(path, "wb", buffering=0) as file:
+            file.write(content[at + 512:at + 512 + int(size, 8)])
+        at += 512 + (int(size, 8) + 511) // 512 * 512
     importlib.invalidate_caches()
 
 
@@ -381,7 +382,7 @@ class _Lazily(importlib.abc.MetaPathFinder):
         part = PARTS.get(name)
         if part is None or part in _there or (part == "scipy" and _asked_by("sympy")):
             return None
-        installed(part, self.fetch(part).to_bytes())
+        installed(part, zlib.decompress(self.fetch(part).to_bytes()))
         parent = sys.modules.get(name.rpartition(".")[0])
         return importlib.machinery.PathFinder.find_spec(name, parent and parent.__path__)
 

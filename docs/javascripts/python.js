@@ -13,24 +13,27 @@ function counted(name) {
   self.postMessage({ do: "progress", moved })
 }
 
-async function bytes(name) {
-  const answer = await fetch(base + name)
+const file = name => `${name}.tar.zlib`
+
+// A part's files as a tar: the browser inflates them while Python starts.
+async function inflated(name) {
+  const answer = await fetch(base + file(name))
   if (!answer.ok) throw new Error(`${name}: ${answer.status}`)
-  const found = new Uint8Array(await answer.arrayBuffer())
-  counted(name)
-  return found
+  const found = await new Response(answer.body.pipeThrough(new DecompressionStream("deflate"))).arrayBuffer()
+  counted(file(name))
+  return new Uint8Array(found)
 }
 
-const part = name => (parts[name] ??= bytes(`${name}.zip`))
+const part = name => (parts[name] ??= inflated(name))
 
 // What Python calls when it imports a part that nobody foresaw: it waits for no promise.
 function fetched(name) {
   const request = new XMLHttpRequest()
-  request.open("GET", `${base}${name}.zip`, false)
+  request.open("GET", base + file(name), false)
   request.responseType = "arraybuffer"
   request.send()
   if (request.status !== 200) throw new Error(`${name}: ${request.status}`)
-  counted(`${name}.zip`)
+  counted(file(name))
   return new Uint8Array(request.response)
 }
 
@@ -57,8 +60,8 @@ async function boot({ base: where, sizes: all, parts: wanted, source }) {
 }
 
 async function install(name) {
-  python.globals.set("archive", await part(name))
-  python.runPython(`page.installed(${JSON.stringify(name)}, archive.to_bytes()); del archive`)
+  python.globals.set("files", await part(name))
+  python.runPython(`page.installed(${JSON.stringify(name)}, files.to_bytes()); del files`)
 }
 
 function open({ blocks, statements }) {

@@ -19,8 +19,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -194,7 +196,7 @@ def parts(found: Mapping[str, bytes], say: Say) -> Bytes:
     trees["sympy_apart"] = {name: trees["sympy"].pop(name) for name in [*trees["sympy"]] if APART.search(name)}
     made = {name: found[name] for name in CORE if name != "python_stdlib.zip"}
     for part, tree in trees.items():
-        made[f"{part}.zip"] = _part(part, tree, found, say)
+        made[_name(part)] = _part(part, tree, found, say)
     made["pyodide-lock.json"] = json.dumps({"info": LOCK["info"], "packages": {}}).encode()
     return made
 
@@ -206,20 +208,26 @@ def _fonts(tree: Mapping[str, bytes]) -> bytes:
     return json.dumps(listed | {"afmlist": [], "ttflist": [*there, *(font | {"name": "DejaVu Sans Mono"} for font in there if font["name"] == "DejaVu Sans")]}).encode()
 
 
+def _name(part: str) -> str:
+    """A part's file: Python reads its own library from an archive, and others come as a tar that browsers inflate while Python starts."""
+    return f"{part}.{'zip' if part == 'python_stdlib' else 'tar.zlib'}"
+
+
 def _part(part: str, tree: Bytes, core: Mapping[str, bytes], say: Say) -> bytes:
     """A part's archive, kept for as long as what is in it stays; its modules as they are, if they cannot be compiled."""
-    digest = hashlib.sha256(json.dumps([part, COMPILE]).encode())
+    digest = hashlib.sha256(json.dumps([_name(part), COMPILE]).encode())
     for name in sorted(tree):
         digest.update(name.encode() + hashlib.sha256(tree[name]).digest())
-    place = ROOT / f".cache/runtime/part-{digest.hexdigest()[:16]}.zip"
+    pack = _archive if part == "python_stdlib" else _tar
+    place = ROOT / f".cache/runtime/part-{digest.hexdigest()[:16]}"
     if not place.exists():
         try:
             if (node := _node()) is None:
                 raise OSError("Node is not there")
-            _keep(place, _archive(compiled(node, {part: tree}, core, [part] if part == "package" else [])[part]))
+            _keep(place, pack(compiled(node, {part: tree}, core, [part] if part == "package" else [])[part]))
         except (OSError, subprocess.SubprocessError) as error:
             say(f"Python starts more slowly in the browser: {error}")
-            return _archive(tree)
+            return pack(tree)
     return place.read_bytes()
 
 
@@ -235,6 +243,16 @@ def _archive(tree: Bytes) -> bytes:
         for name in sorted(tree):
             archive.writestr(zipfile.ZipInfo(name, DATE), tree[name], zipfile.ZIP_DEFLATED)
     return made.getvalue()
+
+
+def _tar(tree: Bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in sorted(tree):
+            member = tarfile.TarInfo(name)
+            member.size = len(tree[name])
+            archive.addfile(member, io.BytesIO(tree[name]))
+    return zlib.compress(made.getvalue(), 9)
 
 
 COMPILE = """
@@ -320,7 +338,7 @@ def site(wheel: bytes, say: Say) -> Bytes | None:
     if (found := files(say)) is None:
         return None
     made = parts(found, say)
-    made["package.zip"] = _part("package", _unpacked(wheel), found, say)
+    made[_name("package")] = _part("package", _unpacked(wheel), found, say)
     made |= _beside()
     state = hashlib.sha256(b"".join(hashlib.sha256(made[name]).digest() for name in sorted(made))).hexdigest()[:12]
     return {f"assets/python/{state}/{name}": content for name, content in made.items()}

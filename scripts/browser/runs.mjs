@@ -20,7 +20,7 @@ for (const { page, base, blocks, statements, alone } of jobs) {
   const outputs = []
   python.FS.writeFile("/lib/python3.14/site-packages/pretty.py", readFileSync(join(home, "pretty.py")))
   python.FS.writeFile("/home/pyodide/page.py", readFileSync(join(site, "javascripts/page.py")))
-  python.registerJsModule("parts", { fetched: part => new Uint8Array(readFileSync(join(home, `${part}.zip`))) })
+  python.registerJsModule("parts", { fetched: part => new Uint8Array(readFileSync(join(home, `${part}.tar.zlib`))) })
   python.globals.set("told", JSON.stringify([blocks, statements]))
   python.globals.set("emit", (kind, value) => outputs.push([kind, JSON.parse(value)]))
   python.runPython(`

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ def lock(monkeypatch, tmp_path):
     monkeypatch.setattr(runtime, "LOCK", runtime.LOCK | {"files": digests, "address": "http://127.0.0.1:9/"})
     monkeypatch.setattr(runtime, "ROOT", tmp_path)
     monkeypatch.delenv(runtime.FOLDER, raising=False)
+
+
+def readers_page():
+    """What a worker loads into Python."""
+    spec = importlib.util.spec_from_file_location("reader", ROOT / "docs/javascripts/page.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def place(found, name="a place"):
@@ -117,15 +126,25 @@ def test_tests_stubs_and_records_are_left_out():
     assert sorted(runtime._unpacked(made.getvalue())) == ["numpy-1.dist-info/licenses/LICENSE.txt", "numpy/a.py"]
 
 
-def test_an_archive_of_the_same_files_has_the_same_bytes():
-    assert runtime._archive({"b": b"2", "a": b"1"}) == runtime._archive({"a": b"1", "b": b"2"})
+@pytest.mark.parametrize("pack", [runtime._archive, runtime._tar])
+def test_an_archive_of_the_same_files_has_the_same_bytes(pack):
+    assert pack({"b": b"2", "a": b"1"}) == pack({"a": b"1", "b": b"2"})
+
+
+def test_a_part_is_put_where_python_finds_it(tmp_path, monkeypatch):
+    browser = readers_page()
+    monkeypatch.setattr(browser, "SITE", str(tmp_path))
+    deep = "/".join(["folder"] * 14)
+    tree = {"a.py": b"x = 1", f"{deep}/a_module_with_a_name.py": b"y" * 512, "empty/__init__.py": b"", "large.bin": bytes(range(256)) * 5}
+    browser.installed("numpy", zlib.decompress(runtime._tar(tree)))
+    assert {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == tree
 
 
 def test_what_cannot_be_compiled_stays_as_it_is_and_is_not_kept(lock, monkeypatch, tmp_path):
     monkeypatch.setattr(runtime, "_node", lambda: None)
     said = []
     made = runtime._part("numpy", {"numpy/a.py": b"x = 1"}, {}, said.append)
-    assert made == runtime._archive({"numpy/a.py": b"x = 1"})
+    assert made == runtime._tar({"numpy/a.py": b"x = 1"})
     assert said == ["Python starts more slowly in the browser: Node is not there"] and not list(tmp_path.rglob("part-*"))
 
 
@@ -172,10 +191,10 @@ def test_what_statements_rest_on_is_what_their_blocks_need():
 
 def test_a_built_page_has_it_once_and_breaks_nothing():
     page = page_of("a = '</script>'\na")
-    made = runtime.attached("<body></body>", page, [note(binds="a"), note("a")], {"assets/python/x/numpy.zip": b"1", "assets/python/x/katex.js": b"22"}, "../")
+    made = runtime.attached("<body></body>", page, [note(binds="a"), note("a")], {"assets/python/x/numpy.tar.zlib": b"1", "assets/python/x/katex.js": b"22"}, "../")
     assert made.count("</script>") == 1
     told = json.loads(made.split('id="python">')[1].split("</script>")[0])
-    assert told["base"] == "../assets/python/x/" and told["sizes"] == {"numpy.zip": 1}
+    assert told["base"] == "../assets/python/x/" and told["sizes"] == {"numpy.tar.zlib": 1}
 
 
 # ---- What runs ----
@@ -184,9 +203,7 @@ def test_a_built_page_has_it_once_and_breaks_nothing():
 @pytest.fixture
 def opened(monkeypatch):
     """A page as a reader's worker has it, and what it gave."""
-    spec = importlib.util.spec_from_file_location("reader", ROOT / "docs/javascripts/page.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = readers_page()
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
     def open_page(page, notes):
