@@ -316,13 +316,11 @@ def _between(low: _Trial, high: _Trial) -> float:
     width = high.t - low.t
     share = 0.5
     if isfinite(high.loss):
-        rise = (high.loss - low.loss) / width
-        if isfinite(high.slope):
-            d = low.slope + high.slope - 3 * rise
-            root = d * d - low.slope * high.slope
-            if root >= 0:
-                below = high.slope - low.slope + 2 * (root := sqrt(root))
-                share = (root - low.slope - d) / below if below else 0.5
-        elif rise > low.slope if width > 0 else rise < low.slope:
-            share = low.slope / (low.slope - rise) / 2
+        rise, out, back = high.loss - low.loss, low.slope * width, high.slope * width
+        if isfinite(back):
+            d = out + back - 3 * rise
+            if 0 <= (square := d * d - out * back) < inf and (below := back - out + 2 * sqrt(square)):
+                share = (sqrt(square) - out + d) / below
+        elif rise > out:
+            share = out / (out - rise) / 2
     return low.t + width * min(max(share, 0.3), 0.7)

@@ -7,7 +7,7 @@ import pytest
 
 from reference_impl import rosenbrock
 from reference_impl.optimization.landscapes import beale, himmelblau
-from reference_impl.optimization.line_search import Objective, Result, backtracking, strong_wolfe
+from reference_impl.optimization.line_search import Objective, Result, _between, _Trial, backtracking, strong_wolfe
 
 ONE = np.ones(1)
 
@@ -203,3 +203,17 @@ def test_where_rounding_hides_the_fall_the_slopes_decide():
     assert step is None or abs(step.slope) <= 1e-9
     step = search(lambda t: 1e9, lambda t: 2e-9 * (t - 1), t=1.2, c2=0.5)
     assert step.t == 1.2
+
+
+@pytest.mark.parametrize("best", [0.35, 0.5, 0.62])
+@pytest.mark.parametrize("cubic", [-0.4, 0, 0.3])
+def test_between_two_ends_the_cubic_and_the_parabola_are_met_where_they_are_lowest(best, cubic):
+    def loss(t):
+        return (t - best) ** 2 + cubic * (t - best) ** 3 + 7
+
+    def slope(t):
+        return 2 * (t - best) + 3 * cubic * (t - best) ** 2
+
+    assert _between(_Trial(0.0, loss(0), slope(0)), _Trial(1.0, loss(1), slope(1))) == pytest.approx(best, abs=1e-12)
+    assert _between(_Trial(1.0, loss(1), slope(1)), _Trial(0.0, loss(0), slope(0))) == pytest.approx(best, abs=1e-12)
+    assert _between(_Trial(0.0, best**2, -2 * best), _Trial(1.0, (1 - best) ** 2)) == pytest.approx(best, abs=1e-12)

@@ -740,7 +740,7 @@ def test_classic_problems_end_at_their_minimum(minimiser, problem):
 
 # By the median of starts that differ by 1e-14: so far apart the last digits of a processor's matrix products lead. BFGS's 123 is 122 with AVX-512.
 @pytest.mark.parametrize(("minimiser", "most"), [
-    ("shifted", [30, 50, 65]), ("trust region", [25, 48, 47]), ("newton_cg", [93, 153, 293]), ("bfgs", [45, 123, 49]), ("lbfgs", [45, 146, 115]),
+    ("shifted", [30, 50, 65]), ("trust region", [25, 48, 47]), ("newton_cg", [93, 152, 228]), ("bfgs", [45, 116, 49]), ("lbfgs", [45, 147, 113]),
 ])
 def test_classic_problems_take_no_more_losses_than_they_did(minimiser, most):
     for limit, (fun, grad, hess, start) in zip(most, CLASSICS.values()):

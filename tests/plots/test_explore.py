@@ -15,7 +15,7 @@ from reference_impl import Adam, beale, booth, double_well, himmelblau, rosenbro
 from reference_impl.optimization.momentum import momentum
 from reference_impl.optimization.sgd import sgd
 from reference_impl.plots import Compute, Data, Descent, Explore, Handle, Iterate, Levels, Line, Mark, Panel, Slider, show
-from reference_impl.plots.panels import plain
+from reference_impl.plots.panels import color_of, plain
 
 SCRIPT = Path(__file__).parents[2] / "docs/javascripts/explore.js"
 COMPILER = Path(__file__).parents[2] / "scripts/browser/node_modules/.bin/tsc"
@@ -131,6 +131,20 @@ def test_bands_lie_in_the_panel_and_are_as_many_as_their_names():
     assert len(paths) == 3 and all(path.startswith("M") and path.endswith("z") for path in paths)
 
 
+def test_the_static_bands_are_of_the_landscape_as_it_lies(monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("matplotlib.axes.Axes.contourf", lambda self, x, y, z, **how: drawn.update(x=x, y=y, z=z, **how))
+    Explore("a", panels=[Panel((-1, 2), (0, 1), [Levels(lambda p: p[..., 0] + 10 * p[..., 1], [0, 0.5, 1.0], filled=True)])]).draw()
+    np.testing.assert_allclose(drawn["z"], drawn["x"] + 10 * drawn["y"])
+    assert list(drawn["levels"]) == [0, 0.5, 1.0] and len(drawn["colors"]) == 3
+
+
+def test_a_line_has_its_own_colour_or_its_labels_or_the_first():
+    assert color_of(Line("a", "b", color=2, label="x"), {"x": 1}) == 2
+    assert color_of(Line("a", "b", label="x"), {"x": 1}) == 1
+    assert color_of(Line("a", "b"), {"x": 1}) == 0
+
+
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: Slider("2nd", 0, 1, 0.5), "name must be a name of letters, digits and _, got '2nd'"),
     (lambda: Slider("a", 0, 1, 2), r"value must be in \[0, 1\], got 2"),
@@ -172,6 +186,7 @@ def test_the_shown_figure_carries_it():
     assert any(isinstance(part, dict) and part["play"]["name"] == "figure" for part in bundle.values())
 
 
-@pytest.mark.parametrize(("label", "text"), [("$w_1$", "w₁"), (r"learning rate $\alpha$", "learning rate α"), ("loss", "loss"), (r"$\beta_2^t$", "β₂^t")])
+@pytest.mark.parametrize(("label", "text"), [("$w_1$", "w₁"), (r"learning rate $\alpha$", "learning rate α"), ("loss", "loss"), (r"$\beta_2^t$", "β₂^t"), (r"$\max f$", "maxf"),
+                                             (r"$|w|^2$", "|w|²"), (r"$v_{10}$ of $u_{t}$", "v₁₀ of uₜ")])
 def test_labels_are_written_as_the_browser_writes_them(label, text):
     assert plain(label) == text
