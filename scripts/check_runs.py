@@ -8,7 +8,9 @@ of floats may round otherwise: what differs for a known reason stands in `EXPECT
 from __future__ import annotations
 
 import argparse
+import difflib
 import doctest
+import itertools
 import json
 import re
 import subprocess
@@ -59,8 +61,14 @@ def _examples(block: Block) -> list[str]:
 
 
 def given(outputs: list[list[Any]]) -> list[str]:
-    """The same of what a run gave."""
-    return [value if kind == "text" else f"error: {value}" if kind == "error" else _kind(value) for kind, value in outputs]
+    """The same of what a run gave; what is printed comes in pieces."""
+    found: list[str] = []
+    for kind, values in itertools.groupby(outputs, key=lambda output: output[0]):
+        if kind == "text":
+            found.append("".join(value for _, value in values))
+        else:
+            found += [f"error: {value}" if kind == "error" else _kind(value) for _, value in values]
+    return found
 
 
 def same(one: list[str], two: list[str]) -> bool:
@@ -89,10 +97,10 @@ def main(arguments: list[str] | None = None) -> int:
         page = Page.read(path)
         if not any(block.runs for block in page.blocks) or not (options.site / built).is_file():
             continue
-        said = DATA.search((options.site / built).read_text(encoding="utf-8"))
-        if said is None:
+        data = DATA.search((options.site / built).read_text(encoding="utf-8"))
+        if data is None:
             parser.error(f"{built} offers no Run: was Python to be had when the site was built?")
-        told = json.loads(said[1])
+        told = json.loads(data[1])
         for block in told["blocks"]:
             block["code"] = code(page.blocks[block["block"]])
         job = {"page": built, "base": told["base"], "blocks": told["blocks"], "statements": told["statements"], "alone": options.alone}
@@ -116,7 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
                 tally[f"differ: {why}"] += 1
             else:
                 faults += 1
-                print(f"{path.relative_to(ROOT)}:{where.line}: the page shows\n{''.join(shown[block['block']])}\nand the browser's Python gives\n{''.join(given(answers[at]['outputs']))}")
+                said, here = ("".join(parts).splitlines() for parts in (shown[block["block"]], given(answers[at]["outputs"])))
+                print("\n".join(difflib.unified_diff(said, here, f"{path.relative_to(ROOT)}:{where.line}: the page", "the browser's Python", n=0, lineterm="")))
         print(f"{name}: {sum(answer['seconds'] for answer in answers.values()):.1f} s", flush=True)
     print(", ".join(f"{count} {what}" for what, count in tally.items()), f"{faults} faults", sep=", ")
     return 1 if faults else 0

@@ -160,7 +160,7 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
       const press = words => tab.evaluate((id, words) => [...document.querySelectorAll(`#${id} button`)].find(button => button.textContent === words)?.click(), id, words)
       if (first.step) {
         await press("Play")
-        await wait(500)
+        for (let i = 0; i < 50 && (await state()).step < 2; i++) await wait(100)
         await press("Pause")
         if ((await state()).step < 2) say(`${id}: Play does not play`)
         if (name === "chromium") { // who wants less motion gets eight still frames
