@@ -30,6 +30,7 @@ from reference_impl.engines.outputs import FIGURE
 ROOT = Path(__file__).resolve().parents[1]
 DATA = re.compile(r'<script type="application/json" id="python">(.*?)</script>', re.S)
 EXPECTED: dict[tuple[str, str], str] = {  # page, and a part of the block's code → why it gives something else
+    ("optimization/adam", "all words alike"): "sums round otherwise there, and a count of steps with them",
 }
 
 

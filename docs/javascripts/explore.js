@@ -236,7 +236,7 @@ function build(box, spec) {
       const at = Number(input.value) / places
       set({ [name]: log ? low * (high / low) ** at : low + (high - low) * at }, name)
     })
-    const jumps = marks.map(([words, at]) => {
+    const jumps = [...marks].sort(([, a], [, b]) => number(a) - number(b)).map(([words, at]) => {
       const tick = add(track, "span", { class: "explore-tick" })
       const button = add(part, "button", { type: "button" })
       button.addEventListener("click", () => set({ [name]: number(at) }, `${name}!`))
@@ -354,6 +354,7 @@ function build(box, spec) {
     write(said, spec.readout.replace(/\{(\w+)(?::(\w+))?(?:\?([^{}|]*)\|([^{}]*))?\}/g, (_, name, summary, yes, no) => {
       const found = known[name]
       const value = typeof found === "number" ? found : summary ? SUMMARIES[summary](found) : found[spec.timed.includes(name) ? step : found.length - 1]
+      if (!step && !summary && Number.isNaN(value)) return "not there yet"
       return yes === undefined ? written(value) : value > 0 ? yes : no
     }))
     box.dataset.drawn = String(Number(box.dataset.drawn ?? 0) + 1)
@@ -451,6 +452,7 @@ function build(box, spec) {
         event.preventDefault()
       })
       knob.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => knob.hasPointerCapture(event.pointerId) && under(event))
+      knob.addEventListener("touchstart", (/** @type {TouchEvent} */ event) => event.preventDefault(), { passive: false }) // or the page would scroll: SVG's groups heed no touch-action
       plot.addEventListener("click", event => under(/** @type {PointerEvent} */ (event)))
       knob.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
         const by = /** @type {Record<string, number[]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] })[event.key]
@@ -500,7 +502,8 @@ function build(box, spec) {
   }).observe(box)
   box.closest("figure")?.querySelector(".plot")?.classList.add("played")
   redraw()
-  if (location.hash.includes(`${id}=`) && apply()) box.scrollIntoView({ block: "center" })
+  if (location.hash.includes(`${id}=`) && apply()) for (const ready of [0, document.fonts.ready]) Promise.resolve(ready).then(() =>
+    box.scrollIntoView({ block: box.offsetHeight < innerHeight * 0.8 ? "center" : "start" })) // what stands above may still grow
   Object.assign(box, { explore: /** @type {Hook} */ ({ apply, values: some => compute(spec, { ...initial, ...some }), state: () => ({ ...numbers, step }) }) })
 }
 

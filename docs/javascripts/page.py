@@ -179,8 +179,8 @@ class Page:
                 if block["cell"]:
                     self._execute(code, "show")
                 else:
-                    for text in split(code):
-                        self._execute(text, "single")
+                    for line, text in lines(code):
+                        self._execute(text, "single", line)
             except BaseException as error:
                 self._fail(error)
                 return False
@@ -194,8 +194,8 @@ class Page:
         self.clock += 1
         self.ran[n] = self.clock, text
 
-    def _execute(self, text: str, mode: str) -> None:
-        name = f"<code {len(linecache.cache)}>"
+    def _execute(self, text: str, mode: str, line: int = 1) -> None:
+        name, text = f"<code {len(linecache.cache)}>", "\n" * (line - 1) + text
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
         space = self.main.__dict__
         if mode == "single":
@@ -237,7 +237,12 @@ class Page:
 
 def split(text: str) -> list[str]:
     """The top-level statements of a piece of code; those that share a line are one."""
-    lines, found, end = text.split("\n"), [], 0
+    return [statement for _, statement in lines(text)]
+
+
+def lines(text: str) -> list[tuple[int, str]]:
+    """The same, each behind the number of its first line."""
+    every, found, end = text.split("\n"), [], 0
     for node in ast.parse(text).body:
         first = min(part.lineno for part in (node, *getattr(node, "decorator_list", [])))
         assert node.end_lineno is not None
@@ -246,7 +251,7 @@ def split(text: str) -> list[str]:
         else:
             found.append([first, node.end_lineno])
         end = node.end_lineno
-    return ["\n".join(lines[first - 1:last]) for first, last in found]
+    return [(first, "\n".join(every[first - 1:last])) for first, last in found]
 
 
 def bundle(value: object) -> dict[str, Any]:

@@ -272,6 +272,7 @@
     block.undo.hidden = true
     block.edit.setAttribute("aria-pressed", "false")
     block.bar.classList.remove("run--edited")
+    say(block, "")
     if (back) block.edit.focus()
   }
 
@@ -307,8 +308,9 @@
       const block = { told, at, box, code: code(box, told.cell), given: given(box, told.cell), text: "" }
       block.go = button("Run", "Run", () => ([...waiting.values()].includes(block) ? stop() : run(block)))
       block.edit = button("Edit", "Edit", () => edit(block))
-      block.undo = Object.assign(button("Undo edits", "Undo the edits of", () => original(block)), { hidden: true })
-      block.reset = Object.assign(make("button", { type: "button", textContent: "Reset page", onclick: reset }), { hidden: true })
+      block.undo = Object.assign(button("Undo edits", "Undo the edits of", () => original(block)), { hidden: true, title: "This block as it was" })
+      block.reset = Object.assign(make("button", { type: "button", textContent: "Reset page", onclick: reset }),
+        { hidden: true, title: "Every block as it was, and a Python that knows nothing of what has run" })
       block.state = make("span", { className: "run-state" })
       block.state.setAttribute("role", "status")
       block.bar = make("div", { className: "run" }, block.go, block.edit, block.undo, block.reset, block.state)

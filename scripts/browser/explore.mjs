@@ -220,12 +220,14 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
             return { x: left + width / 2, y: top + height / 2, edge: knob.parentElement.getBoundingClientRect().left + 60 }
           })
           const scrolled = await phone.evaluate(() => scrollY)
+          await handle.evaluate(knob => knob.addEventListener("pointercancel", () => (knob.dataset.lost = "1")))
           const touch = await phone.touchscreen.touchStart(x, y)
           const to = x - 40 > edge ? x - 40 : x + 40
-          for (let i = 1; i <= 5; i++) await touch.move(x + ((to - x) * i) / 5, y + 3 * i)
+          for (let i = 1; i <= 10; i++) await touch.move(x + ((to - x) * i) / 10, y + 4 * i)
           await touch.end()
           await wait(100)
           if (JSON.stringify(before) === JSON.stringify(await phone.evaluate(there.state, id))) faults.push(`${name}, ${page}: ${id}: a finger does not move the handle`)
+          if (await handle.evaluate(knob => knob.dataset.lost)) faults.push(`${name}, ${page}: ${id}: the browser takes the finger from the handle`)
           if (Math.abs((await phone.evaluate(() => scrollY)) - scrolled) > 2) faults.push(`${name}, ${page}: ${id}: the page scrolls under a finger on the handle`)
         }
         const wide = await phone.evaluate(id => document.getElementById(id).scrollWidth > document.getElementById(id).clientWidth + 1, id)

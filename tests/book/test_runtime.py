@@ -288,6 +288,8 @@ def test_examples_print_what_each_shows(opened):
     run, _ = opened(page, [note(binds="a"), note("a"), note("a"), note()])
     assert run(0) == (True, ["2\n", "ZeroDivisionError: division by zero\n", "'x'\n"])
     assert run(0, {0: "a = 3\na\n[a]"}) == (True, ["3\n[3]\n"])
+    good, (said,) = run(0, {0: "a = 3\n\nnone"})
+    assert not good and "In this page's code, line 3" in said and "none" in said
 
 
 def test_what_is_printed_without_end_is_cut(opened):
