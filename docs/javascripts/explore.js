@@ -378,6 +378,8 @@ function build(box, spec) {
     add(plot, "rect", { width: inner, height, class: "ground" })
     /** @type {(() => void)[]} */
     const moving = []
+    /** @type {number[]} */
+    const named = [] // where the names of level marks stand, so that of two close ones one hangs below its line
     for (const layer of panel.layers) {
       if (layer.kind === "levels" || layer.kind === "areas") {
         const group = add(plot, "g", { class: layer.kind, transform: `scale(${inner / 1000} ${height / 1000})` })
@@ -386,10 +388,13 @@ function build(box, spec) {
           add(group, "path", layer.kind === "levels" ? { d } : { d, class: last ? "area ax" : "area", "fill-opacity": strength(i, layer.paths.length) })
         })
       } else if (layer.kind === "line") moving.push(line(plot, x, y, layer))
-      else if (layer.kind === "mark") moving.push(mark(plot, x, y, layer))
+      else if (layer.kind === "mark") moving.push(mark(plot, x, y, layer, named))
       else moving.push(handle(svg, plot, panel, x, y, layer))
     }
-    part.draw = () => moving.forEach(draw => draw())
+    part.draw = () => {
+      named.length = 0
+      moving.forEach(draw => draw())
+    }
     if (focused) svg.querySelector("[tabindex]")?.focus()
   }
 
@@ -416,15 +421,16 @@ function build(box, spec) {
     }
   }
 
-  /** @param {Element} plot @param {Axis} x @param {Axis} y @param {Layer} layer */
-  function mark(plot, x, y, layer) {
+  /** @param {Element} plot @param {Axis} x @param {Axis} y @param {Layer} layer @param {number[]} named */
+  function mark(plot, x, y, layer, named) {
     const path = add(plot, "path", { class: "mark" }), text = add(plot, "text", { class: "mark-name" }, layer.label)
     return () => {
       const [upright, at] = [layer.axis === "x", (layer.axis === "x" ? x : y).place(number(layer.at))]
       if (!Number.isFinite(at)) return put(path, { d: "" })
       put(path, { d: upright ? `M${at} 0v${y.size}` : `M0 ${at}h${x.size}` })
-      const left = at > x.size * 0.7
-      put(text, upright ? { x: at + (left ? -4 : 4), y: 12, "text-anchor": left ? "end" : "start" } : { x: x.size - 4, y: at < 16 ? at + 14 : at - 4, "text-anchor": "end" })
+      const left = at > x.size * 0.7, below = at < 16 || named.some(other => at > other - 8 && at < other + 14)
+      if (!upright) named.push(at)
+      put(text, upright ? { x: at + (left ? -4 : 4), y: 12, "text-anchor": left ? "end" : "start" } : { x: x.size - 4, y: below ? at + 14 : at - 4, "text-anchor": "end" })
     }
   }
 
