@@ -3,6 +3,7 @@
 Each fault is tried on each of them: Newton's four methods, Newton with products, BFGS, L-BFGS, Gauss–Newton, Levenberg–Marquardt, and `minimize`.
 """
 
+import inspect
 import math
 
 import numpy as np
@@ -1037,3 +1038,10 @@ def test_pairs_whose_product_vanishes_or_overflows_are_refused_and_lists_are_vec
 
 def test_a_memory_without_bound_takes_no_more_room_than_the_steps():
     assert lbfgs(lambda x: x @ x, [1.0, 2.0], lambda x: 2 * x, memory=10**12, maxiter=50).success
+
+
+def test_minimisers_end_where_their_signatures_say():
+    """One default for all: what a figure's or a page's count of steps rests on."""
+    for minimiser, most in ((newton, 1000), (newton_cg, 1000), (gauss_newton, 1000), (levenberg_marquardt, 1000), (bfgs, 15_000), (lbfgs, 15_000)):
+        defaults = {name: given.default for name, given in inspect.signature(minimiser).parameters.items()}
+        assert (defaults["gtol"], defaults["maxiter"]) == (1e-6, most), minimiser.__name__
