@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = re.compile(r'<script type="application/json" id="python">(.*?)</script>', re.S)
 EXPECTED: dict[tuple[str, str], str] = {  # page, and a part of the block's code → why it gives something else
     ("optimization/adam", "all words alike"): "sums round otherwise there, and a count of steps with them",
+    ("optimization/nesterov", "tried_rhos = (0.5, 0.8, 0.9, 0.95)"): "sums round otherwise there, and four hundred epochs grow it into a digit",
 }
 
 
