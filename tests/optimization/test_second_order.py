@@ -739,7 +739,7 @@ def test_classic_problems_end_at_their_minimum(minimiser, problem):
     assert minimiser is ALL["line search"] or np.abs(result.x - 1).max() < 1e-4
 
 
-# By the median of starts that differ by 1e-14: so far apart the last digits of a processor's matrix products lead. BFGS's 123 is 122 with AVX-512.
+# By the median of starts that differ by 1e-14: so far apart the last digits of a processor's matrix products lead.
 @pytest.mark.parametrize(("minimiser", "most"), [
     ("shifted", [30, 50, 65]), ("trust region", [25, 48, 47]), ("newton_cg", [93, 152, 228]), ("bfgs", [45, 116, 49]), ("lbfgs", [45, 147, 113]),
 ])
