@@ -32,6 +32,7 @@ from ..arrays.checks import POSITIVE, Count, Either, Flag, Function, Instance, N
 from ..engines import outputs
 from .explore import Explore
 from .panels import Handle, Levels, Line, Mark, Panel, check_limits
+from .paths import compact
 from .play import Play
 from .programs import Compute, Data, Descent, Iterate, Slider
 
@@ -349,6 +350,7 @@ def _svg(fig: Drawing, alt: str) -> str:
     ):
         svg = re.sub(pattern, by, svg)
     svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
+    svg = re.sub(r'(?<= d=")[^"]*', lambda path: compact(path[0]), svg)
     long = re.compile(r"(?<![#\w.])-?\d+\.\d{3,}(?!\w)")  # in tags only: what is written stays as it is
     svg = re.sub(r"<[^>]+>", lambda tag: long.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), tag[0]), svg)
     # Matplotlib makes ids of coordinates before they are rounded, and their last bits differ from process to process: these are made of what is drawn.

@@ -185,7 +185,7 @@ on_page_context = CombinedEvent(_show_tex, _show_math)
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     """Put the figures and the copies in, so late that no plugin takes them for the page's text, and write the downloads."""
-    output = re.sub(r'<span id="__span-[\d-]+">', "<span>", output)  # lines' ids; mkdocstrings gives some of them twice
+    output = typeset.shared(re.sub(r'<span id="__span-[\d-]+">', "<span>", output))  # lines' ids; mkdocstrings gives some of them twice
     if (made := runs.get(page.file.src_uri)) and made.notes:
         try:
             source = Source.parse(page.file.content_string, _name(page.file, _root(config)))

@@ -37,6 +37,7 @@ SHORT = 12  # signs: a formula of so few stays on one line
 BRACKET = 20  # signs: so does what stands between brackets; more would not fit on a phone
 PIECE = re.compile('(?=<span class="katex-(?:base|newline|tag)">)')
 SEEN = re.compile('<var class="katex">.*?<annotation [^>]*>(.*?)</annotation>.*?</var>|<var class="katex rest">.*?</var>', re.S)
+SIGN = re.compile('(?<=preserveAspectRatio="xMinYMin slice">)<path d="([^"]*)"/>')
 SPACED = re.compile(r" *([+−±×⋅·<>=≠≈≡≤≥≪≫∼∝∈→↦⇒⟹]) *")
 ACCENTS = {"^": "\u0302", "~": "\u0303", "ˉ": "\u0304", "˙": "\u0307", "¨": "\u0308", "⃗": "\u20d7"}
 
@@ -105,6 +106,19 @@ def convert(tex: str, *, display: bool = False) -> str:
 def source(html: str) -> str:
     """HTML with each formula made its TeX again, as a search index wants it: readers look for "theta"."""
     return SEEN.sub(lambda formula: formula[1] or "", html)
+
+
+def shared(page: str) -> str:
+    """A page on which the outline of a long sign, as of a root, is written where it comes first and used wherever it comes again."""
+    names: dict[str, str] = {}
+
+    def once(sign: re.Match[str]) -> str:
+        if name := names.get(sign[1]):
+            return f'<use href="#{name}"/>'
+        name = names[sign[1]] = f"sign-{len(names)}"
+        return sign[0].replace("<path", f'<path id="{name}"', 1)
+
+    return SIGN.sub(once, page)
 
 
 def plain(tex: str) -> str:

@@ -2,15 +2,18 @@
 //
 // Each page is opened in Chromium and Firefox at three widths with every fold open. A fault is: text that is cut off at the left or the
 // right with no way to scroll there, a page wider than the screen, a control that lies on text, two boxes of text that overlap, a box that scrolls
-// and that the keyboard does not reach. Prints a line for each fault, then a count; exits with 1 if there are faults.
+// and that the keyboard does not reach, a first load of more than 400 kB (gzipped, as hosts send it). Prints a line for each fault, then a
+// count; exits with 1 if there are faults.
 
-import { readdirSync, statSync } from "node:fs"
+import { readFileSync, readdirSync, statSync } from "node:fs"
 import { join, relative, resolve } from "node:path"
 import { parseArgs } from "node:util"
+import { gzipSync } from "node:zlib"
 import puppeteer from "puppeteer-core"
 import { BROWSERS, fail, launching, serve } from "./site.mjs"
 
 const WIDTHS = [360, 768, 1280]
+const LOAD = 400_000 // bytes
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { pages: { type: "string" }, browsers: { type: "string" } } })
 const site = resolve(positionals[0] ?? "site")
@@ -96,10 +99,10 @@ function faults() {
   }
   for (const control of document.querySelectorAll(`${ROOT} :is(button, input, select, .md-code__nav)`)) {
     if (!shown(control) || getComputedStyle(control).pointerEvents === "none") continue
-    const c = control.getBoundingClientRect()
+    const c = control.getBoundingClientRect(), top = c.top + scrollY, bottom = c.bottom + scrollY // asking for scrollY at each box takes ten seconds
     if (!c.width || !c.height) continue
     for (const box of boxes) {
-      const dx = Math.min(c.right, box.right) - Math.max(c.left, box.left), dy = Math.min(c.bottom + scrollY, box.bottom) - Math.max(c.top + scrollY, box.top)
+      const dx = Math.min(c.right, box.right) - Math.max(c.left, box.left), dy = Math.min(bottom, box.bottom) - Math.max(top, box.top)
       if (dx > 1 && dy > 3 && !control.contains(box.node) && !box.node.closest("button, label, output") && !box.node.contains(control)) {
         say(`a control lies on text (${control.className || control.tagName.toLowerCase()})`, box.node)
         break
@@ -125,19 +128,33 @@ function faults() {
   return found
 }
 
-const { server, address } = await serve(site)
+const weights = new Map()
+function weight(file) {
+  if (!weights.has(file)) weights.set(file, gzipSync(readFileSync(file)).length)
+  return weights.get(file)
+}
+
 const wanted = values.pages?.split(",")
 const pages = pagesOf(site).filter(page => page.endsWith("index.html") || page === "404.html").filter(page => !wanted || wanted.some(name => page.includes(name))).sort()
 if (!pages.length) fail(`--pages is ${values.pages}: no page of ${site} has that name`)
 
 async function look(name) {
   const browser = await puppeteer.launch(launching(name))
+  const loaded = new Set()
+  const { server, address } = await serve(site, file => loaded.add(file))
   let count = 0
   try {
     for (const page of pages) {
-      const tab = await browser.newPage()
+      loaded.clear()
+      const reader = await browser.createBrowserContext() // with nothing yet of what the pages share
+      const tab = await reader.newPage()
       await tab.setViewport({ width: WIDTHS[0], height: 900 })
-      await tab.goto(address(page), { waitUntil: "load", timeout: 60_000 })
+      await tab.goto(address(page), { waitUntil: "networkidle0", timeout: 60_000 })
+      const bytes = [...loaded].reduce((sum, file) => sum + weight(file), 0)
+      if (bytes > LOAD) {
+        console.log(`${page} in ${name}: ${bytes.toLocaleString("en")} bytes at the first load; at most ${LOAD.toLocaleString("en")}`)
+        count++
+      }
       for (const width of WIDTHS) {
         await tab.setViewport({ width, height: 900 })
         await tab.evaluate(async () => {
@@ -150,17 +167,17 @@ async function look(name) {
           count++
         }
       }
-      await tab.close()
-      process.stderr.write(`${name}: ${page}\n`)
+      await reader.close()
+      process.stderr.write(`${name}: ${page} ${bytes}\n`)
     }
   } finally {
+    server.close()
     await browser.close()
   }
   return count
 }
 
 const counts = await Promise.all((values.browsers?.split(",") ?? Object.keys(BROWSERS)).map(look))
-server.close()
 const total = counts.reduce((a, b) => a + b, 0)
 console.log(`${pages.length} pages, ${WIDTHS.length} widths, ${counts.length} browsers: ${total} faults`)
 process.exit(total ? 1 : 0)

@@ -222,3 +222,15 @@ def test_a_process_that_typeset_something_ends():
     code = "from book import typeset; print(len(typeset.convert('x')) > 0)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
+
+
+def test_a_long_signs_outline_is_written_once():
+    formulas = [typeset.convert(tex) for tex in (r"\sqrt{x}", r"\sqrt{y} + \sqrt{\frac{a}{b}}", r"\sqrt{z}")]
+    page = typeset.shared("<p>".join(formulas))
+    outlines = re.findall(r'<path id="(sign-\d)" d="[^"]+"/>', page)
+    assert outlines == ["sign-0", "sign-1"] and page.count("<path") == 2
+    assert re.findall(r'<use href="#(sign-\d)"/>', page) == ["sign-0", "sign-0"]
+    for name in outlines:  # as a browser would, and it is the page again
+        path = re.search(f'<path id="{name}"( d="[^"]+"/>)', page)[1]
+        page = page.replace(f'<use href="#{name}"/>', f"<path{path}").replace(f' id="{name}"', "")
+    assert page == "<p>".join(formulas)
