@@ -622,7 +622,8 @@ IDENTIFIER = kind(lambda value: isinstance(value, str) and value.isidentifier(),
 NAMED = Kind((ANY | IDENTIFIER).accepts, lambda: 0.5)
 SETTINGS = mapping_of(NAMED.accepts, lambda: {}, empty=True)
 case("plots.programs.Slider", name=IDENTIFIER, low=ANY(1), high=ANY(3), value=ANY(2), label=TEXT, step=optional(POSITIVE), log=FLAG,
-     marks=mapping_of(lambda value: IDENTIFIER.accepts(value) or is_number(value) and 1 <= value <= 3, lambda: {"best": 2}, empty=True))
+     marks=mapping_of(lambda value: IDENTIFIER.accepts(value) or is_number(value) and 1 <= value <= 3, lambda: {"best": 2}, empty=True),
+     resets=sequence_of(IDENTIFIER.accepts, ["other"], 0))
 case("plots.programs.Data", name=IDENTIFIER, values=numbers_(1, finite=False, example=lambda: [1.0, 2.0]))
 case("plots.programs.Compute", name=IDENTIFIER | sequence_of(IDENTIFIER.accepts, ["a"]), function=FUNCTION)
 case("plots.programs.Iterate", first=mapping_of(NAMED.accepts, lambda: {"w": 1}), function=FUNCTION, steps=COUNT)

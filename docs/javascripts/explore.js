@@ -4,7 +4,7 @@
 
 /** @typedef {number | number[]} Value a number, or a series of them */
 /** @typedef {{ name: string, value: number, low: number, high: number }} Given a number that the reader sets */
-/** @typedef {Given & { label: string, step: number | null, log: boolean, marks: [string, number | string][] }} Slider */
+/** @typedef {Given & { label: string, step: number | null, log: boolean, marks: [string, number | string][], resets: string[] }} Slider */
 /** @typedef {{ kind: string, out: string[], args: (string | number)[], first: (string | number)[], steps: number, values?: (number | null)[], range?: number[] }} Program */
 /** @typedef {{ kind: string, paths: string[], labels: string[], x: string, y: string, label: string, color: number, dots: boolean, line: boolean, faint: boolean, timed: boolean, axis: "x" | "y", at: number | string, numbers: [string, string] }} Layer */
 /** @typedef {{ xlim: number[], ylim: number[], xlabel: string, ylabel: string, title: string, height: number, wide: boolean, logx: boolean, logy: boolean, layers: Layer[] }} Panel */
@@ -222,7 +222,7 @@ function build(box, spec) {
   const form = add(box, "form", { class: "explore-controls" })
   form.addEventListener("submit", (/** @type {Event} */ event) => event.preventDefault())
   const sliders = spec.sliders.map((slider, index) => {
-    const { name, label, low, high, step: by, log, marks } = slider
+    const { name, label, low, high, step: by, log, marks, resets } = slider
     const places = by ? Math.round((high - low) / by) : 400
     const part = add(form, "div", { class: "explore-slider" })
     const head = add(part, "div", { class: "explore-head" })
@@ -232,14 +232,15 @@ function build(box, spec) {
     const input = add(track, "input", { type: "range", id: `${unique}-${index}`, min: 0, max: places, step: 1, autocomplete: "off" })
     /** @type {(value: number) => number} */
     const share = value => (log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low))
+    const fresh = Object.fromEntries(resets.map(other => [other, initial[other]]))
     input.addEventListener("input", () => {
       const at = Number(input.value) / places
-      set({ [name]: log ? low * (high / low) ** at : low + (high - low) * at }, name)
+      set({ ...fresh, [name]: log ? low * (high / low) ** at : low + (high - low) * at }, name)
     })
     const jumps = [...marks].sort(([, a], [, b]) => number(a) - number(b)).map(([words, at]) => {
       const tick = add(track, "span", { class: "explore-tick" })
       const button = add(part, "button", { type: "button" })
-      button.addEventListener("click", () => set({ [name]: number(at) }, `${name}!`))
+      button.addEventListener("click", () => set({ ...fresh, [name]: number(at) }, `${name}!`))
       return { words, at, tick, button }
     })
     return () => {

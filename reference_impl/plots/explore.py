@@ -79,6 +79,9 @@ class Explore:
         wanted += [at for slider in self.sliders for at in slider.marks.values() if isinstance(at, str)]
         if missing := [name for name in wanted if name not in known]:
             raise ValueError(f"panels and marks must show what is known, got {missing}; known are {sorted(known)}")
+        names = [slider.name for slider in self.sliders]
+        if missing := [name for slider in self.sliders for name in slider.resets if name not in names]:
+            raise ValueError(f"resets must name sliders, got {missing}; known are {names}")
         fields = re.findall(r"\{[^{}]*\}", self.readout)
         for text in fields:
             found = FIELD.fullmatch(text)

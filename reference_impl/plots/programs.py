@@ -92,6 +92,7 @@ class Slider:
 
     `label` is its name in words and its letter; hyperparameters have theirs by themselves. `step` rounds it, `log` spreads it by its logarithm.
     `marks` are places on it that one can jump to: words to a number, or to the name of a computed one, as `{"edge of stability": "edge"}`.
+    `resets` names sliders that go back to their start when the reader moves this one, as a guess does when the riddle is another.
 
     Raises `TypeError` for arguments of another kind, `ValueError` if `value` or a mark lies outside.
 
@@ -107,6 +108,7 @@ class Slider:
     step: float | None = None
     log: bool = False
     marks: Mapping[str, Named] = field(default_factory=dict)
+    resets: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check("name", self.name, IDENTIFIER)
@@ -116,6 +118,7 @@ class Slider:
         check("step", self.step, Optional(Real(0, open_low=True)))
         check("log", self.log, Flag())
         check_numbers_or_names("marks", self.marks)
+        check_each("resets", self.resets, IDENTIFIER)
         if not self.low < self.high:
             raise ValueError(f"high must be above low = {self.low}, got {self.high}")
         if not self.low <= self.value <= self.high:
@@ -134,7 +137,7 @@ class Slider:
         """For the browser."""
         marks = [[words, at if isinstance(at, str) else float(at)] for words, at in self.marks.items()]
         return {"name": self.name, "label": self.label, "low": float(self.low), "high": float(self.high), "value": float(self.value),
-                "step": self.step and float(self.step), "log": self.log, "marks": marks}
+                "step": self.step and float(self.step), "log": self.log, "marks": marks, "resets": list(self.resets)}
 
 
 @dataclass(frozen=True)

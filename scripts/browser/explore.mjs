@@ -186,6 +186,22 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
       }), id)
       if (jumps.includes(false)) say(`${id}: a mark sets nothing`)
       await press("Reset")
+      const kept = await tab.evaluate(id => {
+        const { sliders } = window.explorables[id], inputs = document.querySelectorAll(`#${id} .explore-slider input`)
+        const move = name => {
+          const input = inputs[sliders.findIndex(slider => slider.name === name)]
+          input.value = input.value === input.max ? input.min : input.max
+          input.dispatchEvent(new Event("input"))
+        }
+        return sliders.flatMap(({ name, resets }) => resets.filter(other => {
+          const { value } = sliders.find(slider => slider.name === other)
+          move(other)
+          move(name)
+          return document.getElementById(id).explore.state()[other] !== value
+        }))
+      }, id)
+      if (kept.length) say(`${id}: ${kept} is not reset`)
+      await press("Reset")
 
       // axe
       await tab.evaluate(axe)

@@ -150,6 +150,7 @@ def test_a_line_has_its_own_colour_or_its_labels_or_the_first():
     (lambda: Slider("a", 0, 1, 2), r"value must be in \[0, 1\], got 2"),
     (lambda: Slider("a", 1, 0, 0.5), "high must be above low = 1, got 0"),
     (lambda: Slider("a", 0, 1, 0.5, log=True), "low must be positive where log is True, got 0"),
+    (lambda: Explore("e", [Slider("a", 0, 1, 0.5, resets=["b"])], panels=[BLANK]), r"resets must name sliders, got \['b'\]; known are \['a'\]"),
     (lambda: Slider("a", 0, 1, 0.5, marks={"best": 2}), r"marks\['best'\] must be a number in \[0, 1\], got 2"),
     (lambda: Descent("d", sgd, taco_shell(2), 3, settings={"rho": 1}), r"settings must be hyperparameters of the rule \['lr'\], got \['rho'\]"),
     (lambda: Descent("d", sgd, rosenbrock(3), 3), "loss must be of one or two numbers, got 3"),
