@@ -4,7 +4,7 @@
   const root = new URL("..", document.currentScript.src).href
   const built = document.querySelector("meta[name=site]").content
 
-  if (root !== built) {
+  const correct = () => {
     const texts = document.createTreeWalker(document.querySelector(".md-content"), NodeFilter.SHOW_TEXT)
     while (texts.nextNode())
       if (texts.currentNode.data.includes(".whl")) texts.currentNode.data = texts.currentNode.data.replaceAll(built, root)
@@ -18,5 +18,9 @@
           const href = URL.createObjectURL(new Blob([text.replaceAll(built, root)], { type: link.type }))
           Object.assign(document.createElement("a"), { href, download: link.pathname.split("/").pop() }).click()
         })
+  }
+  if (root !== built) {
+    if (window.document$) window.document$.subscribe(correct)
+    else correct()
   }
 }

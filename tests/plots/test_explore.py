@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sympy as sp
+from matplotlib.colors import to_hex
 from py_mini_racer import MiniRacer
 
 from reference_impl import Adam, beale, booth, double_well, himmelblau, rosenbrock, saddle, taco_shell
 from reference_impl.optimization.momentum import momentum
 from reference_impl.optimization.sgd import sgd
-from reference_impl.plots import Compute, Data, Descent, Explore, Handle, Iterate, Levels, Line, Mark, Panel, Slider, show
+from reference_impl.plots import COLORS, INK, Compute, Data, Descent, Explore, Handle, Iterate, Levels, Line, Mark, Panel, Slider, show
 from reference_impl.plots.panels import color_of, plain
 
 SCRIPT = Path(__file__).parents[2] / "docs/javascripts/explore.js"
@@ -125,6 +126,86 @@ def test_the_first_frame_is_the_drawing():
     assert len(data["layers"][0]["paths"]) == 12
 
 
+def whole() -> Explore:
+    """A figure with something of each kind: two small panels in a row, two wide ones below."""
+    path = Panel((-1, 2), (-1, 1), [Line(path="d", label="momentum"), Line(path="e", label="SGD", color=3, dots=False), Handle("start")], "$w_1$", "$w_2$", equal=True)
+    loss = Panel((0, 40), (1e-3, 10), [Line("step", "d_loss", label="momentum"), Line("step", "low", faint=True), Mark(y=0.5, label="half"), Mark(x=7)], logy=True, aspect=0.6)
+    rate = Panel((0.5, 100), (0, 1), [Line("step", "twice", line=False, label="twice"), Mark(x=10.0, label="ten")], title="rates", logx=True, wide=True, aspect=0.25)
+    programs = [Descent("d", momentum, taco_shell(50), 40), Descent("e", sgd, taco_shell(50), 40, settings={"lr": "lr"}), Data("grid", [1, 2]),
+                Compute("low", lambda d_loss: d_loss / 2), Compute("twice", lambda step, lr: 2 * lr * step), Compute("fine", lambda grid, lr: grid * lr)]
+    return Explore("figure", [LR, RHO], {"start": (1.5, -0.5)}, programs, [path, loss, rate, rate], readout="{twice}")
+
+
+def test_what_has_a_value_for_each_step_is_known():
+    assert whole().steps == 40
+    assert whole().timed == {"step", "low", "twice", *(f"{path}_{what}" for path in "de" for what in ("x", "y", "x_v", "y_v", "loss", "distance"))} - {"e_x_v", "e_y_v"}
+    assert figure([Compute("twice", lambda lr: 2 * lr)], [LR]).timed == set() and figure([], []).steps == 0
+
+
+def test_the_drawing_has_a_place_for_each_panel():
+    fig = whole().draw(width=8)
+    path, loss, rate, last = fig.axes
+    places = [ax.get_subplotspec() for ax in fig.axes]
+    assert [(place.rowspan.start, place.colspan.start, place.colspan.stop) for place in places] == [(0, 0, 1), (0, 1, 2), (1, 0, 2), (2, 0, 2)]
+    side = 8 / 2 - 0.7
+    heights = [0.75 + max(2 / 3, 0.6) * side, *2 * [0.75 + 0.25 * (8 - 0.7)]]
+    assert places[0].get_gridspec().get_height_ratios() == pytest.approx(heights) and fig.get_size_inches() == pytest.approx([8, sum(heights)])
+    assert whole().draw(height=3).get_size_inches() == pytest.approx([7.2, 3])
+    assert [(ax.get_xscale(), ax.get_yscale()) for ax in fig.axes] == [("linear", "linear"), ("linear", "log"), ("log", "linear"), ("log", "linear")]
+    assert path.get_aspect() == 1 and loss.get_aspect() == "auto"
+    assert [ax.get_title("left") for ax in fig.axes] == ["", "", "rates", "rates"] and path.get_ylabel() == "$w_2$"
+    # A name stands in the first panel that has it.
+    assert [ax.get_legend_handles_labels()[1] for ax in fig.axes] == [["momentum", "SGD"], [], ["twice"], []]
+    assert [ax.get_legend() is not None for ax in fig.axes] == [True, False, True, False]
+
+
+def test_the_drawing_looks_as_the_layers_say():
+    path, loss, rate, _ = whole().draw().axes
+    moved, other, ring = path.lines
+    assert [to_hex(line.get_color()).upper() for line in (moved, other)] == [COLORS[0], COLORS[3]]
+    assert [line.get_marker() for line in (moved, other, ring)] == ["o", "None", "o"]
+    assert (moved.get_linewidth(), moved.get_markersize()) == (1.4, 3) and moved.get_linestyle() != "None" != other.get_linestyle()
+    assert ring.get_xdata().tolist() == [1.5] and ring.get_ydata().tolist() == [-0.5] and ring.get_markerfacecolor() == "none"
+    assert (ring.get_markersize(), ring.get_markeredgewidth(), to_hex(ring.get_color()).upper(), ring.get_linestyle()) == (7, 1.6, COLORS[1], "None")
+    fall, low, half, seven = loss.lines
+    assert fall.get_xdata().tolist() == list(range(41)) and (low.get_ydata() == fall.get_ydata() / 2).all()
+    assert (low.get_alpha(), low.get_linewidth(), low.get_color(), low.get_linestyle(), low.get_marker()) == (0.3, 0.8, INK, "-", "None")
+    assert list(half.get_ydata()) == [0.5, 0.5] and list(seven.get_xdata()) == [7, 7] and half.get_linewidth() == 0.9 and half.get_alpha() == 0.7
+    words, = loss.texts
+    assert (words.get_text(), words.xy, words.xyann, words.get_ha(), words.get_fontsize()) == ("half", (1, 0.5), (-3, 3), "right", 8.5)
+    above, = rate.texts
+    assert (above.get_text(), above.xy, above.xyann, above.get_ha(), above.get_fontsize()) == ("ten", (10, 1), (3, -9), "left", 8.5)
+    point = rate.lines[0]
+    assert (point.get_linestyle(), point.get_marker(), point.get_markersize()) == ("None", "o", 5)
+
+
+def test_what_travels_to_the_browser_is_whole():
+    data = whole().data
+    assert data["sliders"][0] == {"name": "lr", "label": "learning rate α", "low": 0.001, "high": 0.1, "value": 0.02, "step": None, "log": False, "marks": [], "resets": []}
+    assert data["points"] == [{"name": "start_x", "value": 1.5, "low": -1, "high": 2}, {"name": "start_y", "value": -0.5, "low": -1, "high": 1}]
+    assert (data["name"], data["steps"], data["timed"], data["readout"]) == ("figure", 40, sorted(whole().timed), "{twice}")
+    path, loss, rate, _ = data["panels"]
+    assert [(panel["logx"], panel["logy"], panel["wide"], panel["title"]) for panel in data["panels"]] == [(False, False, False, ""), (False, True, False, ""), *2 * [(True, False, True, "rates")]]
+    assert [panel["height"] for panel in data["panels"]] == pytest.approx([2 / 3, 0.6, 0.25, 0.25])
+    lines = [layer for panel in data["panels"] for layer in panel["layers"] if layer["kind"] == "line"]
+    assert [(line["x"], line["y"], line["label"], line["color"], line["dots"], line["line"], line["faint"], line["timed"]) for line in lines[:5]] == [
+        ("d_x", "d_y", "momentum", 0, True, True, False, True), ("e_x", "e_y", "SGD", 3, False, True, False, True),
+        ("step", "d_loss", "momentum", 0, False, True, False, True), ("step", "low", "", 0, False, True, True, True), ("step", "twice", "twice", 2, True, False, False, True)]
+    marks = [layer for panel in data["panels"][:3] for layer in panel["layers"] if layer["kind"] == "mark"]
+    assert [(mark["axis"], mark["at"], mark["label"]) for mark in marks] == [("y", 0.5, "half"), ("x", 7, ""), ("x", 10.0, "ten")]
+    assert path["layers"][-1]["numbers"] == ["start_x", "start_y"]
+    first, second = data["checks"]
+    assert first["at"] == {} and second["at"] == pytest.approx({"lr": 0.75 * 0.02 + 0.25 * 0.001, "rho": 0.375})
+    values = whole().values(**second["at"])
+    assert second["values"]["d_x"] == [values["d_x"][k] for k in (0, 20, 40)] and second["values"]["twice"] == [values["twice"][k] for k in (0, 20, 40)]
+
+
+def test_numbers_that_are_not_finite_travel_as_nothing():
+    gone = figure([Compute("root", lambda lr: np.sqrt(lr - 0.5))], [LR])
+    with np.errstate(invalid="ignore"):
+        assert gone.data["checks"][0]["values"]["root"] == [None] * 3
+
+
 def test_bands_lie_in_the_panel_and_are_as_many_as_their_names():
     levels = Levels(lambda p: (p**2).sum(-1), [0, 0.5, 1.0], filled=True, labels=["near", "far", "out"])
     paths = Panel((-1, 1), (-1, 1), [levels]).data({}, set())["layers"][0]["paths"]
@@ -174,6 +255,11 @@ def test_a_line_has_its_own_colour_or_its_labels_or_the_first():
 def test_what_cannot_be_shown_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_slider_may_stand_at_its_ends():
+    for value in (0, 1):
+        assert Slider("a", 0, 1, value, marks={"here": value}).data["value"] == value
 
 
 def test_a_function_that_neither_the_tape_nor_sympy_follows_is_refused():
