@@ -144,7 +144,7 @@ def test_what_has_a_value_for_each_step_is_known():
 
 def test_the_drawing_has_a_place_for_each_panel():
     fig = whole().draw(width=8)
-    path, loss, rate, last = fig.axes
+    path, loss, *_ = fig.axes
     places = [ax.get_subplotspec() for ax in fig.axes]
     assert [(place.rowspan.start, place.colspan.start, place.colspan.stop) for place in places] == [(0, 0, 1), (0, 1, 2), (1, 0, 2), (2, 0, 2)]
     side = 8 / 2 - 0.7
@@ -184,7 +184,7 @@ def test_what_travels_to_the_browser_is_whole():
     assert data["sliders"][0] == {"name": "lr", "label": "learning rate α", "low": 0.001, "high": 0.1, "value": 0.02, "step": None, "log": False, "marks": [], "resets": []}
     assert data["points"] == [{"name": "start_x", "value": 1.5, "low": -1, "high": 2}, {"name": "start_y", "value": -0.5, "low": -1, "high": 1}]
     assert (data["name"], data["steps"], data["timed"], data["readout"]) == ("figure", 40, sorted(whole().timed), "{twice}")
-    path, loss, rate, _ = data["panels"]
+    path, *_ = data["panels"]
     assert [(panel["logx"], panel["logy"], panel["wide"], panel["title"]) for panel in data["panels"]] == [(False, False, False, ""), (False, True, False, ""), *2 * [(True, False, True, "rates")]]
     assert [panel["height"] for panel in data["panels"]] == pytest.approx([2 / 3, 0.6, 0.25, 0.25])
     lines = [layer for panel in data["panels"] for layer in panel["layers"] if layer["kind"] == "line"]
