@@ -28,7 +28,7 @@ from book.page import Block, Page
 from reference_impl.engines.outputs import FIGURE
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = re.compile(r'<script type="application/json" id="python">(.*?)</script>', re.S)
+DATA = re.compile(r'<template id="python">(.*?)</template>', re.S)
 EXPECTED: dict[tuple[str, str], str] = {  # page, and a part of the block's code → why it gives something else
     ("optimization/adam", "all words alike"): "sums round otherwise there, and a count of steps with them",
     ("optimization/nesterov", "tried_rhos = (0.5, 0.8, 0.9, 0.95)"): "sums round otherwise there, and four hundred epochs grow it into a digit",

@@ -24,7 +24,7 @@ FETCHED = {"script": ["src"], "img": ["src", "srcset"], "source": ["src", "srcse
            "video": ["src", "poster"], "audio": ["src"], "object": ["data"], "form": ["action"], "image": ["href", "xlink:href"],
            "use": ["href", "xlink:href"], "input": ["src"], "track": ["src"]}  # fmt: skip
 RELS = {"stylesheet", "icon", "preload", "prefetch", "preconnect", "dns-prefetch", "modulepreload", "manifest"}
-SILENT = {"script", "style", "code", "pre", "math", "svg", "title"}  # text in these is not prose
+SILENT = {"script", "style", "template", "code", "pre", "math", "svg", "title"}  # text in these is not prose
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 CSS_URL = re.compile(r"(?:url\(\s*|@import\s+)[\"']?((?:https?:)?//[^\"')\s]+)", re.I)
 TEX = re.compile(r"\$\$|\\[()\[\]]|(?<![\w$])\$[^$\s](?:[^$\n]*[^$\s])?\$(?![\w$])|\\begin\{")

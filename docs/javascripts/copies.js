@@ -2,7 +2,7 @@
 "use strict"
 {
   const put = () => {
-    const lines = JSON.parse(document.getElementById("needs")?.textContent ?? "[]")
+    const lines = JSON.parse(document.getElementById("needs")?.innerHTML ?? "[]")
     for (const block of document.querySelectorAll("[data-needs]")) {
       const needs = Object.assign(document.createElement("span"), { className: "needs", hidden: true })
       needs.textContent = block.dataset.needs.split(" ").map(at => lines[at]).join("\n") + "\n\n"

@@ -297,7 +297,7 @@
     worker?.terminate() // another page's
     worker = null
     waiting.clear()
-    page = JSON.parse(said.textContent)
+    page = JSON.parse(said.innerHTML)
     blocks = page.blocks.map((told, at) => {
       const box = document.querySelector(`[data-block="${told.block}"]`)
       const button = (text, label, act) => {

@@ -248,5 +248,12 @@ def attached(html: str, page: Page, notes: Sequence[Note]) -> str:
     html = _CODE.sub(mark, html)
     if left:
         raise PageError("\n".join(f"{page.path}:{page.blocks[index].line}: the built page does not show this block" for index in left))
-    listed = json.dumps(list(pool), ensure_ascii=False).replace("<", r"\u003c")
-    return html.replace("</body>", f'<script type="application/json" id="needs">{listed}</script>\n</body>') if pool else html
+    return held("needs", list(pool), html) if pool else html
+
+
+def held(name: str, what: object, html: str) -> str:
+    """A built page that holds something for its scripts, as JSON: in its article, which the theme exchanges where it changes pages without loading them."""
+    text = json.dumps(what, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return html.replace("</article>", f'<template id="{name}">{text}</template>\n</article>')

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from .copies import code, copies, direct, statements
+from .copies import code, copies, direct, held, statements
 from .page import Page
 from .watch import Note
 
@@ -388,5 +388,4 @@ def attached(html: str, page: Page, notes: Sequence[Note], made: Mapping[str, by
     place = next(iter(made)).rpartition("/")[0] + "/"
     sizes = {name.removeprefix(place): len(content) for name, content in made.items()}
     told |= {"base": base + place, "sizes": {name: size for name, size in sizes.items() if name not in ("katex.js", "pyodide-lock.json")}}
-    text = json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("<", r"\u003c")
-    return html.replace("</body>", f'<script type="application/json" id="python">{text}</script>\n</body>')
+    return held("python", told, html)

@@ -114,7 +114,7 @@ def shared(page: str) -> str:
 
     def once(sign: re.Match[str]) -> str:
         if name := names.get(sign[1]):
-            return f'<use href="#{name}"/>'
+            return f'<use xlink:href="#{name}"/>'  # the theme sets any href anew where it changes pages without loading them, and cannot
         name = names[sign[1]] = f"sign-{len(names)}"
         return sign[0].replace("<path", f'<path id="{name}"', 1)
 

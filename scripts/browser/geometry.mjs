@@ -141,7 +141,7 @@ if (!pages.length) fail(`--pages is ${values.pages}: no page of ${site} has that
 async function look(name) {
   const browser = await puppeteer.launch(launching(name))
   const loaded = new Set()
-  const { server, address } = await serve(site, file => loaded.add(file))
+  const { server, address } = await serve(site, { sent: file => loaded.add(file) })
   let count = 0
   try {
     for (const page of pages) {

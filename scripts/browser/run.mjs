@@ -76,7 +76,7 @@ for (const name of values.browser ? [values.browser] : Object.keys(BROWSERS)) {
   }
 
   const { tab, errors } = await open()
-  const told = JSON.parse(await tab.evaluate(() => document.getElementById("python")?.textContent ?? "null"))
+  const told = JSON.parse(await tab.evaluate(() => document.getElementById("python")?.innerHTML ?? "null"))
   if (!told) {
     check(false, "the page offers Run")
     await browser.close()

@@ -211,7 +211,7 @@ def html(text):
 
 def held(made):
     """What each block that needs something has before it on a page, as `copies.js` puts it there; and the page without all that."""
-    bare, *pool = re.split(r'<script type="application/json" id="needs">(.*)</script>\n', made)
+    bare, *pool = re.split(r'<template id="needs">(.*)</template>\n', made)
     lines = json.loads(pool[0]) if pool else []
     needs = ["\n".join(lines[int(at)] for at in found.split()) for found in re.findall(' data-needs="([^"]*)"', made)]
     return needs, re.sub(' data-(?:needs|block)="[^"]*"', "", bare + "".join(pool[1:]))
@@ -219,16 +219,16 @@ def held(made):
 
 def test_a_block_has_what_its_copy_needs(main):
     steps = examples(main)
-    built = html(EXAMPLES) + "</body>"
+    built = html(EXAMPLES) + "</article>"
     made = copies.attached(built, steps.page, steps.watch.notes)
     assert held(made) == ([list(copies.copies(steps.page, steps.watch.notes).values())[1].prefix], built)
 
 
 def test_what_a_block_needs_breaks_no_page(main):
     page, notes = ran(main, "a = '</script><!-- \"'\ndef f():\n    return a", "f()")
-    built = html("```python\na = '</script><!-- \"'\ndef f():\n    return a\n```\n\n```python\nf()\n```\n") + "</body>"
+    built = html("```python\na = '</script><!-- \"'\ndef f():\n    return a\n```\n\n```python\nf()\n```\n") + "</article>"
     made = copies.attached(built, page, notes)
-    assert made.count("</script>") == 1 and "<!--" not in made
+    assert "</script>" not in made and "<!--" not in made
     assert held(made) == (["a = '</script><!-- \"'\n\ndef f():\n    return a"], built)
 
 

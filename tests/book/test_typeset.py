@@ -229,8 +229,8 @@ def test_a_long_signs_outline_is_written_once():
     page = typeset.shared("<p>".join(formulas))
     outlines = re.findall(r'<path id="(sign-\d)" d="[^"]+"/>', page)
     assert outlines == ["sign-0", "sign-1"] and page.count("<path") == 2
-    assert re.findall(r'<use href="#(sign-\d)"/>', page) == ["sign-0", "sign-0"]
+    assert re.findall(r'<use xlink:href="#(sign-\d)"/>', page) == ["sign-0", "sign-0"]
     for name in outlines:  # as a browser would, and it is the page again
         path = re.search(f'<path id="{name}"( d="[^"]+"/>)', page)[1]
-        page = page.replace(f'<use href="#{name}"/>', f"<path{path}").replace(f' id="{name}"', "")
+        page = page.replace(f'<use xlink:href="#{name}"/>', f"<path{path}").replace(f' id="{name}"', "")
     assert page == "<p>".join(formulas)

@@ -1,0 +1,63 @@
+// Whether pages live on where the theme changes them without loading them (its feature navigation.instant): node instant.mjs SITE
+//
+// From a page to the next, back and forward, in both browsers: figures are built and steered, blocks have what their copies need, Run runs.
+
+import { resolve } from "node:path"
+import { parseArgs } from "node:util"
+import puppeteer from "puppeteer-core"
+import { BROWSERS, launching, serve } from "./site.mjs"
+
+const PAGES = ["optimization/momentum/", "optimization/nesterov/"]
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { browsers: { type: "string" } } })
+const made = (file, content) => file.endsWith(".html") ? content.toString().replace(/"features": ?\[/, '$&"navigation.instant",')
+  : file.endsWith("sitemap.xml") ? `<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">${PAGES.map(page => `<url><loc>${address(page)}</loc></url>`)}</urlset>` : content
+const { server, address } = await serve(resolve(positionals[0] ?? "site"), { made })
+const faults = []
+
+for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(",")) {
+  const browser = await puppeteer.launch(launching(name))
+  const tab = await browser.newPage()
+  tab.setDefaultTimeout(120_000)
+  const say = what => faults.push(`${name}: ${what}`)
+  tab.on("pageerror", error => /Invalid markup/.test(error.message) || say(`error: ${error.message}`))
+  await tab.setViewport({ width: 1280, height: 900 })
+  // What a page has, by its kind: figures, those that are built, blocks, those with their buttons, those that need something, those that have it.
+  const has = () => tab.evaluate(() => [".explore", ".explore:not(:empty)", "[data-block]", ".run", "[data-needs]", ".needs"].map(kind => document.querySelectorAll(kind).length).join())
+  const alone = {} // as each page is when it is loaded
+  for (const page of [...PAGES].reverse()) {
+    await tab.goto(address(page), { waitUntil: "networkidle0" })
+    alone[page] = await has()
+  }
+  await tab.evaluate(() => (window.same = true))
+  const next = async (page, go) => {
+    await tab.evaluate(go, page)
+    await tab.waitForFunction(page => location.pathname.endsWith(page) && document.querySelector(".explore:not(:empty)"), {}, page).catch(() => say(`${page} has no figure`))
+    await new Promise(done => setTimeout(done, 2000))
+    if (!(await tab.evaluate(() => window.same))) say(`${page} was loaded`)
+    const there = await has()
+    if (there !== alone[page]) say(`${page} has ${there}, and loaded ${alone[page]}`)
+  }
+  const steer = () => tab.evaluate(() => {
+    const box = document.querySelector(".explore"), input = box.querySelector("input"), before = JSON.stringify(box.explore.state())
+    input.value = input.value === input.min ? input.max : input.min
+    input.dispatchEvent(new Event("input"))
+    return JSON.stringify(box.explore.state()) !== before
+  })
+  await next(PAGES[1], page => [...document.querySelectorAll("a")].find(link => link.href.endsWith(page)).click())
+  if (!(await steer())) say("a figure is not steered")
+  await new Promise(done => setTimeout(done, 1500)) // until the address has it
+  const state = () => tab.evaluate(() => JSON.stringify(document.querySelector(".explore").explore.state()))
+  const left = await state()
+  await next(PAGES[0], () => history.back())
+  await next(PAGES[1], () => history.forward())
+  if ((await state()) !== left) say(`forward gives ${await state()} for ${left}`)
+  if (await tab.$(".run button")) {
+    await tab.evaluate(() => document.querySelector(".run button").click())
+    await tab.waitForFunction(() => /^Ran/.test(document.querySelector(".run-state").textContent)).catch(() => say("Run does not run"))
+  }
+  await browser.close()
+}
+server.close()
+for (const fault of faults) console.log(fault)
+console.log(`${faults.length} faults`)
+process.exit(faults.length ? 1 : 0)
