@@ -68,7 +68,7 @@ def test_sound_site(site, capsys):
     (' <a href="one.py" download>script</a>', "", ".py is missing"),
     (" download", "", "no sign that they were run"),
     ("</body>", f"{NOISE[:300_000]}</body>", "without its figures"),
-    ("<path", f"<path d='{NOISE}'/><path", "gzipped; at most 300,000"),
+    ("<path", f"<path d='{NOISE}'/><path", "gzipped; at most 250,000"),
 ])  # fmt: skip
 def test_fault(site, capsys, old, new, said):
     assert old in PAGE
