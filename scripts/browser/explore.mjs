@@ -1,4 +1,4 @@
-// Whether every figure that the reader steers can be steered: node explore.mjs SITE [--pages optimization/momentum,…] [--browsers chromium,firefox] [--times]
+// Whether every figure that the reader steers can be steered: node explore.mjs SITE [--pages optimization/momentum,index.html] [--browsers chromium,firefox] [--times]
 //
 // In each browser each figure's numbers are held to those that Python wrote beside it; sliders, handles, the time bar, marks and Reset are worked by
 // keyboard alone and by touch; the address must bring a state back on reload, back and forward; the time from an input to the drawn frame is
@@ -17,7 +17,7 @@ const MEDIAN = 20, SLOWEST = 50, THROTTLED = 80 // milliseconds from an input to
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { pages: { type: "string" }, browsers: { type: "string" }, times: { type: "boolean" } } })
 const site = resolve(positionals[0] ?? "site")
 const pages = readdirSync(site, { recursive: true }).map(String).filter(name => name.endsWith("index.html") && readFileSync(join(site, name), "utf8").includes('class="explore"')
-  && (!values.pages || values.pages.split(",").some(page => name === `${page}/index.html`))).sort()
+  && (!values.pages || values.pages.split(",").some(page => [page, `${page}/index.html`].includes(name)))).sort()
 if (!pages.length) fail(`${site}: no page has a figure to steer`)
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
 const { server, address } = await serve(site)
