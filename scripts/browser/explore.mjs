@@ -180,9 +180,15 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
 
       // marks
       const jumps = await tab.evaluate(id => [...document.querySelectorAll(`#${id} .explore-slider button:not([hidden])`)].map(button => {
-        const before = JSON.stringify(document.getElementById(id).explore.state())
-        button.click()
-        return JSON.stringify(document.getElementById(id).explore.state()) !== before
+        const state = () => JSON.stringify(document.getElementById(id).explore.state())
+        const input = button.closest(".explore-slider").querySelector("input")
+        return [input.min, input.max].some(end => { // from one of them it leads away
+          input.value = end
+          input.dispatchEvent(new Event("input"))
+          const before = state()
+          button.click()
+          return state() !== before
+        })
       }), id)
       if (jumps.includes(false)) say(`${id}: a mark sets nothing`)
       await press("Reset")
