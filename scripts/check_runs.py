@@ -31,7 +31,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = re.compile(r'<template id="python">(.*?)</template>', re.S)
 EXPECTED: dict[tuple[str, str], str] = {  # page, and a part of the block's code → why it gives something else
     ("optimization/adam", "all words alike"): "sums round otherwise there, and a count of steps with them",
+    ("optimization/comparison", "budget, starts = 500, 100"): "sums round otherwise there, and two of a hundred starts, at a rate too high for most, arrive or not",
+    ("optimization/groups", 'print("rate  no bound   bound 1  bound 0.1")'): "sums round otherwise there, and a network that only guesses guesses otherwise",
     ("optimization/nesterov", "tried_rhos = (0.5, 0.8, 0.9, 0.95)"): "sums round otherwise there, and four hundred epochs grow it into a digit",
+    ("optimization/quasi_newton", "print(found)"): "sums round otherwise there, and the loss at the minimum is nothing but rounding",
 }
 
 

@@ -66,7 +66,7 @@ DROPPED = re.compile(
     r"|_(multiarray|umath|rational|operand_flag|struct_ufunc)_tests\.cpython|_simd\.cpython"
 )
 APART = re.compile(r"^sympy/(stats|crypto|diffgeom|holonomic|categories|liealgebras|vector|physics/(?!__init__|matrices|units/))")  # fetched when imported
-DATASETS = '''"""Two of scikit-learn's data sets, from the files of its wheel; nothing else of it is here."""
+DATASETS = '''"""Two of scikit-learn's data sets, and the file of a third, from its wheel; nothing else of it is here."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,7 +189,7 @@ def parts(found: Mapping[str, bytes], say: Say) -> Bytes:
     trees: dict[str, Bytes] = {"python_stdlib": _unpacked(found["python_stdlib.zip"])}
     for part, names in LOCK["parts"].items():
         trees[part] = {name: content for wheel in names for name, content in _unpacked(found[wheel]).items()}
-    kept = {name: content for name, content in trees["sklearn"].items() if re.search(r"(digits\.csv\.gz|china\.jpg|flower\.jpg|COPYING)$", name)}
+    kept = {name: content for name, content in trees["sklearn"].items() if re.search(r"(digits\.csv\.gz|breast_cancer\.csv|china\.jpg|flower\.jpg|COPYING)$", name)}
     trees["sklearn"] = kept | {"sklearn/__init__.py": b"", "sklearn/datasets/__init__.py": DATASETS.encode()}
     trees["numpy"]["numpy/f2py/__init__.py"] = b'"""It compiles Fortran, which a browser cannot; `from numpy import *` wants it all the same."""\n'
     trees["matplotlib"]["matplotlib/fontlist.json"] = _fonts(trees["matplotlib"])
@@ -234,7 +234,7 @@ def _part(part: str, tree: Bytes, core: Mapping[str, bytes], say: Say) -> bytes:
 def _unpacked(archive: bytes) -> Bytes:
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         return {name: opened.read(name) for name in opened.namelist()
-                if not name.endswith("/") and (not DROPPED.search(name) or re.search(r"sklearn/.*\.(jpg|gz)$", name))}
+                if not name.endswith("/") and (not DROPPED.search(name) or re.search(r"sklearn/.*\.(jpg|gz|csv)$", name))}
 
 
 def _archive(tree: Bytes) -> bytes:
