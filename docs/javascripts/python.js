@@ -37,7 +37,7 @@ function fetched(name) {
   return new Uint8Array(request.response)
 }
 
-async function boot({ base: where, sizes: all, parts: wanted, source }) {
+async function boot({ base: where, sizes: all, parts: wanted, source, screens }) {
   [base, sizes] = [where, all]
   wanted.forEach(part)
   const printer = fetch(base + "pretty.py").then(answer => answer.text())
@@ -48,7 +48,7 @@ async function boot({ base: where, sizes: all, parts: wanted, source }) {
     indexURL: base,
     lockFileContents: await (await fetch(base + "pyodide-lock.json")).text(),
     stdLibURL: base + "python_stdlib.zip",
-    env: { HOME: "/home/pyodide", MPLBACKEND: "agg", MPLCONFIGDIR: "/lib/python3.14/site-packages/matplotlib/mpl-data", PYTHONDONTWRITEBYTECODE: "1" },
+    env: { HOME: "/home/pyodide", MPLBACKEND: "agg", MPLCONFIGDIR: "/lib/python3.14/site-packages/matplotlib/mpl-data", PYTHONDONTWRITEBYTECODE: "1", FIGURE_SCREENS: screens },
   })
   for (const name of ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip"]) counted(name)
   python.FS.writeFile("/lib/python3.14/site-packages/pretty.py", await printer)

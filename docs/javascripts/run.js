@@ -15,7 +15,7 @@
   /** @type {any} */ let page = null
   /** @type {Block[]} */ let blocks = []
   /** @type {Map<number, Block>} */ let waiting = new Map() // the runs that have not ended
-  let opened = false, ready = false, count = 0, alive = 0, katex = null
+  let opened = false, ready = false, count = 0, alive = 0, from = "", katex = null
 
   const make = (name, properties = {}, ...children) => {
     const made = Object.assign(document.createElement(name), properties)
@@ -25,14 +25,23 @@
 
   // ---- The worker ----
 
+  const root = () => new URL(page.base, location.href).href
+
+  function end() {
+    worker?.terminate()
+    worker = null
+    clearTimeout(alive)
+  }
+
   function start() {
+    from = root()
     worker = new Worker(new URL("python.js", here), { type: "module" })
     const mine = worker
     worker.onmessage = ({ data }) => mine === worker && heard(data)
     worker.onerror = event => mine === worker && broken(event.message || "it could not be loaded")
     opened = ready = false
     const parts = ["numpy", "package", ...new Set([...waiting.values()].flatMap(block => block.told.parts))]
-    tell({ do: "boot", base: new URL(page.base, location.href).href, sizes: page.sizes, parts, source: new URL("page.py", here).href })
+    tell({ do: "boot", base: from, sizes: page.sizes, parts, source: new URL("page.py", here).href, screens: matchMedia("(max-width: 35em)").matches ? "" : "wide" })
     patience()
   }
 
@@ -64,9 +73,7 @@
   }
 
   function broken(why) {
-    clearTimeout(alive)
-    worker?.terminate()
-    worker = null
+    end()
     for (const [id, block] of waiting) {
       write(block, "run-error", `Python could not run here: ${why}`)
       finish(id, block, "")
@@ -96,9 +103,7 @@
   }
 
   function stop() {
-    worker?.terminate()
-    worker = null
-    clearTimeout(alive)
+    end()
     for (const [id, block] of waiting) finish(id, block, "Stopped. What the page had computed is gone; the next Run computes what it needs again.")
     start() // so that the next one need not wait for it
   }
@@ -292,12 +297,13 @@
   }
 
   function set() {
+    if (waiting.size) end()
+    opened = false // Python stays warm from page to page where the theme changes them without loading them
+    waiting.clear()
     const said = document.getElementById("python")
     if (!said || location.protocol === "file:" || !window.Worker) return
-    worker?.terminate() // another page's
-    worker = null
-    waiting.clear()
     page = JSON.parse(said.innerHTML)
+    if (root() !== from) end()
     blocks = page.blocks.map((told, at) => {
       const box = document.querySelector(`[data-block="${told.block}"]`)
       const button = (text, label, act) => {

@@ -47,6 +47,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 INK = "#010203"  # text and axes are drawn in this colour, then take the page's: `currentColor`
 ABOVE = "above"  # marks the legends that `legend` made
 NARROW = 3.9  # inches: as wide as a phone is at the size of the text
+SCREENS = "FIGURE_SCREENS"  # "wide" in this variable of the environment leaves the drawing for phones out, which takes as long as the other
 LINK = re.compile(r"\[([^\]]+)\](?:\([^)\s]*\)|\[[\w.]*\])")  # Markdown's, in a caption
 
 TEXT, AXES, FIGURE = Instance(str, words="a string"), Instance(Axes, words="axes"), Instance(Drawing, words="a figure")
@@ -199,8 +200,10 @@ def show(fig: Drawing, *, alt: str, caption: str, play: Explore | Play | None = 
         raise ValueError("fig must have something drawn, got no axes")
     alt = " ".join(alt.split())
     wide = _svg(fig, alt)
-    with _narrowed(fig) as possible:
-        narrow = _svg(fig, alt) if possible else ""
+    narrow = ""
+    if os.environ.get(SCREENS) != "wide":
+        with _narrowed(fig) as possible:
+            narrow = _svg(fig, alt) if possible else ""
     if fig.canvas.manager is not None:  # made by pyplot, which would keep it
         from matplotlib import pyplot
 

@@ -66,6 +66,21 @@ DROPPED = re.compile(
     r"|_(multiarray|umath|rational|operand_flag|struct_ufunc)_tests\.cpython|_simd\.cpython"
 )
 APART = re.compile(r"^sympy/(stats|crypto|diffgeom|holonomic|categories|liealgebras|vector|physics/(?!__init__|matrices|units/))")  # fetched when imported
+# What an import of Matplotlib does for readers of its documentation, for axes in three dimensions and for photographs: a third of its time.
+# The first is left out, the others wait until they are asked for.
+EDITS = (
+    ("matplotlib/artist.py", r"\n *(cls|Artist)\._update_set_signature_and_docstring\(\)\n", "\n"),
+    ("matplotlib/projections/__init__.py", r"try:\n    from mpl_toolkits.*?Axes3D = None\n", "Axes3D = None\n"),
+    ("matplotlib/projections/__init__.py", r"(?<=\n)( *)return self\._all_projection_types\[name\]",
+     r"\1if name == '3d':\n\1    from mpl_toolkits.mplot3d import Axes3D\n\1    return Axes3D\n\1return self._all_projection_types[name]"),
+    ("matplotlib/image.py", r"import PIL\.Image\nimport PIL\.PngImagePlugin\n", "import PIL\n"),
+    ("matplotlib/(colors|backends/backend_svg).py", r"from PIL import Image\n", "import PIL\n"),
+    ("matplotlib/(colors|backends/backend_svg).py", r"(?<![\w.])Image\.(?=\w)", "PIL.Image."),
+    ("matplotlib/colors.py", r"from PIL\.PngImagePlugin import PngInfo\n", ""),
+    ("matplotlib/colors.py", r"(?<![\w.])PngInfo\(", "PIL.PngImagePlugin.PngInfo("),
+    ("PIL/__init__.py", r"\Z", "\n\ndef __getattr__(name):\n    from importlib import import_module\n    if name not in ('Image', 'PngImagePlugin'):\n"
+     "        raise AttributeError(name)\n    return import_module(f'PIL.{name}')\n"),
+)
 DATASETS = '''"""Two of scikit-learn's data sets, and the file of a third, from its wheel; nothing else of it is here."""
 
 from pathlib import Path
@@ -193,12 +208,23 @@ def parts(found: Mapping[str, bytes], say: Say) -> Bytes:
     trees["sklearn"] = kept | {"sklearn/__init__.py": b"", "sklearn/datasets/__init__.py": DATASETS.encode()}
     trees["numpy"]["numpy/f2py/__init__.py"] = b'"""It compiles Fortran, which a browser cannot; `from numpy import *` wants it all the same."""\n'
     trees["matplotlib"]["matplotlib/fontlist.json"] = _fonts(trees["matplotlib"])
+    for name, pattern, by in EDITS:
+        _edit(trees["matplotlib"], name, pattern, by)
     trees["sympy_apart"] = {name: trees["sympy"].pop(name) for name in [*trees["sympy"]] if APART.search(name)}
     made = {name: found[name] for name in CORE if name != "python_stdlib.zip"}
     for part, tree in trees.items():
         made[_name(part)] = _part(part, tree, found, say)
     made["pyodide-lock.json"] = json.dumps({"info": LOCK["info"], "packages": {}}).encode()
     return made
+
+
+def _edit(tree: Bytes, name: str, pattern: str, by: str) -> None:
+    """Change the files of a tree whose names match, each in one place at least."""
+    for file in [file for file in tree if re.fullmatch(name, file)]:
+        text, times = re.subn(pattern, by, tree[file].decode(), flags=re.S)
+        if not times:
+            raise ValueError(f"{file} must hold {pattern}, as the version of the lock does")
+        tree[file] = text.encode()
 
 
 def _fonts(tree: Mapping[str, bytes]) -> bytes:

@@ -1,6 +1,6 @@
 // Whether pages live on where the theme changes them without loading them (its feature navigation.instant): node instant.mjs SITE
 //
-// From a page to the next, back and forward, in both browsers: figures are built and steered, blocks have what their copies need, Run runs.
+// From a page to the next, back and forward, in both browsers: figures are built and steered, blocks have what their copies need, Run runs, and the next page's in the same Python.
 
 import { resolve } from "node:path"
 import { parseArgs } from "node:util"
@@ -52,8 +52,16 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
   await next(PAGES[1], () => history.forward())
   if ((await state()) !== left) say(`forward gives ${await state()} for ${left}`)
   if (await tab.$(".run button")) {
-    await tab.evaluate(() => document.querySelector(".run button").click())
-    await tab.waitForFunction(() => /^Ran/.test(document.querySelector(".run-state").textContent)).catch(() => say("Run does not run"))
+    await tab.evaluate(() => (window.Worker = class extends Worker { constructor(...given) { super(...given); window.started = (window.started ?? 0) + 1 } }))
+    const run = async page => {
+      await tab.evaluate(() => document.querySelector(".run button").click())
+      await tab.waitForFunction(() => /^Ran/.test(document.querySelector(".run-state").textContent)).catch(() => say(`Run does not run on ${page}`))
+    }
+    await run(PAGES[1])
+    await next(PAGES[0], () => history.back())
+    await run(PAGES[0])
+    const started = await tab.evaluate(() => window.started)
+    if (started !== 1) say(`Python started ${started} times for two pages`)
   }
   await browser.close()
 }
