@@ -36,6 +36,7 @@ EXPECTED: dict[tuple[str, str], str] = {  # page, and a part of the block's code
     ("optimization/nesterov", "tried_rhos = (0.5, 0.8, 0.9, 0.95)"): "sums round otherwise there, and four hundred epochs grow it into a digit",
     ("optimization/newton", "residual_goal, unknowns, spreads = 1e-8"): "sums round otherwise there, and with them the steps until a residual is small",
     ("optimization/quasi_newton", "print(found)"): "sums round otherwise there, and the loss at the minimum is nothing but rounding",
+    ("optimization/schedules", "excess undone"): "sums round otherwise there, and at a peak rate too high for most one mean of ten losses with them",
     ("practice/preprocessing", "strangers, enough = len(data.test_labels), 120"): "sums round otherwise there, and whitening multiplies what is smallest",
 }
 

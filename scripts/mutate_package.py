@@ -37,8 +37,9 @@ from tqdm import tqdm
 ROOT = Path(__file__).parents[1]
 LEAST = 0.95
 ENOUGH = 40  # seconds of tests for a change, on a free machine
+SLOW = "time ran out"
 LONGER = 5  # times as long as it should take is a hang
-PRELOADED = ["numpy", "pytest", "xdist", "matplotlib.pyplot", "sympy", "scipy.optimize", "numba", "tqdm"]
+PRELOADED = ["numpy", "pytest", "matplotlib.pyplot", "sympy", "scipy.optimize", "numba", "tqdm"]
 
 FORKS = multiprocessing.get_context("forkserver")
 
@@ -99,17 +100,22 @@ class Tree:
                     os.utime(file, (stat.st_atime, stat.st_mtime))
                 if not failed:
                     break
-                if failed not in self.sound:
-                    one = [file_of(failed)] if "::" in failed else files
-                    self.sound[failed] = "::" not in failed or not self.fails(one, [failed], seconds)
-                    if not self.sound[failed]:
-                        tqdm.write(f"fails before anything is changed, and is left out: {failed}")
-                if self.sound[failed]:
+                if self.holds(failed, files, wanted, seconds):
                     return stage
                 wanted = [test for test in wanted if test != failed]
-                if not wanted:
+                if not wanted or "::" not in failed:
                     break
         return ""
+
+    def holds(self, failed: str, files: list[str], wanted: list[str], seconds: float) -> bool:
+        """Whether what failed passes before anything is changed; a test that does not is left out from then on."""
+        if "::" not in failed:  # nothing could be read, or nothing ended
+            return not self.fails(files if failed == SLOW else [*files, "--collect-only"], wanted, seconds)
+        if failed not in self.sound:
+            self.sound[failed] = not self.fails([file_of(failed)], [failed], seconds)
+            if not self.sound[failed]:
+                tqdm.write(f"fails before anything is changed, and is left out: {failed}")
+        return self.sound[failed]
 
     def stages(self, change: Change, source: bytes) -> Iterator[tuple[str, list[str], list[str], float]]:
         """The tests that concern a change, in the order in which they are tried: their files, their names if not all are wanted, and how long they may take."""
@@ -148,7 +154,7 @@ class Tree:
         theirs.close()
         try:
             if not ours.poll(seconds):
-                return "time ran out"
+                return SLOW
             answer: str = ours.recv()
             return answer
         except EOFError:

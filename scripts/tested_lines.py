@@ -92,7 +92,7 @@ class TestedLines:
                 data = coverage.CoverageData(str(part))
                 data.read()
                 for file in data.measured_files():
-                    lines = self.lines[Path(file).relative_to(root).as_posix()]
+                    lines = self.lines["reference_impl/" + Path(file).as_posix().rpartition("/reference_impl/")[2]]
                     for line, contexts in data.contexts_by_lineno(file).items():
                         lines[line] |= {test for test in contexts if test in self.seconds}
 

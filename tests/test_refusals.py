@@ -622,7 +622,7 @@ IDENTIFIER = kind(lambda value: isinstance(value, str) and value.isidentifier(),
 NAMED = Kind((ANY | IDENTIFIER).accepts, lambda: 0.5)
 SETTINGS = mapping_of(NAMED.accepts, lambda: {}, empty=True)
 case("plots.programs.Slider", name=IDENTIFIER, low=ANY(1), high=ANY(3), value=ANY(2), label=TEXT, step=optional(POSITIVE), log=FLAG,
-     marks=mapping_of(lambda value: IDENTIFIER.accepts(value) or is_number(value) and 1 <= value <= 3, lambda: {"best": 2}, empty=True),
+     marks=mapping_of(lambda value: IDENTIFIER.accepts(value) or (is_number(value) and 1 <= value <= 3), lambda: {"best": 2}, empty=True),
      resets=sequence_of(IDENTIFIER.accepts, ["other"], 0))
 case("plots.programs.Data", name=IDENTIFIER, values=numbers_(1, finite=False, example=lambda: [1.0, 2.0]))
 case("plots.programs.Compute", name=IDENTIFIER | sequence_of(IDENTIFIER.accepts, ["a"]), function=FUNCTION)
@@ -630,7 +630,7 @@ case("plots.programs.Iterate", first=mapping_of(NAMED.accepts, lambda: {"w": 1})
 case("plots.programs.Descent", name=IDENTIFIER, rule=FUNCTION(lambda: momentum.momentum) | OPTIMIZER, loss=FUNCTION(lambda: bowl()), steps=COUNT,
      start=IDENTIFIER, settings=mapping_of(lambda value: False, lambda: {"lr": 0.5}, empty=True), noise=sequence_of(lambda value: False, (), 0))
 case("plots.panels.Levels", landscape=FUNCTION(lambda: bowl()), filled=FLAG, labels=sequence_of(lambda value: False, (), 0),
-     levels=kind(lambda value: COUNT.accepts(value) or numbers_(1).accepts(value) and (np.diff(value) > 0).all(), lambda: [0.5, 1.0]))
+     levels=kind(lambda value: COUNT.accepts(value) or (numbers_(1).accepts(value) and (np.diff(value) > 0).all()), lambda: [0.5, 1.0]))
 case("plots.panels.Line", x=TEXT(""), y=TEXT(""), path=NAME, label=TEXT, dots=optional(FLAG), line=FLAG, color=optional(count(0, 3)), faint=FLAG)
 case("plots.panels.Mark", x=NAMED, y=one_of(None), label=TEXT)
 case("plots.panels.Handle", point=NAME, x=TEXT(""), y=TEXT(""), label=TEXT)

@@ -7,10 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ..arrays.checks import check, shown
-from ..arrays.checks import Function as Callables
+from ..arrays.checks import Function as Callables, check, shown
 from .tape import Rule, names_for, statements, trace
 from .traced import Argument, Number, Recorder, Symbol, Traced
 

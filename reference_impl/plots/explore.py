@@ -135,8 +135,7 @@ class Explore:
         >>> len(figure.draw().axes)
         1
         """
-        from . import COLORS, INK, contours, legend
-        from . import figure as blank
+        from . import COLORS, INK, contours, figure as blank, legend
 
         check("width", width, POSITIVE)
         check("height", height, Optional(POSITIVE))

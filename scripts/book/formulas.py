@@ -210,7 +210,7 @@ def _name_it(left: str, right: str, names: Names) -> str:
     if reader.at_expectation():
         names.say(left, Reader(right, names).whole(), python=False)
         return left
-    base, indices, key = reader.name()
+    base, _, key = reader.name()
     if reader.next == "(":
         inside = re.sub(r"^[^(]*\(|\)\s*$", "", left)
         arguments = [Reader(word, names).whole() for word in inside.split(",")]

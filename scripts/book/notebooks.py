@@ -32,10 +32,7 @@ if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
 from book import copies, downloads, indexes, install, kept, render, run, runtime, typeset, wheel  # noqa: E402
-from book.page import (
-    Page as Source,  # noqa: E402
-    PageError,  # noqa: E402
-)
+from book.page import Page as Source, PageError  # noqa: E402
 
 log = get_plugin_logger("book")
 runs: dict[str, run.Run] = {}  # of each page, by its path in docs

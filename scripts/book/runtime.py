@@ -220,7 +220,10 @@ def parts(found: Mapping[str, bytes], say: Say) -> Bytes:
 
 def _edit(tree: Bytes, name: str, pattern: str, by: str) -> None:
     """Change the files of a tree whose names match, each in one place at least."""
-    for file in [file for file in tree if re.fullmatch(name, file)]:
+    files = [file for file in tree if re.fullmatch(name, file)]
+    if not files:
+        raise ValueError(f"a part must have {name}, got {len(tree)} other files")
+    for file in files:
         text, times = re.subn(pattern, by, tree[file].decode(), flags=re.S)
         if not times:
             raise ValueError(f"{file} must hold {pattern}, as the version of the lock does")

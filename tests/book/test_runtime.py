@@ -126,6 +126,16 @@ def test_tests_stubs_and_records_are_left_out():
     assert sorted(runtime._unpacked(made.getvalue())) == ["numpy-1.dist-info/licenses/LICENSE.txt", "numpy/a.py"]
 
 
+def test_an_edit_that_finds_nothing_is_refused():
+    tree = {"a/one.py": b"x = 1\nx = 1\n", "a/two.py": b"y = 1\n"}
+    runtime._edit(tree, "a/(one|two).py", r" = 1\n", " = 2\n")
+    assert tree == {"a/one.py": b"x = 2\nx = 2\n", "a/two.py": b"y = 2\n"}
+    with pytest.raises(ValueError, match="must hold x = 1"):
+        runtime._edit(tree, "a/one.py", "x = 1", "x = 3")
+    with pytest.raises(ValueError, match="must have a/three"):
+        runtime._edit(tree, "a/three.py", "x", "y")
+
+
 @pytest.mark.parametrize("pack", [runtime._archive, runtime._tar])
 def test_an_archive_of_the_same_files_has_the_same_bytes(pack):
     assert pack({"b": b"2", "a": b"1"}) == pack({"a": b"1", "b": b"2"})

@@ -4,12 +4,13 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from reference_impl.engines.outputs import FIGURE
-from reference_impl.plots import INK, Figure, contours, figure, legend, show, trace
+from reference_impl.plots import INK, SCREENS, Figure, contours, figure, legend, show, trace
 
 
 def drawn() -> Figure:
@@ -74,6 +75,12 @@ def test_a_layout_it_does_not_know_has_no_narrow_form():
     fig, ax = figure()
     fig.colorbar(ax.imshow(np.eye(2)))
     assert show(fig, alt="a", caption="c").narrow == ""
+
+
+def test_where_nobody_has_a_phone_nothing_is_drawn_for_one(monkeypatch):
+    both = drawn()
+    monkeypatch.setenv(SCREENS, "wide")
+    assert drawn() == replace(both, narrow="")
 
 
 def test_mime_bundle():
