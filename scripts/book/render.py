@@ -23,6 +23,7 @@ COMMENT = re.compile(
     r"|^[ \t]*<!--(?:(?!-->).)*-->[ \t]*\n|<!--.*?-->",
     re.M | re.S,
 )
+SIDES = re.compile(r"(?P<on>[Oo])n the (?P<of>left|right)\b|(?:^|(?<=[*.;:] ))(?P<side>[Ll]eft|[Rr]ight)(?=[,:] )")  # of a figure, in its caption
 DERIVATION_FENCE = re.compile(r"^(?P<indent> *)```derivation\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.M | re.S)
 
 
@@ -101,10 +102,20 @@ def _figure(figure: dict[str, Any], result: Built) -> str:
     if play := figure.get("play"):
         result.figures[-1] += _explorable(play, number)
     caption = COMMENT.sub(r"\1", figure["caption"])
+    if figure["narrow"]:
+        caption = SIDES.sub(_stacked, caption)
     return (
         f'<figure class="figure" id="figure-{number}" markdown="block">\n<div data-figure="{number}"></div>\n'
         f'<figcaption markdown="span">{caption}</figcaption>\n</figure>'
     )
+
+
+def _stacked(side: re.Match[str]) -> str:
+    """A side, with what it is called where panels stand one below the other: the style sheet shows it there."""
+    on, word = side["on"], side["of"] or side["side"]
+    name = "first" if word.lower() == "left" else "last"
+    stacked = f"{'I' if on == 'O' else 'i'}n the {name} panel" if on else name.title() if word.istitle() else name
+    return f'<span class="side" data-stacked="{stacked}">{side[0]}</span>'
 
 
 def _explorable(play: dict[str, Any], number: int) -> str:

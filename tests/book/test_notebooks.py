@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from book import docstrings, kept, run
+from book import docstrings, kept, render, run
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
@@ -259,3 +259,13 @@ def test_a_derivation_is_a_grid_of_math_with_its_code_below(site):
 def test_bare_doctests_in_docstrings_are_fenced():
     text = "Adds.\n\n>>> 1 + 1\n2\n>>> 3\n3\n\nMore.\n\n```pycon\n>>> 4\n4\n```"
     assert docstrings.fence(text) == "Adds.\n\n```pycon\n>>> 1 + 1\n2\n>>> 3\n3\n```\n\nMore.\n\n```pycon\n>>> 4\n4\n```"
+
+
+@pytest.mark.parametrize(("caption", "words"), [
+    ("**Two.** Left, calls; right, memory. On the left, three.", ["Left → First", "right → last", "On the left → In the first panel"]),
+    ("Right: what is left, right or wrong; move it to the left.", ["Right → Last"]),
+    ("Left of the line it holds, as it should on the right.", ["on the right → in the last panel"]),
+])
+def test_a_side_is_called_otherwise_where_panels_are_stacked(caption, words):
+    found = re.findall(r'<span class="side" data-stacked="([^"]+)">([^<]+)</span>', render.SIDES.sub(render._stacked, caption))
+    assert [f"{side} → {stacked}" for stacked, side in found] == words
