@@ -163,6 +163,8 @@ class Explore:
                     contours(ax, layer.landscape, panel.xlim, panel.ylim, layer.levels)
                 elif isinstance(layer, Line):
                     x, y = (np.ravel(known[name]) for name in layer.series)
+                    if len(x) != len(y):
+                        raise ValueError(f"panels must draw series of one length against one another, got {layer.series} of {len(x)} and {len(y)}")
                     if layer.faint:
                         ax.plot(x, y, color=INK, alpha=0.3, linewidth=0.8, linestyle="-")
                         continue

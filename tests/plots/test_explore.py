@@ -179,6 +179,12 @@ def test_the_drawing_looks_as_the_layers_say():
     assert (point.get_linestyle(), point.get_marker(), point.get_markersize()) == ("None", "o", 5)
 
 
+def test_series_of_two_lengths_are_refused_by_name():
+    figure = Explore("lengths", [Slider("a", 0, 1, 0.5)], programs=[Data("x", [1, 2, 3])], panels=[Panel((0, 1), (0, 1), [Line("x", "a")])])
+    with pytest.raises(ValueError, match=r"\('x', 'a'\) of 3 and 1"):
+        figure.draw()
+
+
 def test_what_travels_to_the_browser_is_whole():
     data = whole().data
     assert data["sliders"][0] == {"name": "lr", "label": "learning rate α", "low": 0.001, "high": 0.1, "value": 0.02, "step": None, "log": False, "marks": [], "resets": []}
@@ -249,6 +255,8 @@ def test_a_line_has_its_own_colour_or_its_labels_or_the_first():
     (lambda: Explore("a", panels=[Panel((0, 1), (0, 1), [Line("a", "b")])]), r"panels and marks must show what is known, got \['a', 'b'\]"),
     (lambda: figure([], [], readout="{nothing}"), "readout must hold names of what is known in braces, got {nothing}"),
     (lambda: figure([Iterate({"a": 0}, lambda a: a, 3), Iterate({"b": 0}, lambda b: b, 4)], []), r"the same number of steps, got \[3, 4\]"),
+    (lambda: Iterate({"2nd": 0}, lambda a: a, 3), "first must be a name of letters, digits and _, got '2nd'"),
+    (lambda: Iterate({}, lambda: 0, 3), "first must hold one at least, got {}"),
     (lambda: figure([Compute(("a", "b"), lambda lr: lr)], [LR]).values(), "name must be a name for each of the 1 results"),
     (lambda: figure([], [LR]).values(rho=1), r"numbers must be among \['lr', 'start_x', 'start_y'\], got 'rho'"),
 ])

@@ -145,6 +145,13 @@ def test_bad_input_is_refused(call, said):
         call(*figure())
 
 
+def test_a_label_wider_than_a_phone_stays_in_one_column():
+    fig, ax = figure()
+    ax.plot([1, 2], label="a label that is as wide as a phone or somewhat wider")
+    legend(ax)
+    assert show(fig, alt="a", caption="c").narrow.count("a label that is as wide") == 1
+
+
 def test_a_wide_legend_takes_more_lines_on_a_phone():
     fig, ax = figure()
     for name in ("gradient descent", "momentum with friction", "Nesterov's gradient"):
