@@ -18,6 +18,7 @@ SWAPPED = {
     ast.Or: "and", ast.BitAnd: "|", ast.BitOr: "&",
 }
 WORDING = {"__repr__", "__str__", "warn", "deprecated"}
+EITHER_WAY = {"maximum", "minimum", "fmax", "fmin", "hypot", "max", "min", "gcd"}  # functions that give the same with two arguments swapped
 
 
 @dataclass(frozen=True)
@@ -156,9 +157,10 @@ class Changes(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        if self.text(node.func).rpartition(".")[2] in WORDING:
+        name = self.text(node.func).rpartition(".")[2]
+        if name in WORDING:
             return
-        for one, other in zip(node.args, node.args[1:]):
+        for one, other in zip(node.args, node.args[1:] if name not in EITHER_WAY else ()):
             if not isinstance(one, ast.Starred) and not isinstance(other, ast.Starred) and self.text(one) != self.text(other):
                 (start, middle), (right, end) = self.span(one), self.span(other)
                 self.found.append(Change(self.path, start, end, f"{self.text(other)}{self.source[middle:right].decode()}{self.text(one)}"))
