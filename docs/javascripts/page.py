@@ -13,8 +13,10 @@ import ast
 import builtins
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import io
 import linecache
+import marshal
 import os
 import re
 import sys
@@ -354,10 +356,11 @@ for _name in ["biomechanics", "continuum_mechanics", "control", "hep", "hydrogen
               "secondquant", "sho", "vector", "wigner"]:
     PARTS[f"sympy.physics.{_name}"] = "sympy_apart"
 _there: set[str] = set()
+_code: dict[str, tuple[str, memoryview]] = {}  # a module's file and byte code
 
 
 def installed(part: str, files: bytes) -> None:
-    """Put a part, a tar of files, where Python finds it."""
+    """Put a part, a tar of files, where Python finds it: byte code stays in memory, which is quicker, the rest goes into files."""
     if part in _there:
         return
     _there.add(part)
@@ -368,15 +371,36 @@ def installed(part: str, files: bytes) -> None:
         if (folder := path.rpartition("/")[0]) not in folders:
             os.makedirs(folder, exist_ok=True)
             folders.add(folder)
-        with open(path, "wb", buffering=0) as file:
-            file.write(content[at + 512:at + 512 + int(size, 8)])
+        data = content[at + 512:at + 512 + int(size, 8)]
+        if path.endswith(".pyc"):
+            file = path if "__pycache__" not in path else path.replace("__pycache__/", "").partition(".cpython")[0] + ".py"  # its source is there
+            _code[file[len(SITE) + 1:].rpartition(".")[0].replace("/", ".").removesuffix(".__init__")] = file, data[16:]  # behind a header
+        else:
+            with open(path, "wb", buffering=0) as target:
+                target.write(data)
         at += 512 + (int(size, 8) + 511) // 512 * 512
     importlib.invalidate_caches()
 
 
 def lazily(fetch: Callable[[str], Any]) -> None:
-    """Let an import of a part that is not there fetch it."""
+    """Let an import find byte code in memory, and one of a part that is not there fetch it."""
+    sys.meta_path.insert(0, _InMemory())
     sys.meta_path.append(_Lazily(fetch))
+
+
+class _InMemory(importlib.abc.MetaPathFinder):
+    def find_spec(self, name: str, path: object, target: object = None) -> Any:
+        if name not in _code:
+            return None
+        file, _ = _code[name]
+        folder = [file.rpartition("/")[0]] if "/__init__.py" in file else None
+        return importlib.util.spec_from_file_location(name, file, loader=_Loader(name, file), submodule_search_locations=folder)
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    def get_code(self, fullname: str) -> types.CodeType:
+        code: types.CodeType = marshal.loads(_code[fullname][1])
+        return code
 
 
 class _Lazily(importlib.abc.MetaPathFinder):
@@ -389,7 +413,8 @@ class _Lazily(importlib.abc.MetaPathFinder):
             return None
         installed(part, zlib.decompress(self.fetch(part).to_bytes()))
         parent = sys.modules.get(name.rpartition(".")[0])
-        return importlib.machinery.PathFinder.find_spec(name, parent and parent.__path__)
+        where: Any = parent and parent.__path__
+        return _InMemory().find_spec(name, where) or importlib.machinery.PathFinder.find_spec(name, where)
 
 
 def _asked_by(package: str) -> bool:

@@ -1,9 +1,12 @@
 """Python for readers' browsers: where its files come from, what is taken of them, what pages say, and what runs when a reader presses Run."""
 
 import hashlib
+import importlib
 import importlib.util
+import inspect
 import io
 import json
+import marshal
 import sys
 import zipfile
 import zlib
@@ -148,6 +151,27 @@ def test_a_part_is_put_where_python_finds_it(tmp_path, monkeypatch):
     tree = {"a.py": b"x = 1", f"{deep}/a_module_with_a_name.py": b"y" * 512, "empty/__init__.py": b"", "large.bin": bytes(range(256)) * 5}
     browser.installed("numpy", zlib.decompress(runtime._tar(tree)))
     assert {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == tree
+
+
+def test_byte_code_is_imported_from_memory(tmp_path, monkeypatch):
+    browser = readers_page()
+    monkeypatch.setattr(browser, "SITE", str(tmp_path))
+    monkeypatch.setattr(sys, "meta_path", [browser._InMemory(), *sys.meta_path])
+
+    def byte_code(text, file):
+        return bytes(16) + marshal.dumps(compile(text, str(tmp_path / file), "exec"))
+
+    source = "def two():\n    return 2\n"
+    browser.installed("numpy", zlib.decompress(runtime._tar({
+        "unwritten/__init__.pyc": byte_code("from .inner import one", "unwritten/__init__.py"), "unwritten/inner.pyc": byte_code("one = 1", "unwritten/inner.py"),
+        "written/__init__.py": b"", "written/__pycache__/__init__.cpython-314.pyc": byte_code("", "written/__init__.py"),
+        "written/part.py": source.encode(), "written/__pycache__/part.cpython-314.pyc": byte_code(source, "written/part.py")})))
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["__init__.py", "part.py"]
+    unwritten, part = importlib.import_module("unwritten"), importlib.import_module("written.part")
+    assert unwritten.one == 1 and unwritten.__path__ == [str(tmp_path / "unwritten")]
+    assert part.two() == 2 and part.__file__ == str(tmp_path / "written/part.py") and inspect.getsource(part.two) == source
+    for name in ("unwritten", "unwritten.inner", "written", "written.part"):
+        monkeypatch.delitem(sys.modules, name)
 
 
 def test_what_cannot_be_compiled_stays_as_it_is_and_is_not_kept(lock, monkeypatch, tmp_path):
