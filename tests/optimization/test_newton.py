@@ -560,6 +560,14 @@ def test_the_trust_regions_step_shrinks_as_mu_grows_and_is_newtons_where_there_i
             trust_region_step(g, h, radius)
 
 
+@pytest.mark.parametrize("slope", [1.0, -1.0])
+def test_in_the_hard_case_the_lowest_curvature_is_followed_upward(slope):
+    """Both ways along it are as good: which one is taken must not hang on the other coordinates."""
+    p, mu = trust_region_step(np.array([0.0, slope]), np.diag([-1.0, 1.0]), 2.0)
+    np.testing.assert_allclose(p * np.sign(np.linalg.eigh(np.diag([-1.0, 1.0]))[1][0, 0]), [np.sqrt(4 - 0.25), -slope / 2])
+    assert mu == pytest.approx(1.0)
+
+
 def test_at_the_exact_top_the_trust_region_knows_a_way_down():
     ridge = saddle()
     h = ridge.hess(np.zeros(2))

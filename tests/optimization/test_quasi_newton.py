@@ -156,6 +156,11 @@ def test_two_triangles_bear_pairs_of_very_different_sizes():
     np.testing.assert_allclose(limited.times(g), product, rtol=1e-6, atol=1e-8 * np.linalg.norm(product))
 
 
+def test_before_any_pair_the_gradient_comes_back_as_it_is():
+    g = np.array([3.0, -1.0, 0.5])
+    np.testing.assert_array_equal(LimitedInverse(3, 2).times(g), g)
+
+
 def test_what_is_forgotten_is_gone():
     rng = np.random.default_rng(0)
     for inverse, fresh in ((LimitedInverse(4, 3), LimitedInverse(4, 3)), (DenseInverse(4), DenseInverse(4))):

@@ -127,6 +127,14 @@ def test_an_average_that_passes_through_0_is_not_taken_for_a_lost_square():
     assert optimizer.state["m"]["w"][0] == 0 and optimizer.steps == 2
 
 
+def test_a_weight_that_was_no_number_is_not_blamed_on_its_gradient():
+    optimizer, w = Adam(eps=1e-30), {"w": np.ones(2, "f4")}
+    optimizer.update(w, {"w": np.ones(2, "f4")})
+    w["w"][0] = np.nan
+    optimizer.update(w, {"w": np.array([0, 1], "f4")})
+    assert optimizer.steps == 2 and np.isnan(w["w"]).tolist() == [True, False]
+
+
 def test_an_eps_of_the_usual_size_hides_what_vanishes():
     w = {"w": np.zeros(2, "f4")}
     Adam(lr=1.0).update(w, {"w": np.array([1e-25, 1.0], "f4")})

@@ -246,6 +246,11 @@ def test_refusals():
         diagnose(History(losses=[1.0]), 1)
 
 
+def test_a_run_without_epochs_has_no_dead_units():
+    found = diagnose(History(losses=[LN10, LN10]), 10)
+    assert (found.fault, found.why) == ("unsure", "the last epoch has no validation_loss and validation_accuracy")
+
+
 # Before training
 
 @pytest.mark.parametrize("std", [0.1, 1.0, 2.0])
