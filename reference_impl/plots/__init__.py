@@ -31,7 +31,7 @@ from matplotlib.transforms import ScaledTranslation
 from ..arrays.checks import POSITIVE, Count, Either, Flag, Function, Instance, Numbers, Optional, check, checked, shown
 from ..engines import outputs
 from .explore import Explore
-from .panels import Handle, Levels, Line, Mark, Panel, check_limits
+from .panels import DASHES, Handle, Levels, Line, Mark, Panel, check_limits
 from .paths import compact
 from .play import Play
 from .programs import Compute, Data, Descent, Iterate, Slider
@@ -59,7 +59,7 @@ STYLE: Any = {  # for Matplotlib's stubs every key is a type of its own
     "axes.labelcolor": INK,
     "axes.labelsize": 10,
     "axes.linewidth": 0.8,
-    "axes.prop_cycle": cycler(color=COLORS) + cycler(linestyle=["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))]),
+    "axes.prop_cycle": cycler(color=COLORS) + cycler(linestyle=DASHES),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlecolor": INK,

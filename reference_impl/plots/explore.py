@@ -11,11 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from ..arrays.checks import POSITIVE, Either, Instance, OneOf, Optional, Real, check
-from .panels import Levels, Line, Mark, Panel, check_numbers, color_of
+from .panels import DASHES, Levels, Line, Mark, Panel, check_numbers, color_of
 from .programs import IDENTIFIER, TEXT, Compute, Data, Descent, Iterate, Made, Slider, Values, check_each
 
 PART = Instance(Data, Compute, Iterate, Descent)
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 FIELD = re.compile(r"\{(\w+)(?::(last|mean|var|min|max|sum))?(?:\?[^{}|]*\|[^{}]*)?\}")
 
 

@@ -13,6 +13,9 @@ from matplotlib.figure import Figure as Drawing
 from ..arrays.checks import POSITIVE, Count, Either, Flag, Function, Instance, Numbers, Optional, check, shown
 from .programs import NAMED, TEXT, Named, check_each
 
+DASHES: Any = ["-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))]
+"""How the lines of the four colours are dashed, so that they differ in gray too: lengths in widths of the line."""
+
 GRID = 1000  # level lines travel in thousandths of their panel
 
 

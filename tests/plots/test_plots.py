@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from reference_impl.engines.outputs import FIGURE
-from reference_impl.plots import INK, SCREENS, Figure, contours, figure, legend, show, trace
+from reference_impl.plots import COLORS, INK, SCREENS, Figure, contours, figure, legend, show, trace
+from reference_impl.plots.panels import DASHES
 
 
 def drawn() -> Figure:
@@ -53,6 +54,15 @@ def test_letters_that_stand_apart_are_not_set_as_one_word():
     assert re.findall(r">([^<]+)<", label.replace("\xa0", " ")) == ["steps ", "k", ", on a chain of 2", "k", "+", "1"]
     places = [float(x) for x in re.findall(r'<tspan x="([^"]*)"', label)]
     assert places == sorted(places) and len(set(places)) == len(places)
+
+
+def test_lines_of_one_figure_differ_in_gray_too():
+    _, ax = figure()
+    lines = [ax.plot([1, 2])[0] for _ in COLORS]
+    assert [line.get_color() for line in lines] == list(COLORS)
+    patterns = [length for _, dashes in DASHES[1:] for length in dashes]
+    assert len({str(dashes) for dashes in DASHES}) == len(COLORS) and min(patterns) >= 1  # shorter dashes would not be seen
+    assert [line.is_dashed() for line in lines] == [False, True, True, True]
 
 
 def test_same_bytes_every_time():
