@@ -2,10 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError, fields
 
+import numpy as np
 import pytest
 
 import reference_impl
+from reference_impl import L1, L2, Choice, LogUniform, Stepped, Uniform, Whole, standardize, taco_shell
+from reference_impl.arrays.checks import Count, Flag, Function, Numbers, Real
+from reference_impl.optimization.settings import Setting
+from reference_impl.optimization.sgd import sgd
+from reference_impl.plots import Compute, Data, Descent, Explore, Handle, Iterate, Levels, Line, Mark, Panel, Slider
 
 
 @pytest.mark.parametrize("name", reference_impl.__all__)
@@ -35,3 +42,16 @@ def test_only_what_is_used_is_loaded():
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert "reference_impl.optimization.landscapes" in loaded
     assert not any(name.startswith(("reference_impl.networks", "reference_impl.practice", "reference_impl.plots")) for name in loaded)
+
+
+@pytest.mark.parametrize("value", [
+    Real(0, 1), Count(), Flag(), Function("x"), Numbers(1), Setting(0, 1), L1(0.1), L2(0.1), taco_shell(2), Uniform(0, 1), LogUniform(1, 2), Whole(Uniform(1, 2)),
+    Stepped(1, 3, 1), Choice(["a", "b"]), Levels(taco_shell(2)), Line("a", "b"), Mark(x=1), Handle("a"), Panel((0, 1), (0, 1), []), Slider("a", 0, 1, 0.5),
+    Data("a", [1.0]), Compute("a", lambda x: x), Iterate({"a": 0}, lambda a: a, 3), Descent("d", sgd, taco_shell(2), 3),
+    Explore("a", panels=[Panel((0, 1), (0, 1), [])]), standardize(np.eye(2)),
+], ids=lambda value: type(value).__name__)
+def test_what_describes_a_thing_stays_as_it_is(value):
+    for field in fields(value):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, field.name, None)
+    assert repr(value) and value != object()
