@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Drawing
 
 from ..arrays.checks import POSITIVE, Either, Instance, OneOf, Optional, Real, check
@@ -231,7 +232,9 @@ class Explore:
 
 
 def _shade(index: int, count: int) -> tuple[float, float, float, float]:
-    """The colour of a band: blue that fades, then a tint for what is out of bounds."""
+    """The colour of a band: the first one that fades, then a tint of the second for what is out of bounds."""
+    from . import COLORS
+
     if index == count - 1:
-        return 0.835, 0.369, 0.0, 0.16
-    return 0.0, 0.447, 0.698, 0.5 * (1 - index / max(1, count - 1))
+        return *to_rgb(COLORS[1]), 0.16
+    return *to_rgb(COLORS[0]), 0.5 * (1 - index / max(1, count - 1))

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sympy as sp
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from py_mini_racer import MiniRacer
 
 from reference_impl import Adam, beale, booth, double_well, himmelblau, rosenbrock, saddle, taco_shell
 from reference_impl.optimization.momentum import momentum
 from reference_impl.optimization.sgd import sgd
 from reference_impl.plots import COLORS, INK, Compute, Data, Descent, Explore, Handle, Iterate, Levels, Line, Mark, Panel, Slider, show
+from reference_impl.plots.explore import _shade
 from reference_impl.plots.panels import color_of, plain
 
 SCRIPT = Path(__file__).parents[2] / "docs/javascripts/explore.js"
@@ -224,6 +225,13 @@ def test_the_static_bands_are_of_the_landscape_as_it_lies(monkeypatch):
     Explore("a", panels=[Panel((-1, 2), (0, 1), [Levels(lambda p: p[..., 0] + 10 * p[..., 1], [0, 0.5, 1.0], filled=True)])]).draw()
     np.testing.assert_allclose(drawn["z"], drawn["x"] + 10 * drawn["y"])
     assert list(drawn["levels"]) == [0, 0.5, 1.0] and len(drawn["colors"]) == 3
+
+
+def test_bands_fade_and_what_is_out_of_bounds_has_another_colour():
+    shades = [_shade(i, 4) for i in range(4)]
+    assert [shade[:3] for shade in shades] == [to_rgb(COLORS[0])] * 3 + [to_rgb(COLORS[1])]
+    assert [shade[3] for shade in shades] == pytest.approx([0.5, 1 / 3, 1 / 6, 0.16])
+    assert _shade(0, 1) == (*to_rgb(COLORS[1]), 0.16)
 
 
 def test_a_line_has_its_own_colour_or_its_labels_or_the_first():

@@ -162,6 +162,18 @@ def test_a_label_wider_than_a_phone_stays_in_one_column():
     assert show(fig, alt="a", caption="c").narrow.count("a label that is as wide") == 1
 
 
+@pytest.mark.parametrize("title", ["", "A title"])
+def test_a_legend_stands_above_the_axes_and_their_title_and_begins_where_they_do(title):
+    fig, ax = figure()
+    ax.plot([1, 2], label="momentum")
+    ax.set_title(title)
+    key = legend(ax)
+    fig.draw_without_rendering()
+    box, inside = key.get_window_extent(), ax.get_window_extent()
+    assert inside.x0 <= box.x0 < inside.x0 + 10
+    assert box.y0 >= (ax._left_title.get_window_extent().y1 if title else inside.y1) - 1
+
+
 def test_a_wide_legend_takes_more_lines_on_a_phone():
     fig, ax = figure()
     for name in ("gradient descent", "momentum with friction", "Nesterov's gradient"):
