@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 LEAST = 0.95
 ENOUGH = 40  # seconds of tests for a change, on a free machine
 SLOW = "time ran out"
-LONGER = 5  # times as long as it should take is a hang
+LONGER = 3  # times as long as it should take is a hang
 PRELOADED = ["numpy", "pytest", "matplotlib.pyplot", "sympy", "scipy.optimize", "numba", "tqdm"]
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -130,11 +130,15 @@ class Tree:
             yield "page", ["tests/test_pages.py", "-k", f"{module}.md"], [], 400 * self.slow
 
     def chosen(self, path: str, first: int, last: int, own: list[str]) -> list[str]:
-        """Tests that run some lines, the own ones and quick ones first: one of each function, then another of each, as long as there is time."""
-        turns: dict[str, list[str]] = defaultdict(list)
+        """Tests that run some lines, the own ones and quick ones first: one of each function, then another of each, as long as there is time.
+
+        A case that names the module, as those of the table of refusals do, is an own one and a function by itself.
+        """
+        module, turns = path.removeprefix("reference_impl/").removesuffix(".py").replace("/", "."), defaultdict[str, list[str]](list)
         for test in sorted(self.tested.of(path, first, last), key=lambda test: (self.tested.seconds[test], test)):
-            turns[test.partition("[")[0]].append(test)
-        ranked = sorted((turn, file_of(test) not in own, self.tested.seconds[test], test) for tests in turns.values() for turn, test in enumerate(tests))
+            turns[test if f"[{module}." in test else test.partition("[")[0]].append(test)
+        ranked = sorted((turn, file_of(test) not in own and f"[{module}." not in test, self.tested.seconds[test], test)
+                        for tests in turns.values() for turn, test in enumerate(tests))
         chosen, left = [], float(ENOUGH)
         for _, _, seconds, test in ranked:
             if seconds <= left:
