@@ -641,7 +641,7 @@ case("plots.programs.Slider", name=IDENTIFIER, low=ANY(1), high=ANY(3), value=AN
      marks=mapping_of(lambda value: IDENTIFIER.accepts(value) or is_number(value) and 1 <= value <= 3, lambda: {"best": 2}, empty=True),
      resets=sequence_of(IDENTIFIER.accepts, ["other"], 0))
 case("plots.programs.Data", name=IDENTIFIER, values=numbers_(1, finite=False, example=lambda: [1.0, 2.0]))
-case("plots.programs.Compute", name=IDENTIFIER | sequence_of(IDENTIFIER.accepts, ["a"]), function=FUNCTION)
+case("plots.programs.Compute", name=IDENTIFIER | sequence_of(IDENTIFIER.accepts, ["a"]), function=FUNCTION, reads=sequence_of(IDENTIFIER.accepts, [], 0))
 case("plots.programs.Iterate", first=mapping_of(NAMED.accepts, lambda: {"w": 1}), function=FUNCTION, steps=COUNT)
 case("plots.programs.Chain", first=mapping_of(NAMED.accepts, lambda: {"w": 1}), function=FUNCTION, places=COUNT, steps=COUNT, ends=PAIR,
      sums=mapping_of(lambda value: False, lambda: {}, empty=True))

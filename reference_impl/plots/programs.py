@@ -173,7 +173,7 @@ class Compute:
     """An elementwise function of what is known by the names of its arguments: of numbers it gives a number, of series a series.
 
     `name` is what it returns, a tuple of names where it returns several. It uses the operations of rules, or what SymPy's symbols understand
-    (`sympy.Piecewise` for a branch).
+    (`sympy.Piecewise` for a branch). `reads` names what it is given, in order, where its arguments have other names or are many, as in `lambda *w: sum(w)`.
 
     Raises `TypeError` for arguments of another kind or a function that is not elementwise.
 
@@ -184,9 +184,11 @@ class Compute:
 
     name: str | tuple[str, ...]
     function: Callable[..., Any]
+    reads: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check("name", self.name, Instance(str, list, tuple, words="a name or several"))
+        check_each("reads", self.reads, IDENTIFIER)
         check_each("name", self._names, IDENTIFIER)
         if not self._names:
             raise ValueError(f"name must be one at least, got {self.name!r}")
@@ -199,7 +201,7 @@ class Compute:
     @property
     def made(self) -> list[Made]:
         """What there is to compute."""
-        arguments, source, call = javascript.printed(self.function)
+        arguments, source, call = javascript.printed(self.function, self.reads)
         return [_mapped(self._names, arguments, source, call)]
 
 
