@@ -78,10 +78,21 @@ function compute(spec, numbers) {
     }
     if (kind === "chain") {
       const row = Array.from({ length: places }, (_, i) => i), sums = out.slice(first.length).map(name => /** @type {number[]} */ (known[name] = []))
+      /** @type {number[]} */
+      const given = []
       let rows = first.map(what => row.map(i => at(what, i)))
       for (let k = 0; k <= steps; k++) {
         if (k === known.now) rows.forEach((values, j) => (known[out[j]] = values))
-        const made = row.map(i => run(...rows.flatMap(values => [values[i], values[i - 1] ?? ends[0], values[i + 1] ?? ends[1]]), ...args.map(name => (name === "t" ? k + 1 : at(name, i)))))
+        const made = row.map(i => {
+          let n = 0
+          for (const values of rows) {
+            given[n++] = values[i]
+            given[n++] = i ? values[i - 1] : ends[0]
+            given[n++] = i < places - 1 ? values[i + 1] : ends[1]
+          }
+          for (const name of args) given[n++] = name === "t" ? k + 1 : at(name, i)
+          return run(...given)
+        })
         sums.forEach((sum, j) => sum.push(made.reduce((total, values) => total + values[first.length + j], 0)))
         rows = first.map((_, j) => made.map(values => values[j]))
       }
@@ -170,7 +181,7 @@ function trail(x, y, xs, ys, count, ends) {
       arrow = `translate(${ex.toFixed(1)} ${ey.toFixed(1)}) rotate(${((Math.atan2(dy, dx) * 180) / Math.PI).toFixed(1)})`
       break
     }
-    const [cx, cy] = [px, py].map(v => Math.max(-1e4, Math.min(1e4, v)).toFixed(1))
+    const [cx, cy] = [x, y].map(({ size }, j) => Math.max(-size, Math.min(2 * size, points[i][j])).toFixed(1)) // a long way off has as many dashes
     line += `${pen}${cx} ${cy}`
     pen = "L"
     if (inside(points[i])) dots += `M${cx} ${cy}h0`
