@@ -61,7 +61,23 @@ from reference_impl import (
 from reference_impl.networks.run import History
 from reference_impl.optimization import comparison, landscapes, line_search, momentum
 from reference_impl.optimization.adam import Moments
-from reference_impl.plots import Compute, Data, Descent, Explore, Handle, Iterate, Levels, Line, Mark, Panel, Play, Slider, figure, show
+from reference_impl.plots import (
+    Chain,
+    Compute,
+    Data,
+    Descent,
+    Explore,
+    Handle,
+    Iterate,
+    Levels,
+    Line,
+    Mark,
+    Panel,
+    Play,
+    Slider,
+    figure,
+    show,
+)
 from reference_impl.practice.search import Stepped
 from reference_impl.practice.trials import Trial
 
@@ -625,8 +641,10 @@ case("plots.programs.Slider", name=IDENTIFIER, low=ANY(1), high=ANY(3), value=AN
      marks=mapping_of(lambda value: IDENTIFIER.accepts(value) or (is_number(value) and 1 <= value <= 3), lambda: {"best": 2}, empty=True),
      resets=sequence_of(IDENTIFIER.accepts, ["other"], 0))
 case("plots.programs.Data", name=IDENTIFIER, values=numbers_(1, finite=False, example=lambda: [1.0, 2.0]))
-case("plots.programs.Compute", name=IDENTIFIER | sequence_of(IDENTIFIER.accepts, ["a"]), function=FUNCTION)
+case("plots.programs.Compute", name=IDENTIFIER | sequence_of(IDENTIFIER.accepts, ["a"]), function=FUNCTION, reads=sequence_of(IDENTIFIER.accepts, [], 0))
 case("plots.programs.Iterate", first=mapping_of(NAMED.accepts, lambda: {"w": 1}), function=FUNCTION, steps=COUNT)
+case("plots.programs.Chain", first=mapping_of(NAMED.accepts, lambda: {"w": 1}), function=FUNCTION, places=COUNT, steps=COUNT, ends=PAIR,
+     sums=mapping_of(lambda value: False, lambda: {}, empty=True))
 case("plots.programs.Descent", name=IDENTIFIER, rule=FUNCTION(lambda: momentum.momentum) | OPTIMIZER, loss=FUNCTION(lambda: bowl()), steps=COUNT,
      start=IDENTIFIER, settings=mapping_of(lambda value: False, lambda: {"lr": 0.5}, empty=True), noise=sequence_of(lambda value: False, (), 0))
 case("plots.panels.Levels", landscape=FUNCTION(lambda: bowl()), filled=FLAG, labels=sequence_of(lambda value: False, (), 0),
@@ -640,7 +658,7 @@ EMPTY = Panel((0, 1), (0, 1), [])
 case("plots.explore.Explore", name=kind(lambda value: isinstance(value, str) and (not value or value.isidentifier()), "figure"),
      sliders=sequence_of(lambda item: isinstance(item, Slider), lambda: [Slider("a", 0, 1, 0.5)], 0),
      points=mapping_of(PAIR.accepts, lambda: {"start": (1, 2)}, empty=True),
-     programs=sequence_of(lambda item: isinstance(item, Data | Compute | Iterate | Descent), lambda: [Data("t", [1, 2])], 0),
+     programs=sequence_of(lambda item: isinstance(item, Data | Compute | Iterate | Chain | Descent), lambda: [Data("t", [1, 2])], 0),
      panels=sequence_of(lambda item: isinstance(item, Panel), lambda: [EMPTY]), readout=TEXT)
 case("plots.explore.Explore.draw", lambda: Explore("a", panels=[EMPTY]), width=POSITIVE(5.0), height=optional(POSITIVE(3.0)))
 

@@ -5,7 +5,7 @@
 /** @typedef {number | number[]} Value a number, or a series of them */
 /** @typedef {{ name: string, value: number, low: number, high: number }} Given a number that the reader sets */
 /** @typedef {Given & { label: string, step: number | null, log: boolean, marks: [string, number | string][], resets: string[] }} Slider */
-/** @typedef {{ kind: string, out: string[], args: (string | number)[], first: (string | number)[], steps: number, values?: (number | null)[], range?: number[] }} Program */
+/** @typedef {{ kind: string, out: string[], args: (string | number)[], first: (string | number)[], steps: number, places: number, ends: number[], values?: (number | null)[], range?: number[] }} Program */
 /** @typedef {{ kind: string, paths: string[], labels: string[], x: string, y: string, label: string, color: number, dots: boolean, line: boolean, faint: boolean, timed: boolean, axis: "x" | "y", at: number | string, numbers: [string, string] }} Layer */
 /** @typedef {{ xlim: number[], ylim: number[], xlabel: string, ylabel: string, title: string, height: number, wide: boolean, logx: boolean, logy: boolean, layers: Layer[] }} Panel */
 /** @typedef {{ sliders: Slider[], points: Given[], steps: number, timed: string[], programs: Program[], panels: Panel[], readout: string, functions: ((...given: number[]) => number[])[] }} Spec */
@@ -63,8 +63,8 @@ function written(value) {
  */
 function compute(spec, numbers) {
   /** @type {Record<string, Value>} */
-  const known = { ...numbers, step: Array.from({ length: spec.steps + 1 }, (_, i) => i) }
-  spec.programs.forEach(({ kind, out, args, first, steps, values, range }, index) => {
+  const known = { now: spec.steps, ...numbers, step: Array.from({ length: spec.steps + 1 }, (_, i) => i) }
+  spec.programs.forEach(({ kind, out, args, first, steps, places, ends, values, range }, index) => {
     const run = spec.functions[index]
     if (kind === "data") {
       const [low, high, count] = range ?? []
@@ -75,6 +75,28 @@ function compute(spec, numbers) {
     const at = (what, i) => {
       const value = typeof what === "number" ? what : what === "t" && kind === "iterate" ? i + 1 : known[what]
       return typeof value === "number" ? value : value[i]
+    }
+    if (kind === "chain") {
+      const row = Array.from({ length: places }, (_, i) => i), sums = out.slice(first.length).map(name => /** @type {number[]} */ (known[name] = []))
+      /** @type {number[]} */
+      const given = []
+      let rows = first.map(what => row.map(i => at(what, i)))
+      for (let k = 0; k <= steps; k++) {
+        if (k === known.now) rows.forEach((values, j) => (known[out[j]] = values))
+        const made = row.map(i => {
+          let n = 0
+          for (const values of rows) {
+            given[n++] = values[i]
+            given[n++] = i ? values[i - 1] : ends[0]
+            given[n++] = i < places - 1 ? values[i + 1] : ends[1]
+          }
+          for (const name of args) given[n++] = name === "t" ? k + 1 : at(name, i)
+          return run(...given)
+        })
+        sums.forEach((sum, j) => sum.push(made.reduce((total, values) => total + values[first.length + j], 0)))
+        rows = first.map((_, j) => made.map(values => values[j]))
+      }
+      return
     }
     const given = args.map(name => (typeof name === "string" ? known[name] : name))
     const length = kind === "iterate" ? steps : given.reduce((/** @type {number} */ most, value) => (Array.isArray(value) ? value.length : most), -1)
@@ -159,12 +181,22 @@ function trail(x, y, xs, ys, count, ends) {
       arrow = `translate(${ex.toFixed(1)} ${ey.toFixed(1)}) rotate(${((Math.atan2(dy, dx) * 180) / Math.PI).toFixed(1)})`
       break
     }
-    const [cx, cy] = [px, py].map(v => Math.max(-1e4, Math.min(1e4, v)).toFixed(1))
+    const [cx, cy] = [x, y].map(({ size }, j) => Math.max(-size, Math.min(2 * size, points[i][j])).toFixed(1)) // a long way off has as many dashes
     line += `${pen}${cx} ${cy}`
     pen = "L"
     if (inside(points[i])) dots += `M${cx} ${cy}h0`
   }
   return { line, dots, arrow, end: points[length - 1] }
+}
+
+/** Of the handles in a panel the one that a click is nearest to. @param {SVGElement} svg @param {PointerEvent} event */
+function nearest(svg, { clientX, clientY }) {
+  /** @param {Element} knob */
+  const away = knob => {
+    const { left, top, width, height } = knob.getBoundingClientRect()
+    return Math.hypot(left + width / 2 - clientX, top + height / 2 - clientY)
+  }
+  return [...svg.querySelectorAll(".handle[tabindex]")].sort((a, b) => away(a) - away(b))[0]
 }
 
 /** How strong the colour of a band is: the first is the strongest, the last a tint of its own. @param {number} i @param {number} count */
@@ -328,7 +360,7 @@ function build(box, spec) {
   function soon() {
     waiting ||= requestAnimationFrame(() => {
       waiting = 0
-      known = compute(spec, numbers)
+      known = compute(spec, { ...numbers, now: step })
       update()
       later()
     })
@@ -460,13 +492,13 @@ function build(box, spec) {
       })
       knob.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => knob.hasPointerCapture(event.pointerId) && under(event))
       knob.addEventListener("touchstart", (/** @type {TouchEvent} */ event) => event.preventDefault(), { passive: false }) // or the page would scroll: SVG's groups heed no touch-action
-      plot.addEventListener("click", event => under(/** @type {PointerEvent} */ (event)))
+      plot.addEventListener("click", event => nearest(svg, /** @type {PointerEvent} */ (event)) === knob && under(/** @type {PointerEvent} */ (event)))
       knob.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
         const by = /** @type {Record<string, number[]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] })[event.key]
         if (!by) return
         event.preventDefault()
-        const far = (event.shiftKey ? 0.1 : 0.01)
-        to(x.place(number(first)) + by[0] * far * x.size, y.place(number(second)) + by[1] * far * y.size)
+        const far = (event.shiftKey ? 0.1 : 0.01), up = mine[0] ? by[1] : by[1] - by[0] // what moves only up and down heeds all four arrows, as sliders do
+        to(x.place(number(first)) + (mine[1] ? by[0] : by[0] - by[1]) * far * x.size, y.place(number(second)) + up * far * y.size)
       })
     }
     return () => {

@@ -64,8 +64,8 @@ def function(what: Callable[..., Any]) -> str:
     return printed(what).source
 
 
-def printed(what: Callable[..., Any]) -> Printed:
-    """An elementwise function, read by the tape or by SymPy.
+def printed(what: Callable[..., Any], arguments: Sequence[str] = ()) -> Printed:
+    """An elementwise function, read by the tape or by SymPy; `arguments` are names for what it is given, where its own are not meant.
 
     >>> import sympy as sp
     >>> kept = printed(lambda u, keep: sp.Piecewise((1, u < keep), (0, True)))
@@ -73,7 +73,7 @@ def printed(what: Callable[..., Any]) -> Printed:
     (('u', 'keep'), [1.0, 0.0])
     """
     check("what", what, Callables("numbers"))
-    arguments = arguments_of(what)
+    arguments = tuple(arguments) or arguments_of(what)
     recorder, symbols = Recorder(getattr(what, "__name__", "function")), [Argument(False, name) for name in arguments]
     try:
         results = what(*[Traced(recorder, a) for a in symbols])

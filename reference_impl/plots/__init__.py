@@ -34,10 +34,10 @@ from .explore import Explore
 from .panels import DASHES, Handle, Levels, Line, Mark, Panel, check_limits
 from .paths import compact
 from .play import Play
-from .programs import Compute, Data, Descent, Iterate, Slider
+from .programs import Chain, Compute, Data, Descent, Iterate, Slider
 
 __all__ = [
-    "COLORS", "Compute", "Data", "Descent", "Explore", "Figure", "Handle", "Iterate", "Levels", "Line", "Mark", "Panel", "Play", "Slider",
+    "COLORS", "Chain", "Compute", "Data", "Descent", "Explore", "Figure", "Handle", "Iterate", "Levels", "Line", "Mark", "Panel", "Play", "Slider",
     "contours", "display", "figure", "legend", "show", "trace",
 ]
 

@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as Drawing
 
-from ..arrays.checks import POSITIVE, Either, Instance, OneOf, Optional, Real, check
+from ..arrays.checks import POSITIVE, Count, Either, Instance, OneOf, Optional, Real, check
 from .panels import DASHES, Levels, Line, Mark, Panel, check_numbers, color_of
-from .programs import IDENTIFIER, TEXT, Compute, Data, Descent, Iterate, Made, Slider, Values, check_each
+from .programs import IDENTIFIER, TEXT, Chain, Compute, Data, Descent, Iterate, Made, Slider, Values, check_each
 
-PART = Instance(Data, Compute, Iterate, Descent)
+PART = Instance(Data, Compute, Iterate, Chain, Descent)
 FIELD = re.compile(r"\{(\w+)(?::(last|mean|var|min|max|sum))?(?:\?[^{}|]*\|[^{}]*)?\}")
 
 
@@ -28,7 +28,8 @@ class Explore:
     number, or of a series the value at the step at which the figure stands, `{name:mean}` the mean of a series (or `last`, `var`, `min`, `max`,
     `sum`), `{name?words|others}` chooses words by whether it is positive, `{step}` is the number of steps.
 
-    Known besides: `step`, the series 0, 1, … of the steps, and `start_x`, `start_y` of a point `start`.
+    Known besides: `step`, the series 0, 1, … of the steps, `now`, the one at which the figure stands (at first the last), and `start_x`, `start_y` of a
+    point `start`.
 
     Raises `TypeError` for arguments of another kind, `ValueError` for a name that is twice there or not there.
 
@@ -47,7 +48,7 @@ class Explore:
     name: str
     sliders: Sequence[Slider] = ()
     points: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    programs: Sequence[Data | Compute | Iterate | Descent] = ()
+    programs: Sequence[Data | Compute | Iterate | Chain | Descent] = ()
     panels: Sequence[Panel] = ()
     readout: str = ""
 
@@ -66,7 +67,7 @@ class Explore:
             raise ValueError(f"panels must hold one at least, got {self.panels!r}")
         made = [part for program in self.programs for part in program.made]
         object.__setattr__(self, "_parts", made)
-        known = {"step", *self.numbers}
+        known = {"step", "now", *self.numbers}
         for part in made:
             if missing := [r for r in part.reads if isinstance(r, str) and r not in known]:
                 raise ValueError(f"programs must read what is known before them, got {missing} in {part.out[0]!r}; known are {sorted(known)}")
@@ -107,23 +108,24 @@ class Explore:
         timed = {"step"} if self.steps else set()
         for part in self._parts:
             if part.steps or (part.data["kind"] == "map" and timed & set(part.reads)):
-                timed |= set(part.out)
+                timed |= set(part.out) - set(part.rows)
         return timed
 
     def values(self, **numbers: float) -> Values:
-        """All that is computed, by name, at the first numbers or at others.
+        """All that is computed, by name, at the first numbers or at others; `now` may be another step.
 
         Raises `TypeError` or `ValueError` for what is no number of the reader's.
 
         >>> figure = Explore("line", [Slider("a", 0, 1, 0.5)], programs=[Compute("twice", lambda a: 2 * a)], panels=[Panel((0, 1), (0, 1), [])])
         >>> figure.values(a=0.25)
-        {'a': 0.25, 'step': array([0.]), 'twice': 0.5}
+        {'a': 0.25, 'now': 0.0, 'step': array([0.]), 'twice': 0.5}
         """
+        first = self.numbers | {"now": float(self.steps)}
         for name, value in numbers.items():
-            check(f"numbers[{name!r}]", value, Real())
-            if name not in self.numbers:
-                raise ValueError(f"numbers must be among {list(self.numbers)}, got {name!r}")
-        known: Values = self.numbers | {name: float(value) for name, value in numbers.items()} | {"step": np.arange(self.steps + 1.0)}
+            check(f"numbers[{name!r}]", value, Count(0, self.steps) if name == "now" else Real())
+            if name not in first:
+                raise ValueError(f"numbers must be among {list(first)}, got {name!r}")
+        known: Values = first | {name: float(value) for name, value in numbers.items()} | {"step": np.arange(self.steps + 1.0)}
         for part in self._parts:
             known |= part.run(known)
         return known

@@ -1,4 +1,4 @@
-"""What a figure that the reader steers computes: sliders, data, elementwise functions, recurrences and descents.
+"""What a figure that the reader steers computes: sliders, data, elementwise functions, recurrences, chains and descents.
 
 Each is written once, in Python. It is run in Python for the drawing on paper, and printed as JavaScript for the browser.
 """
@@ -48,7 +48,7 @@ NAMED = Either(Real(), IDENTIFIER)
 
 
 class Made(NamedTuple):
-    """One thing to compute: for the browser `data` and the `source` of a function, for Python `run`; `timed` if it has a value for each step."""
+    """One thing to compute: for the browser `data` and the `source` of a function, for Python `run`; in `steps` it has a value for each, but not in `rows`."""
 
     out: tuple[str, ...]
     reads: tuple[Named, ...]
@@ -56,6 +56,7 @@ class Made(NamedTuple):
     source: str
     run: Callable[[Values], Values]
     steps: int = 0
+    rows: tuple[str, ...] = ()
 
 
 def check_each(argument: str, value: Sequence[object], kind: Kind) -> None:
@@ -172,7 +173,7 @@ class Compute:
     """An elementwise function of what is known by the names of its arguments: of numbers it gives a number, of series a series.
 
     `name` is what it returns, a tuple of names where it returns several. It uses the operations of rules, or what SymPy's symbols understand
-    (`sympy.Piecewise` for a branch).
+    (`sympy.Piecewise` for a branch). `reads` names what it is given, in order, where its arguments have other names or are many, as in `lambda *w: sum(w)`.
 
     Raises `TypeError` for arguments of another kind or a function that is not elementwise.
 
@@ -183,9 +184,11 @@ class Compute:
 
     name: str | tuple[str, ...]
     function: Callable[..., Any]
+    reads: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check("name", self.name, Instance(str, list, tuple, words="a name or several"))
+        check_each("reads", self.reads, IDENTIFIER)
         check_each("name", self._names, IDENTIFIER)
         if not self._names:
             raise ValueError(f"name must be one at least, got {self.name!r}")
@@ -198,7 +201,7 @@ class Compute:
     @property
     def made(self) -> list[Made]:
         """What there is to compute."""
-        arguments, source, call = javascript.printed(self.function)
+        arguments, source, call = javascript.printed(self.function, self.reads)
         return [_mapped(self._names, arguments, source, call)]
 
 
@@ -242,6 +245,79 @@ class Iterate:
             return result if isinstance(result, tuple) else (result,)
 
         return [_iterated(names, tuple(self.first.values()), others, self.steps, source, following)]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A recurrence in a row of `places`, each of which knows its two neighbours: from `first`, `function` makes the next values at every place at once.
+
+    `first` is a dict of names to numbers or names, as for `Iterate`; of a series a place takes the element of its own. The function's arguments are the
+    names in `first`, each as well with `_before` and `_after` for the value at the place before and after (beyond the ends these are `ends`), others that are known, and
+    `t`, the number of the step from 1. A name in `first` is then the row as it is at the step at which the figure stands. `sums` is a dict of names to
+    functions of the same arguments: the sum of each over the row, a series with a value for each step.
+
+    Raises `TypeError` for arguments of another kind or a function that is not elementwise.
+
+    >>> heard = Chain({"w": 0}, lambda w_before, w_after: (w_before + w_after) / 2, places=4, steps=2, ends=(8, 0), sums={"all": lambda w: w})
+    >>> found = heard.made[0].run({"now": 2})
+    >>> found["w"].tolist(), found["all"].tolist()
+    ([4.0, 2.0, 0.0, 0.0], [0.0, 4.0, 6.0])
+    """
+
+    first: Mapping[str, Named]
+    function: Callable[..., Any]
+    places: int
+    steps: int
+    ends: Sequence[float] = (0, 0)
+    sums: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_numbers_or_names("first", self.first)
+        check_each("first", list(self.first), IDENTIFIER)
+        if not self.first:
+            raise ValueError(f"first must hold one at least, got {self.first!r}")
+        check("function", self.function, Function("what is known"))
+        check("places", self.places, Count())
+        check("steps", self.steps, Count())
+        check("ends", self.ends, Numbers(1))
+        if len(self.ends) != 2:
+            raise ValueError(f"ends must be 2 finite numbers, got {shown(self.ends)}")
+        check("sums", self.sums, Instance(Mapping, words="a dict of names to functions"))
+        check_each("sums", list(self.sums), IDENTIFIER)
+        check_each("sums", list(self.sums.values()), Function("what is known"))
+
+    @property
+    def made(self) -> list[Made]:
+        """What there is to compute."""
+        names, sums = tuple(self.first), tuple(self.sums)
+        near = tuple(f"{name}{side}" for name in names for side in ("", "_before", "_after"))
+        parts = [javascript.printed(function) for function in (self.function, *self.sums.values())]
+        others = tuple(dict.fromkeys(a for part in parts for a in part.arguments if a not in near))
+        calls = ", ".join(f"...f{i}({', '.join(part.arguments)})" for i, part in enumerate(parts))
+        source = (f"(({', '.join(f'f{i}' for i in range(len(parts)))}) => ({', '.join((*near, *others))}) => [{calls}])("
+                  + ",\n".join(part.source for part in parts) + ")")
+        places, (before, after) = self.places, map(float, self.ends)
+
+        def run(known: Values) -> Values:
+            rows = [np.broadcast_to(np.asarray(known[f] if isinstance(f, str) else f, dtype=float), places) for f in self.first.values()]
+            found: Values = {name: [] for name in sums}
+            for step in range(self.steps + 1):
+                if step == known["now"]:
+                    found |= dict(zip(names, rows))
+                given = {o: float(step + 1) if o == "t" else known[o] for o in others}
+                for name, row in zip(names, rows):
+                    given |= {name: row, f"{name}_before": np.append(before, row[:-1]), f"{name}_after": np.append(row[1:], after)}
+                with np.errstate(all="ignore"):
+                    results = [part.call(*[given[a] for a in part.arguments]) for part in parts]
+                for name, value in zip(sums, results[1:]):
+                    found[name].append(np.broadcast_to(value, places).sum())
+                made = results[0] if isinstance(results[0], tuple | list) else (results[0],)
+                rows = [np.broadcast_to(np.asarray(row, dtype=float), places) for row in made]
+            return found | {name: np.array(found[name]) for name in sums}
+
+        first = [f if isinstance(f, str) else float(f) for f in self.first.values()]
+        data = {"kind": "chain", "out": [*names, *sums], "first": first, "args": list(others), "places": places, "steps": self.steps, "ends": [before, after]}
+        return [Made((*names, *sums), (*first, *(o for o in others if o != "t"), "now"), data, source, run, self.steps, names)]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from peers import our_path, problem, recorded, torch_path
 
-from reference_impl import SGD, Momentum, Nesterov, minimize, quadratic, rosenbrock
+from reference_impl import SGD, Adam, Momentum, Nesterov, minimize, quadratic, rosenbrock
 from reference_impl.optimization import momentum as heavy
 from reference_impl.optimization.momentum import iteration_matrix, momentum
 from reference_impl.optimization.nesterov import (
@@ -309,6 +309,39 @@ def test_what_no_method_of_gradients_reaches_on_the_chain(length):
     least = -pull @ np.linalg.solve(hess, pull) / 2 - f(f.minima[0])
     assert least == pytest.approx(2.0 / (16 * (length + 1)))
     assert least >= 3 * 2.0 * (f.minima[0] ** 2).sum() / (32 * (length + 1) ** 2)
+
+
+def on_the_endless_chain(kappa, optimizer, steps):
+    """The distances left on the chain with curvatures from 1 to `kappa`, as parts of the first, and the path of its first weights."""
+    ratio = (kappa**0.5 - 1) / (kappa**0.5 + 1)
+    goal = ratio ** np.arange(1, steps + 1)
+
+    def slope(w):
+        return (kappa - 1) / 4 * (2 * w - np.append(1, w[:-1]) - np.append(w[1:], 0)) + w
+
+    path = minimize(lambda w: w @ w, np.zeros(steps), optimizer, steps, grad=slope).path
+    rest = ratio ** (2 * steps + 2) / (1 - ratio**2)  # of the weights beyond, which have not moved
+    return np.sqrt((((path - goal) ** 2).sum(1) + rest) / (ratio**2 / (1 - ratio**2))), path, ratio
+
+
+@pytest.mark.parametrize("kappa", [2, 30, 400])
+@pytest.mark.parametrize("make", [
+    lambda kappa, share, rho: SGD(2 * share / kappa), lambda kappa, share, rho: Momentum((2 + 2 * rho) * share / kappa, rho),
+    lambda kappa, share, rho: Nesterov(stable_edge(rho) * share / kappa, rho), lambda kappa, share, rho: Adam(share, rho),
+    lambda kappa, share, rho: Momentum(*heavy.best_tuning([1, kappa])), lambda kappa, share, rho: Nesterov(*best_tuning([1, kappa]))])
+def test_no_method_of_gradients_is_below_the_bound_on_the_endless_chain(make, kappa):
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        left, path, ratio = on_the_endless_chain(kappa, make(kappa, rng.uniform(0.01, 1), rng.uniform(0, 0.99)), 30)
+        assert (left >= ratio ** np.arange(31) * (1 - 1e-6)).all()
+        assert [int(np.flatnonzero(point)[-1]) + 1 for point in path[1:]] == list(range(1, 31))
+
+
+@pytest.mark.parametrize("kappa", [2, 30, 400, 10_000])
+def test_tuned_momentum_puts_one_weight_of_the_chain_into_its_place_a_step(kappa):
+    left, path, ratio = on_the_endless_chain(kappa, Momentum(*heavy.best_tuning([1, kappa])), 30)
+    np.testing.assert_allclose(left, ratio ** np.arange(31), rtol=1e-6, atol=1e-14)
+    np.testing.assert_allclose(path, np.tri(31, 30, -1) * ratio ** np.arange(1, 31), atol=1e-10)
 
 
 def test_momentum_loses_its_lead_over_nesterov_to_the_swing_from_up_a_wall():

@@ -152,6 +152,37 @@ def test_ten_times_the_condition_number_is_ten_times_the_work():
     assert [steps_to(1e-6, (c - 1) / (c + 1)) for c in (10, 100, 1000, 10_000)] == [69, 691, 6908, 69_078]
 
 
+def polynomial(dots=8, weights=7):
+    """Features at the data, curvatures and curves of the directions, from the steepest."""
+    features = np.linspace(-1, 1, dots)[:, None] ** np.arange(weights)
+    strength, ways = (part[..., ::-1] for part in np.linalg.eigh(features.T @ features / dots))
+    return features, strength, ways
+
+
+def test_the_curvature_of_a_direction_is_the_mean_square_of_its_curve_at_the_data():
+    features, strength, ways = polynomial()
+    np.testing.assert_allclose(((features @ ways) ** 2).mean(0), strength, atol=1e-14)
+    turns = (np.diff(np.sign(np.diff(np.linspace(-1, 1, 999)[:, None] ** np.arange(7) @ ways, axis=0)), axis=0) != 0).sum(0)
+    assert turns[-1] == turns.max() and turns[0] <= 1
+
+
+def test_a_fit_from_zero_has_learned_of_each_direction_the_closed_share():
+    features, strength, ways = polynomial()
+    heights = np.random.default_rng(1).normal(size=8)
+    path = minimize(lambda w: ((features @ w - heights) ** 2).mean() / 2, np.zeros(7), SGD(lr=0.5), 300,
+                    grad=lambda w: features.T @ (features @ w - heights) / 8).path
+    ends = ways.T @ np.linalg.lstsq(features, heights, rcond=None)[0]
+    np.testing.assert_allclose(path @ ways, ends * (1 - (1 - 0.5 * strength) ** np.arange(301)[:, None]), atol=1e-9)
+
+
+def test_noise_spoils_a_direction_by_its_curvature():
+    features, strength, ways = polynomial()
+    noise = np.random.default_rng(0).normal(size=(20_000, 8))
+    ends = noise @ features @ ways / 8 / strength
+    np.testing.assert_allclose(ends.var(0), 1 / (8 * strength), rtol=0.05)
+
+
+
 # ---- leaving a saddle ----
 
 

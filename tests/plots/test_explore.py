@@ -15,7 +15,23 @@ from py_mini_racer import MiniRacer
 from reference_impl import Adam, beale, booth, double_well, himmelblau, rosenbrock, saddle, taco_shell
 from reference_impl.optimization.momentum import momentum
 from reference_impl.optimization.sgd import sgd
-from reference_impl.plots import COLORS, INK, Compute, Data, Descent, Explore, Handle, Iterate, Levels, Line, Mark, Panel, Slider, show
+from reference_impl.plots import (
+    COLORS,
+    INK,
+    Chain,
+    Compute,
+    Data,
+    Descent,
+    Explore,
+    Handle,
+    Iterate,
+    Levels,
+    Line,
+    Mark,
+    Panel,
+    Slider,
+    show,
+)
 from reference_impl.plots.explore import _shade
 from reference_impl.plots.panels import color_of, plain
 
@@ -66,11 +82,18 @@ FIGURES = {
                Descent("d", sgd, taco_shell(10), 30, noise=("b", "b"))], [LR, Slider("sigma", 0, 2, 1)]),
     "curves": ([Data("t", np.arange(1, 200)), Compute("c", lambda t, beta1, beta2: np.sqrt(1 - beta2**t) / (1 - beta1**t))],
                [Slider("beta1", 0, 0.99, 0.9), Slider("beta2", 0, 0.9999, 0.999)]),
+    "functions of many": ([Data("x", np.linspace(-1, 1, 21)), Compute(("a", "b"), lambda *y: (y[0] + 2 * y[1], y[0] * y[2]), reads=["lr", "rho", "start_x"]),
+                           Compute("line", lambda at, *w: w[0] + at * w[1], reads=("x", "a", "b")),
+                           Compute("pick", lambda at, *w: sp.Piecewise((w[0], at < 0), (w[1], True)), reads=("x", "a", "b"))], [LR, RHO]),
     "draws": ([Data("u", np.random.default_rng(0).uniform(size=300)),
                Compute(("mask", "kept"), lambda u, keep: (sp.Piecewise((1, u < keep), (0, True)), sp.Piecewise((1 / keep, u < keep), (0, True))))],
               [Slider("keep", 0.1, 1, 0.5, label="keep probability")]),
     "a recurrence": ([Data("g", np.random.default_rng(0).normal(size=50)),
                       Iterate({"m": 0, "rate": "lr"}, lambda m, g, rate, t, lr: (m + (g - m) / t, lr / t), 50)], [LR]),
+    "a chain": ([Data("node", np.arange(1, 13)), Compute("goal", lambda node, rho: rho**node),
+                 Chain({"w": "goal", "v": 0}, lambda w, w_before, w_after, v, lr, rho, t: momentum(w, 2 * w - w_before - w_after, v, lr=lr / t, rho=rho), places=12, steps=9,
+                       ends=(1, -0.5), sums={"off": lambda w, goal: (w - goal)**2, "ties": lambda w, w_after: abs(w - w_after)}),
+                 Compute("far", lambda off: np.sqrt(off)), Compute("when", lambda now, lr: lr * now)], [LR, RHO]),
 }
 
 
@@ -91,6 +114,23 @@ def test_the_browser_computes_what_python_computes(browser, name):
         for key, value in ours.items():
             same = np.isfinite(value) & (abs(value) < 1e100)
             assert np.allclose(np.asarray(value)[same], theirs[key][same], rtol=1e-9, atol=1e-9), key
+
+
+def test_a_chain_is_shown_at_the_step_at_which_the_figure_stands(browser):
+    explore = figure(*FIGURES["a chain"])
+    assert {"off", "ties", "far"} < explore.timed and not {"w", "v", "now", "when", "goal"} & explore.timed
+    w, v, goal = explore.values()["goal"], np.zeros(12), explore.values()["goal"]
+    for step in range(10):
+        ours, theirs = explore.values(now=step), in_browser(browser, explore, now=step)
+        assert ours["now"] == theirs["now"] == step and ours["when"] == pytest.approx(0.02 * step)
+        for found in (ours, theirs):
+            np.testing.assert_allclose(found["w"], w, rtol=1e-12)
+            np.testing.assert_allclose(found["v"], v, rtol=1e-12)
+            assert found["off"][step] == pytest.approx(((w - goal)**2).sum(), rel=1e-12, abs=1e-15)
+        near = np.concatenate([[1.0], w, [-0.5]])
+        assert ours["ties"][step] == pytest.approx(abs(w - near[2:]).sum())
+        w, v = momentum(w, 2 * w - near[:-2] - near[2:], v, lr=0.02 / (step + 1), rho=0.5)
+    assert explore.values()["w"].tolist() == explore.values(now=9)["w"].tolist() == in_browser(browser, explore)["w"].tolist()
 
 
 def test_the_script_is_small():
@@ -266,7 +306,11 @@ def test_a_line_has_its_own_colour_or_its_labels_or_the_first():
     (lambda: Iterate({"2nd": 0}, lambda a: a, 3), "first must be a name of letters, digits and _, got '2nd'"),
     (lambda: Iterate({}, lambda: 0, 3), "first must hold one at least, got {}"),
     (lambda: figure([Compute(("a", "b"), lambda lr: lr)], [LR]).values(), "name must be a name for each of the 1 results"),
-    (lambda: figure([], [LR]).values(rho=1), r"numbers must be among \['lr', 'start_x', 'start_y'\], got 'rho'"),
+    (lambda: figure([], [LR]).values(rho=1), r"numbers must be among \['lr', 'start_x', 'start_y', 'now'\], got 'rho'"),
+    (lambda: figure(*FIGURES["a chain"]).values(now=10), r"numbers\['now'\] must be a whole number from 0 to 9, got 10"),
+    (lambda: Chain({}, lambda w: w, 3, 3), "first must hold one at least, got {}"),
+    (lambda: Chain({"w": 0}, lambda w: w, 3, 3, ends=[0.0]), r"ends must be 2 finite numbers, got \[0.0\]"),
+    (lambda: figure([Compute("now", lambda lr: lr)], [LR]), r"programs must compute what has no name yet, got \['now'\] again"),
 ])
 def test_what_cannot_be_shown_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
