@@ -122,23 +122,24 @@ class Tree:
         module = Path(change.path).relative_to("reference_impl").with_suffix("")
         name = module.name if module.name != "__init__" else module.parent.name
         own = [file for file in (change.path, f"tests/{module.parent.as_posix()}/test_{name}.py") if (ROOT / file).exists()]
-        chosen = self.chosen(change.path, *lines_of(change, source), own)
+        tests = next(filter(None, (self.tested.of(change.path, *span) for span in spans_of(change, source))), set[str]())
+        chosen = self.chosen(change.path, tests, own)
         if chosen:
             yield "lines", sorted({file_of(test) for test in chosen}), chosen, self.longest(chosen)
         yield "own", own, [], self.longest([test for test in self.tested.seconds if file_of(test) in own])
         if (ROOT / "docs" / f"{module}.md").exists():
             yield "page", ["tests/test_pages.py", "-k", f"{module}.md"], [], 400 * self.slow
 
-    def chosen(self, path: str, first: int, last: int, own: list[str]) -> list[str]:
-        """Tests that run some lines, the own ones and quick ones first: one of each function, then another of each, as long as there is time.
+    def chosen(self, path: str, tests: set[str], own: list[str]) -> list[str]:
+        """Some of the tests, the own ones and quick ones first: one of each function, then another of each, as long as there is time.
 
         A case that names the module, as those of the table of refusals do, is an own one and a function by itself.
         """
         module, turns = path.removeprefix("reference_impl/").removesuffix(".py").replace("/", "."), defaultdict[str, list[str]](list)
-        for test in sorted(self.tested.of(path, first, last), key=lambda test: (self.tested.seconds[test], test)):
+        for test in sorted(tests, key=lambda test: (self.tested.seconds[test], test)):
             turns[test if f"[{module}." in test else test.partition("[")[0]].append(test)
         ranked = sorted((turn, file_of(test) not in own and f"[{module}." not in test, self.tested.seconds[test], test)
-                        for tests in turns.values() for turn, test in enumerate(tests))
+                        for same in turns.values() for turn, test in enumerate(same))
         chosen, left = [], float(ENOUGH)
         for _, _, seconds, test in ranked:
             if seconds <= left:
@@ -170,15 +171,14 @@ class Tree:
             process.join()
 
 
-def lines_of(change: Change, source: bytes) -> tuple[int, int]:
-    """The first and the last line whose tests concern a change: its own, those of the function whose default it is, or all of the file's."""
+def spans_of(change: Change, source: bytes) -> Iterator[tuple[int, int]]:
+    """First and last lines whose tests concern a change: its own, unless it is a default; then those of the functions around it, and all of the file's."""
     first, last = (source[:offset].count(b"\n") + 1 for offset in (change.start, change.end))
-    inside = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef) and node.lineno <= first and last <= (node.end_lineno or 0)]
-    if not inside:
-        return 1, source.count(b"\n") + 1
-    function = inside[-1]
-    begins = function.body[0].lineno
-    return (begins, function.end_lineno or begins) if first < begins else (first, last)
+    around = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef) and node.lineno <= first and last <= (node.end_lineno or 0)]
+    if around and around[-1].body[0].lineno <= first:
+        yield first, last
+    yield from ((function.body[0].lineno, function.end_lineno or last) for function in reversed(around))
+    yield 1, source.count(b"\n") + 1
 
 
 def main() -> int:
