@@ -489,3 +489,8 @@ def test_the_loss_in_the_history_is_with_the_penalty():
     history = fit(network, x, y, SGD(lr=0.1), epochs=1, rng=np.random.default_rng(0), batch_size=len(x), callbacks=[L2(0.3), L1(0.2)])
     expected = bare + sum(0.15 * (w * w).sum() + 0.2 * abs(w).sum() for w in weights)
     assert history.losses == pytest.approx([expected], rel=1e-13)
+
+
+def test_an_infinite_weight_or_threshold_has_its_limit():
+    assert soft_threshold(np.array([np.inf, 1.0]), 1.0).tolist() == [np.inf, 0.0]
+    assert soft_threshold(np.array([2.0, -3.0]), np.inf).tolist() == [0.0, 0.0]

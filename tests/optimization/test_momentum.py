@@ -377,3 +377,10 @@ def test_the_best_pair_stands_beside_a_cliff(kappa):
 def test_what_does_not_fit_together_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_before_any_step_the_expected_loss_is_that_of_the_start():
+    none = np.empty(0)
+    for lr, rho in ((none, none), (none, 0.5), (0.5, none)):
+        parts = expected_loss(lr, rho, [1.0, 4.0], [2.0, 1.0], noise=1.0)
+        assert parts.from_start.tolist() == [4.0] and parts.from_noise.tolist() == [0.0]

@@ -65,6 +65,15 @@ def test_lines_of_one_figure_differ_in_gray_too():
     assert [line.is_dashed() for line in lines] == [False, True, True, True]
 
 
+def test_a_path_is_thinner_than_a_curve_and_has_a_ring_at_its_start():
+    _, ax = figure()
+    curve, path = ax.plot([1, 2])[0], np.array([[3.0, 1.0], [2.0, 0.5], [1.0, 0.0]])
+    line = trace(ax, path, "path", every=2)
+    ring = ax.lines[-1]
+    assert 1 < line.get_linewidth() < curve.get_linewidth() and line.get_markevery() == 2
+    assert ring.get_xydata().tolist() == [[3.0, 1.0]] and ring.get_color() == line.get_color() and ring.get_markerfacecolor() == "none"
+
+
 def test_same_bytes_every_time():
     assert drawn() == drawn()
 
