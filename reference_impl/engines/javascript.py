@@ -49,6 +49,7 @@ def function(what: Callable[..., Any]) -> str:
 
     Raises `TypeError` for what is no function, or one that neither the tape nor SymPy can follow.
 
+    >>> import numpy as np
     >>> print(function(lambda t, beta1, beta2: np.sqrt(1 - beta2**t) / (1 - beta1**t)))
     (t_, beta1_, beta2_) => {
       const s0 = 1.0
@@ -67,7 +68,7 @@ def function(what: Callable[..., Any]) -> str:
 def printed(what: Callable[..., Any], arguments: Sequence[str] = ()) -> Printed:
     """An elementwise function, read by the tape or by SymPy; `arguments` are names for what it is given, where its own are not meant.
 
-    >>> import sympy as sp
+    >>> import numpy as np, sympy as sp
     >>> kept = printed(lambda u, keep: sp.Piecewise((1, u < keep), (0, True)))
     >>> kept.arguments, kept.call(np.array([0.2, 0.7]), 0.5).tolist()
     (('u', 'keep'), [1.0, 0.0])

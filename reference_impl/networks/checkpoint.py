@@ -159,14 +159,18 @@ def _settings(run: Run) -> dict[str, Any]:
 
 
 def _schedules(run: Run) -> dict[str, Any]:
-    """Values of the schedules among the settings, at the first steps and at every power of two: numbers an optimizer compares itself."""
+    """Values of the schedules among the settings, numbers that an optimizer compares itself: at the first step and at every power of two, and by
+    their checksum between those, up to 2²⁰ steps."""
     groups: dict[str, Optimizer] = getattr(run.optimizer, "groups", {})
     owners = {"": run.optimizer} | {f"{pattern}/": one for pattern, one in groups.items()}
     scheduled = {f"{prefix}{f.name}": schedule for prefix, one in owners.items() for f in fields(one)
                  if callable(schedule := getattr(one, f.name))}
     total = run.epochs * run.steps_per_epoch
     steps = [step for step in (0, *(2**i for i in range(total.bit_length()))) if step < total]
-    return {f"schedules.{name}({step})": told(schedule(step)) for name, schedule in scheduled.items() for step in steps}
+    found = {f"schedules.{name}({step})": told(schedule(step)) for name, schedule in scheduled.items() for step in steps}
+    between = [(first + 1, min(2 * first, total) - 1) for first in steps if 2 <= first < 2**20 and first + 1 < total]
+    return found | {f"schedules.{name}({first} to {last})": told(np.array([schedule(step) for step in range(first, last + 1)], dtype=float))
+                    for name, schedule in scheduled.items() for first, last in between}
 
 
 def _layers(run: Run) -> list[dict[str, Any]]:

@@ -617,6 +617,8 @@ def test_a_rate_that_a_callback_changed_is_resumed(stop, every, tmp_path):
 @pytest.mark.parametrize(("ours", "theirs", "name"), [
     (lambda step: 0.1, lambda step: 0.1 if step < 4 else 0.05, r"schedules.lr\(4\) = 0.1, got .*run with 0.05"),
     (lambda step: 0.2, lambda step: 0.1, r"schedules.lr\(0\) = 0.2, got .*run with 0.1"),
+    (lambda step: 0.1, lambda step: 0.1 if step != 6 else 0.05, r"schedules.lr\(5 to 7\) = "),
+    (lambda step: 0.1, lambda step: 0.1 if step != 3 else 0.05, r"schedules.lr\(3 to 3\) = "),
 ])
 def test_another_schedule_is_another_run(ours, theirs, name, tmp_path):
     def run(schedule, **options):
