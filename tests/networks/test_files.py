@@ -37,6 +37,19 @@ def test_what_is_written_is_there_and_nothing_else(kind, tmp_path):
     assert HeldFile(tmp_path / "run.npz").hold() is True
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there the system lists what is open")
+def test_however_often_it_is_written_one_descriptor_is_open(kind, tmp_path):
+    def opened():
+        return len(os.listdir("/proc/self/fd"))
+
+    file, before = HeldFile(tmp_path / "run"), opened()
+    for step in range(5):
+        file.write({"step": np.array(step)})
+        assert opened() == before + 1
+    file.release()
+    assert opened() == before
+
+
 def test_the_mode_of_the_file_is_that_of_any_other(kind, tmp_path):
     file = HeldFile(tmp_path / "run")
     file.hold()
