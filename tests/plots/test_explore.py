@@ -333,6 +333,15 @@ def test_the_shown_figure_carries_it():
     assert any(isinstance(part, dict) and part["play"]["name"] == "figure" for part in bundle.values())
 
 
+def test_beyond_the_ends_of_a_chain_is_zero_unless_it_is_said():
+    def middle(w_before, w_after):
+        return (w_before + w_after) / 2
+
+    (open_ends,), (held,) = Chain({"w": 1}, middle, places=3, steps=1).made, Chain({"w": 1}, middle, places=3, steps=1, ends=(3, 5)).made
+    assert open_ends.run({"now": 1})["w"].tolist() == [0.5, 1.0, 0.5]
+    assert held.run({"now": 1})["w"].tolist() == [2.0, 1.0, 3.0]
+
+
 @pytest.mark.parametrize(("label", "text"), [("$w_1$", "w₁"), (r"learning rate $\alpha$", "learning rate α"), ("loss", "loss"), (r"$\beta_2^t$", "β₂^t"), (r"$\max f$", "maxf"),
                                              (r"$|w|^2$", "|w|²"), (r"$v_{10}$ of $u_{t}$", "v₁₀ of uₜ")])
 def test_labels_are_written_as_the_browser_writes_them(label, text):

@@ -532,3 +532,16 @@ def test_opening_a_log_takes_nothing_from_another_search(tmp_path):
     stop.set()
     looker.join()
     assert indices(log) == list(range(400))
+
+
+def test_who_goes_on_to_a_rung_is_decided_once(tmp_path):
+    def objective(x):
+        return x
+
+    settings = [{"x": float(i)} for i in range(3)]
+    one, two = (log_module.Log(tmp_path / "log", objective, settings, 0) for _ in range(2))
+    assert one.promoted(1, [0]) == [0]
+    assert two.promoted(1, [2]) == [0], "the other search has decided before"
+    one.close()
+    two.close()
+    assert (tmp_path / "log").read_text().count('"promoted"') == 1
