@@ -50,3 +50,12 @@ def test_a_bad_split_is_refused(fraction):
 def test_the_photographs_fill_their_range():
     images = photographs()
     assert images.dtype == np.float64 and images.min() == 0 and images.max() == 1
+
+
+@pytest.mark.parametrize(("params", "name"), [
+    ({"W": [[0.0, 0.0]], "b": np.zeros(2)}, r"params\['W'\]"), ({"W": np.zeros(2), "b": np.zeros(2)}, r"params\['W'\]"),
+    ({"W": np.zeros((1, 2)), "b": [0.0, 0.0]}, r"params\['b'\]"), ({"W": np.zeros((1, 2)), "b": np.zeros((1, 2))}, r"params\['b'\]"),
+])
+def test_parameters_of_another_kind_are_refused_by_name(params, name):
+    with pytest.raises((TypeError, ValueError), match=f"^{name} must be"):
+        softmax_regression(params, np.ones((3, 1)), np.array([0, 1, 0]))

@@ -220,6 +220,15 @@ def test_the_drawing_looks_as_the_layers_say():
     assert (point.get_linestyle(), point.get_marker(), point.get_markersize()) == ("None", "o", 5)
 
 
+def test_level_lines_and_bands_are_drawn_where_they_are_asked_for():
+    shell, panel = taco_shell(3), {"xlim": (-1, 1), "ylim": (-1, 1)}
+    lines, bands, none = (Explore("levels", panels=[Panel(layers=layers, **panel)]).draw().axes[0].collections for layers in (
+        [Levels(shell, [0.5, 1.0])], [Levels(shell, [0.0, 0.5, 1.0], filled=True)], []))
+    assert lines[0].levels.tolist() == [0.5, 1.0] and not lines[0].filled
+    assert bands[0].levels[:3].tolist() == [0.0, 0.5, 1.0] and bands[0].filled
+    assert len(none) == 0
+
+
 def test_series_of_two_lengths_are_refused_by_name():
     figure = Explore("lengths", [Slider("a", 0, 1, 0.5)], programs=[Data("x", [1, 2, 3])], panels=[Panel((0, 1), (0, 1), [Line("x", "a")])])
     with pytest.raises(ValueError, match=r"\('x', 'a'\) of 3 and 1"):

@@ -60,6 +60,7 @@ def test_lines_of_one_figure_differ_in_gray_too():
     _, ax = figure()
     lines = [ax.plot([1, 2])[0] for _ in COLORS]
     assert [line.get_color() for line in lines] == list(COLORS)
+    assert all(offset == 0 for offset, _ in DASHES[1:])
     patterns = [length for _, dashes in DASHES[1:] for length in dashes]
     assert len({str(dashes) for dashes in DASHES}) == len(COLORS) and min(patterns) >= 1  # shorter dashes would not be seen
     assert [line.is_dashed() for line in lines] == [False, True, True, True]
