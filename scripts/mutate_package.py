@@ -15,6 +15,7 @@ import ast
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -79,6 +80,10 @@ class Tree:
 
     def __init__(self, folder: str, tested: TestedLines, slow: float) -> None:
         self.root, self.tested, self.slow, self.sound = Path(folder) / "tree", tested, slow, dict[str, bool]()
+        self.readers: dict[str, list[str]] = defaultdict(list)  # test files, by the modules that they import from
+        for test in sorted({file_of(test) for test in tested.seconds if test.startswith("tests/")}):
+            for name in set(re.findall(r"^from reference_impl\.([\w.]+) import", (ROOT / test).read_text(encoding="utf-8"), re.M)):
+                self.readers[name].append(test)
         listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
         for name in filter(None, listed.stdout.split("\0")):
             if (ROOT / name).is_file():
@@ -122,6 +127,8 @@ class Tree:
         module = Path(change.path).relative_to("reference_impl").with_suffix("")
         name = module.name if module.name != "__init__" else module.parent.name
         own = [file for file in (change.path, f"tests/{module.parent.as_posix()}/test_{name}.py") if (ROOT / file).exists()]
+        if next(spans_of(change, source)) == (1, source.count(b"\n") + 1):  # a constant is read where no line of its module runs
+            own += [file for file in self.readers[".".join(module.parts)] if file not in own]
         tests = next(filter(None, (self.tested.of(change.path, *span) for span in spans_of(change, source))), set[str]())
         chosen = self.chosen(change.path, tests, own)
         if chosen:

@@ -1,10 +1,12 @@
 """BFGS and L-BFGS: the algebra, the identities between them, SciPy's counts, memory, and everything that can go wrong."""
 
+import inspect
 import math
 import tracemalloc
 
 import numpy as np
 import pytest
+from scipy.optimize._lbfgsb_py import _minimize_lbfgsb
 
 from reference_impl import measured, noisy, quadratic, rosenbrock, saddle
 from reference_impl.networks.data import digits
@@ -611,3 +613,9 @@ def test_fresh_batches_end_the_descent_above_the_minimum_on_real_digits(count):
 
         end = lbfgs(both, zeros, True)
         assert not end.success and end.nit < 30 and whole.fun(end.x) > least + 0.08
+
+
+def test_both_stop_after_as_many_steps():
+    """SciPy's limit for L-BFGS-B, which is meant for any problem that ends at all."""
+    theirs = inspect.signature(_minimize_lbfgsb).parameters["maxiter"].default
+    assert {inspect.signature(minimiser).parameters["maxiter"].default for minimiser in (bfgs, lbfgs)} == {theirs}

@@ -1,5 +1,6 @@
 """Gradients whose squares leave the dtype: the right step, or a refusal that names them; never silence."""
 
+import math
 import re
 
 import numpy as np
@@ -125,6 +126,18 @@ def test_an_average_that_passes_through_0_is_not_taken_for_a_lost_square():
     optimizer.update(w, {"w": np.array([-2e-16, 1], "f4")})
     optimizer.update(w, {"w": np.array([1e-16, 1], "f4")})
     assert optimizer.state["m"]["w"][0] == 0 and optimizer.steps == 2
+
+
+@pytest.mark.parametrize(("nearer", "refused"), [(2**-12, True), (2**-8, False)])
+def test_what_comes_near_the_end_of_the_range_is_refused_too(nearer, refused):
+    """What is made of such an average, a corrected one say, would be infinite."""
+    optimizer, w = Adam(), {"w": np.ones(1, "f4")}
+    g = np.array([math.sqrt(float(np.finfo("f4").max)) * (1 - nearer)], "f4")
+    if not refused:
+        optimizer.update(w, {"w": g})
+        return
+    with pytest.raises(ValueError, match="must leave the state of adam within float32"):
+        optimizer.update(w, {"w": g})
 
 
 def test_a_weight_that_was_no_number_is_not_blamed_on_its_gradient():

@@ -75,6 +75,13 @@ def test_a_path_is_thinner_than_a_curve_and_has_a_ring_at_its_start():
     assert ring.get_xydata().tolist() == [[3.0, 1.0]] and ring.get_color() == line.get_color() and ring.get_markerfacecolor() == "none"
 
 
+def test_a_title_is_a_little_larger_than_the_labels_of_its_axes():
+    _, ax = figure()
+    ax.set(title="title", xlabel="label")
+    sizes = ax._left_title.get_fontsize(), ax.xaxis.label.get_fontsize(), ax.get_xticklabels()[0].get_fontsize()
+    assert sizes[1] * 1.1 >= sizes[0] > sizes[1] > sizes[2] > 9
+
+
 def test_same_bytes_every_time():
     assert drawn() == drawn()
 

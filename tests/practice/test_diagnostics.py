@@ -298,6 +298,7 @@ TURNING = np.r_[np.linspace(2.3, 1.0, 10), np.linspace(1.0, 1.8, 10)]
     ("learning rate too high", 2.5, rows([2.0, 1.0, 2.3], [2.0, 1.0, 2.3], 0.1, **FINE)),
     ("learning rate too low", 2.5, rows(np.linspace(2.5, 2.2, 20), np.linspace(2.5, 2.2, 20), 0.2, **FINE | {"update/0.W": 1e-4, "update/2.W": 1e-4})),
     ("learning rate too low", 2.5, rows(np.linspace(2.5, 2.2, 20), np.linspace(2.5, 2.2, 20), 0.2)),
+    ("learning rate too low", 2.5, rows(np.linspace(2.5, 2.2, 20), np.linspace(4.0, 2.3, 20), 0.2)),  # only where they end counts
     ("shuffled labels", 2.5, rows(FALLING, np.linspace(2.3, 4.0, 20), 0.12, **FINE)),
     ("overfitting", 2.5, rows(FALLING, TURNING, 0.7, **FINE)),
     ("overfitting", 2.5, rows(FALLING, TURNING, 0.7)),
