@@ -127,9 +127,10 @@ class Tree:
         module = Path(change.path).relative_to("reference_impl").with_suffix("")
         name = module.name if module.name != "__init__" else module.parent.name
         own = [file for file in (change.path, f"tests/{module.parent.as_posix()}/test_{name}.py") if (ROOT / file).exists()]
+        tests = next(filter(None, (self.tested.of(change.path, *span) for span in spans_of(change, source))), set[str]())
         if next(spans_of(change, source)) == (1, source.count(b"\n") + 1):  # a constant is read where no line of its module runs
             own += [file for file in self.readers[".".join(module.parts)] if file not in own]
-        tests = next(filter(None, (self.tested.of(change.path, *span) for span in spans_of(change, source))), set[str]())
+            tests |= {test for test in self.tested.seconds if f"[{'.'.join(module.parts)}." in test}
         chosen = self.chosen(change.path, tests, own)
         if chosen:
             yield "lines", sorted({file_of(test) for test in chosen}), chosen, self.longest(chosen)
