@@ -89,8 +89,11 @@ def test_a_program_that_hangs_is_ended_with_all_that_it_started(tmp_path):
 
 def test_who_is_asked_to_stop_may_write_what_he_has(tmp_path):
     program = "trap 'echo what there is; exit' INT; sleep 60 & wait"  # a shell is there to be asked sooner than a Python
-    assert run_gpu.run(["sh", "-c", program], tmp_path / "log", 5) == "out of time"
-    assert (tmp_path / "log").read_text() == "what there is\n"
+    for seconds in (2, 10, 40):  # where a machine stands still for a while, even a shell starts late
+        assert run_gpu.run(["sh", "-c", program], tmp_path / "log", seconds) == "out of time"
+        if told := (tmp_path / "log").read_text():
+            break
+    assert told == "what there is\n"
 
 
 def test_all_parts_together_take_at_most_eight_minutes():
