@@ -14,6 +14,7 @@ from rules import OPTIMIZERS, RULES
 from reference_impl import SGD, Adam, engines, flatten, set_engine, set_threads
 from reference_impl.engines import blocked, compiled, threads
 from reference_impl.engines.tape import trace
+from reference_impl.optimization.adam import adam
 
 ROOT = Path(__file__).parents[2]
 
@@ -263,6 +264,7 @@ import numpy as np
 from part_of_it import changed
 from reference_impl.engines import compiled
 from reference_impl.engines.tape import trace
+from reference_impl.optimization.adam import adam
 
 def rule(w, g, *, lr):
     return changed(w) - lr * g
@@ -285,3 +287,17 @@ def test_a_rule_without_a_file_is_compiled_too():
     space["plain"].__module__ = "__main__"
     compiled.step(space["plain"], [w, np.ones(3)], {"lr": 0.25})
     assert w.tolist() == [0.75] * 3
+
+
+def test_even_the_first_step_in_blocks_needs_no_array_as_large_as_the_parameters():
+    def fresh(w, g, m, v, *, lr, beta1, beta2, eps, t):  # no thread has a plan of it
+        return adam(w, g, m, v, lr=lr, beta1=beta1, beta2=beta2, eps=eps, t=t)
+
+    arrays = [np.ones(2**21, "f4") for _ in range(4)]
+    trace(fresh)
+    tracemalloc.start()
+    try:
+        blocked.step(fresh, arrays, {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "t": 1})
+        assert tracemalloc.get_traced_memory()[1] < arrays[0].nbytes
+    finally:
+        tracemalloc.stop()

@@ -267,6 +267,12 @@ def test_an_adagrad_path_alone_refutes_convexity_and_never_that_of_a_convex_loss
     assert abs(path[1, 0] - path[0, 0]) == pytest.approx(0.1)  # the first step is the learning rate
 
 
+@pytest.mark.parametrize("factor", [1e-9, 1.0, 1e9])
+def test_a_factor_may_be_of_any_size(factor):
+    hessian, path = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.5]])
+    np.testing.assert_allclose(on_one_scale(path, path @ hessian * [1.0, factor]), path @ hessian, rtol=1e-6)
+
+
 def test_an_axis_parallel_shell_keeps_a_factor_for_each_coordinate():
     path, _ = minimize(quadratic([1.0, 30.0]), [8.0, 2.0], AdaGrad(lr=1.5, eps=0.0), 20)
     with pytest.raises(ValueError, match="path must couple all coordinates in one Hessian"):

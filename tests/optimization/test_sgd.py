@@ -141,7 +141,7 @@ def test_steps_to_is_the_first_step_beyond(factor, rate):
     assert beyond and before
 
 
-@pytest.mark.parametrize(("factor", "rate"), [(1e-6, 1.0), (1e-6, 1.1), (1e6, 0.9), (1e6, 1.0), (0.0, 0.5), (1.0, 0.5), (0.5, -0.5),
+@pytest.mark.parametrize(("factor", "rate"), [(1e-6, 1.0), (1e-6, 1.1), (1e6, 0.9), (1e6, 1.0), (0.0, 0.5), (1.0, 0.5), (1.0, 2.0), (0.5, -0.5),
                                               (math.inf, 2.0), (math.nan, 0.5), (0.5, math.nan)])
 def test_steps_to_refuses_what_is_never_reached(factor, rate):
     with pytest.raises(ValueError, match=r"(same side of 1|(factor|rate) must be a number in ).*got"):
