@@ -28,6 +28,9 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
     await tab.goto(address(page), { waitUntil: "networkidle0" })
     alone[page] = await has()
   }
+  // The theme changes pages by itself once it has read which pages there are.
+  await tab.waitForFunction(() => performance.getEntriesByType("resource").some(entry => entry.name.endsWith("sitemap.xml") && entry.responseEnd)).catch(() => say("the theme asks for no sitemap"))
+  await new Promise(done => setTimeout(done, 2000))
   await tab.evaluate(() => (window.same = true))
   const next = async (page, go) => {
     await tab.evaluate(go, page)
