@@ -11,6 +11,7 @@ import difflib
 import re
 import sys
 from dataclasses import dataclass
+from typing import TypeAlias
 
 SWAPPED = {
     ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not", ast.IsNot: "is", ast.In: "not in",
@@ -19,6 +20,9 @@ SWAPPED = {
 }
 WORDING = {"__repr__", "__str__", "warn", "deprecated"}
 EITHER_WAY = {"maximum", "minimum", "fmax", "fmin", "hypot", "max", "min", "gcd"}  # functions that give the same with two arguments swapped
+
+
+Placed: TypeAlias = ast.expr | ast.stmt
 
 
 @dataclass(frozen=True)
@@ -45,20 +49,21 @@ class Changes(ast.NodeVisitor):
             self.lines.append(self.lines[-1] + len(line))
         self.visit(ast.parse(source))
 
-    def span(self, node: ast.AST) -> tuple[int, int]:
+    def span(self, node: Placed) -> tuple[int, int]:
         """Where a node stands."""
-        return self.lines[node.lineno - 1] + node.col_offset, self.lines[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+        assert node.end_lineno is not None and node.end_col_offset is not None  # so it is for what was parsed
+        return self.lines[node.lineno - 1] + node.col_offset, self.lines[node.end_lineno - 1] + node.end_col_offset
 
-    def text(self, node: ast.AST) -> str:
+    def text(self, node: Placed) -> str:
         """A node as it is written."""
         start, end = self.span(node)
         return self.source[start:end].decode()
 
-    def change(self, node: ast.AST, new: str) -> None:
+    def change(self, node: Placed, new: str) -> None:
         """Add one."""
         self.found.append(Change(self.path, *self.span(node), new))
 
-    def operator(self, left: ast.AST, right: ast.AST, kind: ast.AST) -> None:
+    def operator(self, left: ast.expr, right: ast.expr, kind: ast.AST) -> None:
         """Between two operands, another operator."""
         if type(kind) in SWAPPED:
             start, end = self.span(left)[1], self.span(right)[0]

@@ -224,11 +224,7 @@ class Iterate:
     steps: int
 
     def __post_init__(self) -> None:
-        check_numbers_or_names("first", self.first)
-        check_each("first", list(self.first), IDENTIFIER)
-        if not self.first:
-            raise ValueError(f"first must hold one at least, got {self.first!r}")
-        check("function", self.function, Function("what is known"))
+        _check_recurrence(self.first, self.function)
         check("steps", self.steps, Count())
 
     @property
@@ -272,11 +268,7 @@ class Chain:
     sums: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_numbers_or_names("first", self.first)
-        check_each("first", list(self.first), IDENTIFIER)
-        if not self.first:
-            raise ValueError(f"first must hold one at least, got {self.first!r}")
-        check("function", self.function, Function("what is known"))
+        _check_recurrence(self.first, self.function)
         check("places", self.places, Count())
         check("steps", self.steps, Count())
         check("ends", self.ends, Numbers(1))
@@ -463,6 +455,15 @@ def _mapped(out: tuple[str, ...], arguments: tuple[str, ...], source: str, call:
         return {name: np.broadcast_to(np.asarray(r, dtype=float), shape) if shape else float(r) for name, r in zip(out, results)}
 
     return Made(out, arguments, {"kind": "map", "out": list(out), "args": list(arguments)}, source, run)
+
+
+def _check_recurrence(first: Mapping[str, Named], function: Callable[..., Any]) -> None:
+    """Refuse what nothing could begin with, or go on by: TypeError or ValueError."""
+    check_numbers_or_names("first", first)
+    check_each("first", list(first), IDENTIFIER)
+    if not first:
+        raise ValueError(f"first must hold one at least, got {first!r}")
+    check("function", function, Function("what is known"))
 
 
 def _iterated(out: tuple[str, ...], first: tuple[Named, ...], reads: tuple[Named, ...], steps: int, source: str,
