@@ -66,7 +66,7 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
     if getattr(rule, "over_whole_arrays", False):
         whole.step_as_written(rule, arrays, hyper)
     elif isinstance(arrays[0], np.ndarray):
-        if _compiles(arrays[0], engine, rule) and (views := blocked.flat(arrays)) is not None:
+        if compiles(arrays[0].dtype, arrays[0].size, engine, rule) and (views := blocked.flat(arrays)) is not None:
             compiled.step(rule, views, hyper)
         else:
             blocked.step(rule, arrays, hyper)
@@ -74,6 +74,15 @@ def step(rule: Rule, arrays: Sequence[Any], hyper: Mapping[str, float], engine: 
         fused.step(rule, arrays, hyper)
     else:
         whole.step(rule, arrays, hyper)
+
+
+def step_each(rule: Rule, pieces: Sequence[Sequence[Any]], hyper: Mapping[str, float], engine: str | None = None) -> None:
+    """Apply `rule` to one (w, g, *state), or to several of NumPy's, small and in line, by Numba if all together are worth it."""
+    if len(pieces) > 1 and compiles(pieces[0][0].dtype, sum([piece[0].size for piece in pieces]), engine, rule):
+        compiled.step_each(rule, pieces, hyper)
+    else:
+        for piece in pieces:
+            step(rule, piece, hyper, engine)
 
 
 def finite(arrays: Sequence[Any], engine: str | None = None, most: float = math.inf) -> bool:
@@ -85,17 +94,18 @@ def finite(arrays: Sequence[Any], engine: str | None = None, most: float = math.
     if not isinstance(arrays, (list, tuple)) or engine not in ENGINES:
         _refuse(arrays, engine)
     fusible = [array for array in arrays if fused.takes(array)]  # to ask for all of them costs but one wait
-    others = (quietly(within, array, most, engine) for array in arrays if not fused.takes(array))
+    others = (quietly(within, [array], most, engine) for array in arrays if not fused.takes(array))
     return all(others) and (not fusible or fused.finite(fusible, most))
 
 
-def within(array: Any, most: float, engine: str | None) -> bool:
-    """The same of one array, of arguments that have been checked; to be called [`quietly`][reference_impl.engines.quietly]."""
-    if not isinstance(array, np.ndarray):
-        return fused.finite([array], most) if fused.takes(array) else whole.finite(array, most)
-    if _compiles(array, engine) and (views := blocked.flat([array])) is not None:
-        return compiled.finite(views[0], most)
-    return blocked.finite(array, most)
+def within(arrays: Sequence[Any], most: float, engine: str | None) -> bool:
+    """The same of arrays of one library and dtype, of arguments that have been checked; to be called [`quietly`][reference_impl.engines.quietly]."""
+    first = arrays[0]
+    if not isinstance(first, np.ndarray):
+        return fused.finite(arrays, most) if fused.takes(first) else all(whole.finite(array, most) for array in arrays)
+    if compiles(first.dtype, sum([array.size for array in arrays]), engine) and (views := blocked.flat(arrays)) is not None:
+        return compiled.finite(views, most)
+    return all(blocked.finite(array, most) for array in arrays)
 
 
 def _refuse(arrays: object, engine: str | None) -> None:
@@ -111,8 +121,9 @@ def quietly(function: Callable[..., R], *args: object) -> R:
     return _QUIET.copy().run(function, *args)
 
 
-def _compiles(array: np.ndarray, engine: str | None, rule: Rule | None = None) -> bool:
+def compiles(dtype: np.dtype, size: int, engine: str | None, rule: Rule | None = None) -> bool:
+    """Whether NumPy's arrays of so many elements are stepped on, or looked at if there is no rule, by Numba."""
     engine = engine or _chosen
-    if engine == "blocked" or array.dtype.itemsize == 2:
+    if engine == "blocked" or dtype.itemsize == 2:
         return False
-    return (engine == "compiled" or (array.size >= COMPILED_FROM and (rule is None or trace(rule).exact))) and compiled.available()
+    return (engine == "compiled" or (size >= COMPILED_FROM and (rule is None or trace(rule).exact))) and compiled.available()

@@ -89,22 +89,28 @@ def _loop(rule: Rule, tape: Tape, parallel: bool) -> Callable[..., None]:
     return compiled
 
 
-def _call(loop: Callable[[bool], Callable[..., R]], size: int, *args: object) -> R:
-    """Call a loop over `size` elements, serial or parallel, whichever is worth it."""
-    if threads.count == 1 or size < THREADS_FROM:
-        return loop(False)(*args)
+def _call(loop: Callable[[bool], Callable[..., R]], pieces: Sequence[Sequence[np.ndarray]], *numbers: float) -> list[R]:
+    """Call a loop on each of some lists of arrays, serial or parallel, whichever is worth it for the longest."""
+    if threads.count == 1 or max([piece[0].size for piece in pieces]) < THREADS_FROM:
+        serial = loop(False)
+        return [serial(*piece, *numbers) for piece in pieces]
     import numba
 
     with _turn:
         most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
         numba.set_num_threads(min(threads.count, most))
-        return loop(True)(*args)
+        return [loop(piece[0].size >= THREADS_FROM)(*piece, *numbers) for piece in pieces]
 
 
 def step(rule: Rule, arrays: Sequence[np.ndarray], hyper: Mapping[str, float]) -> None:
     """Apply `rule` in place to `arrays` = (w, g, *state): one dtype, one length, one-dimensional."""
+    step_each(rule, [arrays], hyper)
+
+
+def step_each(rule: Rule, pieces: Sequence[Sequence[np.ndarray]], hyper: Mapping[str, float]) -> None:
+    """The same to each (w, g, *state) of some in one dtype."""
     tape = trace(rule)
-    _call(partial(_loop, rule, tape), arrays[0].size, *arrays, *tape.values(hyper))
+    _call(partial(_loop, rule, tape), pieces, *tape.values(hyper))
 
 
 @cache
@@ -132,7 +138,7 @@ def _squares(parallel: bool) -> Callable[[np.ndarray], float]:
     return numba.njit(parallel=parallel, fastmath={"reassoc"})(loop)
 
 
-def finite(view: np.ndarray, most: float = math.inf) -> bool:
-    """Whether every element of a one-dimensional view is a finite number, and no larger than `most`: by a sum of squares, if it does not overflow."""
-    squares = _call(_squares, view.size, view)
-    return (math.isfinite(squares) and squares <= most * most) or blocked.bounded(view, most)
+def finite(views: Sequence[np.ndarray], most: float = math.inf) -> bool:
+    """Whether every element of one-dimensional views is a finite number, and no larger than `most`: by a sum of squares, if it does not overflow."""
+    squares = sum(_call(_squares, [(view,) for view in views]))
+    return (math.isfinite(squares) and squares <= most * most) or all(blocked.bounded(view, most) for view in views)

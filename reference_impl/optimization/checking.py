@@ -14,8 +14,8 @@ from ..arrays.checks import check_dict
 from ..arrays.flat import Flat
 from ..arrays.protocol import StandardArray
 
-Layout = tuple[tuple[str, object, object, object], ...]
-"""The key, type, dtype and shape of each array of a dict; a `Flat` counts as one array with many shapes."""
+Layout = tuple[tuple[str, object, object, object, bool], ...]
+"""The key, type, dtype and shape of each array of a dict, and whether NumPy has it in C order; a `Flat` counts as one array with many shapes."""
 
 
 def buffers(named: Mapping[str, StandardArray]) -> Mapping[str, StandardArray]:
@@ -50,8 +50,9 @@ def check_arrays(known: Checked, params: Mapping[str, StandardArray], grads: Map
 def layout(named: Mapping[str, StandardArray]) -> Layout:
     """What fits with other arrays of the same layout, once it has been checked."""
     if type(named) is Flat:
-        return (("", type(named.buffer), named.buffer.dtype, named.shapes),)
-    return tuple([(key, type(array), array.dtype, array.shape) for key, array in named.items()])
+        return (("", type(named.buffer), named.buffer.dtype, named.shapes, True),)
+    return tuple([(key, type(array), array.dtype, array.shape, isinstance(array, np.ndarray) and array.flags.c_contiguous)
+                  for key, array in named.items()])
 
 
 def have_layout(before: Layout, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> bool:
@@ -62,12 +63,14 @@ def have_layout(before: Layout, params: Mapping[str, StandardArray], grads: Mapp
                 and (grads.shapes is shapes or grads.shapes == shapes) and (not isinstance(buffer, np.ndarray) or buffer.flags.writeable))
     if type(params) is not dict or type(grads) is not dict or not len(params) == len(grads) == len(before):
         return False
-    for key, kind, dtype, shape in before:
+    for key, kind, dtype, shape, in_order in before:
         w, g = params.get(key), grads.get(key)
         if w is None or g is None or not type(w) is type(g) is kind or not w.dtype is g.dtype is dtype or w.shape != shape or g.shape != shape:
             return False
-        if isinstance(w, np.ndarray) and not w.flags.writeable:
-            return False
+        if isinstance(w, np.ndarray):
+            flags = w.flags
+            if not flags.writeable or flags.c_contiguous is not in_order:
+                return False
     return True
 
 

@@ -192,7 +192,7 @@ class Optimizer:
         options = [name for name in signature(rule).hyper if name not in self._settings and name != "t"]
         if unknown := [name for name in options if not hasattr(self, name)]:
             raise TypeError(f"rule {rule.__name__} must take hyperparameters that are fields of {type(self).__name__}, got {unknown[0]!r}")
-        return Packing(rule.__name__, known, now, packs_for(rule, params, mine), options)
+        return Packing(rule.__name__, known, now, packs_for(rule, params, mine, self.engine), options)
 
     def _clip(self, shares: Sequence[Share]) -> None:
         """Have the gradients of some shares scaled together and cut, where a bound is set."""
@@ -201,7 +201,7 @@ class Optimizer:
         factors, limit = (1.0, 1.0), math.inf
         if self.clip_norm is not None:
             highest = BOUND.value("clip_norm", self.clip_norm, self.steps)
-            total = norm(vectors[1] for share in shares for vectors in share.vectors)
+            total = norm(g for share in shares for g in share.grads.values())  # one by one, however they are packed: to the last bit
             if not total.root < math.inf:
                 for share in shares:
                     share.check_finite()
@@ -256,7 +256,7 @@ def take(shares: Sequence[Share]) -> None:
     """Take a step, if nothing speaks against any part of it."""
     for share in shares:
         share.check_numbers()
-    if len(shares) > 1 or len(shares[0].vectors) > 1:  # else nothing is changed before the only pack is refused
+    if len(shares) > 1 or len(shares[0].pieces) > 1:  # else nothing is changed before the only pack is refused
         for share in shares:
             share.check_scalars()
     for share in shares:

@@ -1,4 +1,4 @@
-"""Pack and unpack: the arrays of a step as the few vectors that a rule is applied to, and the way back."""
+"""Pack and unpack: the arrays of a step as the vectors that a rule is applied to, and the way back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from .. import arrays
+from .. import arrays, engines
 from ..arrays.flat import Flat
 from ..arrays.protocol import StandardArray
 from ..engines.tape import Rule, is_elementwise, squares
@@ -55,38 +55,48 @@ class Memory(NamedTuple):
 class Pack:
     """Some parameters that a rule steps on as on one array, with their memory.
 
-    One array is taken as it is. Several are small, and are copied side by side for each step; or they are a whole
-    [`Flat`][reference_impl.arrays.flat.Flat], whose buffer is taken. Their state lies side by side for good.
+    One array is taken as it is. Several are small. A compiled loop goes from one to the next; to be read in blocks, they are copied side by
+    side for each step, and their state lies side by side for good. Or they are a whole [`Flat`][reference_impl.arrays.flat.Flat], whose buffer is taken.
     """
 
-    def __init__(self, rule: Rule, keys: list[str], params: Mapping[str, StandardArray], memories: Mapping[str, Memory]) -> None:
+    def __init__(self, rule: Rule, keys: list[str], params: Mapping[str, StandardArray], memories: Mapping[str, Memory], engine: str | None) -> None:
         first = memories[keys[0]]
         self.keys, self.t, self.dtype, self.shapes = keys, first.t, first.dtype, {key: params[key].shape for key in keys}
         self.computing = arrays.computing_dtype(params[keys[0]])
         self.safe = RANGES[self.computing] if not is_elementwise(rule) or squares(rule) else ANY
-        self.state: dict[str, Mapping[str, StandardArray]] = {
-            name: {keys[0]: array} if len(keys) == 1 else Flat(arrays.flat_copy([memories[key].state[name] for key in keys]), self.shapes)
-            for name, array in first.state.items()}
-        self.vectors = [vector for of in self.state.values() for vector in buffers(of).values()]
         self.flat = type(params) is Flat and len(keys) == len(params) > 1
+        size = sum(map(math.prod, self.shapes.values()))
+        states = [[memories[key].state[name] for name in first.state] for key in keys]
+        self.lines: list[list[np.ndarray]] = []  # the state of each parameter, where they are not joined
+        if len(keys) > 1 and not self.flat and engines.compiles(cast(np.dtype, params[keys[0]].dtype), size, engine, rule):
+            theirs = [cast(list[np.ndarray], [params[key], *state]) for key, state in zip(keys, states)]
+            if all(array.flags.c_contiguous for row in theirs for array in row):
+                self.lines = [[array.reshape(-1) for array in row[1:]] for row in theirs]
+        joined = len(keys) > 1 and not self.lines
+        self.state: dict[str, Mapping[str, StandardArray]] = {
+            name: Flat(arrays.flat_copy(column), self.shapes) if joined else dict(zip(keys, column))
+            for name, column in zip(first.state, zip(*states))}
+        self.vectors = [vector for of in self.state.values() for vector in buffers(of).values()]
         self.copies: list[tuple[str, np.ndarray]] = []  # of the parameters
-        if len(keys) > 1 and not self.flat:
-            size = sum(map(math.prod, self.shapes.values()))
+        if joined and not self.flat:
             self.room = np.empty(2 * size, params[keys[0]].dtype)
             self.copied = [self.room[:size], self.room[size:]]
             self.copies = list(cast(Mapping[str, np.ndarray], Flat(self.copied[0], self.shapes)).items())
 
-    def pack(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[StandardArray]:
-        """`[w, g, *state]`, as a rule takes them."""
+    def pack(self, params: Mapping[str, StandardArray], grads: Mapping[str, StandardArray]) -> list[list[StandardArray]]:
+        """Each `[w, g, *state]` that the rule takes."""
         keys = self.keys
         if len(keys) == 1:
-            return [params[keys[0]], grads[keys[0]], *self.vectors]
+            return [[params[keys[0]], grads[keys[0]], *self.vectors]]
+        if self.lines:
+            of_w, of_g = cast(tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]], (params, grads))
+            return [[of_w[key].reshape(-1), of_g[key].reshape(-1), *state] for key, state in zip(keys, self.lines)]
         if self.flat:
             g = grads.buffer if type(grads) is Flat and list(grads.shapes) == keys else arrays.flat_copy([grads[key] for key in keys])
-            return [cast(Flat, params).buffer, g, *self.vectors]
+            return [[cast(Flat, params).buffer, g, *self.vectors]]
         together = [params[key] for key in keys] + [grads[key] for key in keys]
         np.concatenate(cast(list[np.ndarray], together), axis=None, out=self.room)
-        return [*self.copied, *self.vectors]
+        return [[*self.copied, *self.vectors]]
 
     def unpack(self, params: Mapping[str, StandardArray]) -> None:
         """Copy the new parameters to where they belong, if they were copied."""
@@ -122,7 +132,7 @@ class Packing(NamedTuple):
         return {f"state[{name!r}][{key!r}]": array for state in states for name, of in state.items() for key, array in buffers(of).items()}
 
 
-def packs_for(rule: Rule, params: Mapping[str, StandardArray], memories: Mapping[str, Memory]) -> list[Pack]:
+def packs_for(rule: Rule, params: Mapping[str, StandardArray], memories: Mapping[str, Memory], engine: str | None) -> list[Pack]:
     """All `params` in packs: a rule over whole arrays gets each by itself, an elementwise one small arrays that took equally many steps together."""
     together: dict[object, list[str]] = {}
     whole = type(params) is Flat and len({memories[key].t for key in params}) == 1
@@ -130,4 +140,4 @@ def packs_for(rule: Rule, params: Mapping[str, StandardArray], memories: Mapping
         small = isinstance(w, np.ndarray) and w.size <= SMALL
         kind: object = (w.dtype, memories[key].t) if small or whole else key
         together.setdefault(kind if is_elementwise(rule) else key, []).append(key)
-    return [Pack(rule, keys, params, memories) for keys in together.values()]
+    return [Pack(rule, keys, params, memories, engine) for keys in together.values()]

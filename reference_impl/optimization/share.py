@@ -33,12 +33,12 @@ class Share:
     params: Mapping[str, StandardArray]
     grads: Mapping[str, StandardArray]
 
-    vectors: list[list[StandardArray]] = field(init=False)
+    pieces: list[list[list[StandardArray]]] = field(init=False)
     norm: float = math.nan  # of all gradients together, if it is known
 
     def pack(self) -> None:
-        """Gather for each pack what the rule takes: [w, g, *state]."""
-        self.vectors = [pack.pack(self.params, self.grads) for pack in self.packing.packs]
+        """Gather for each pack what the rule takes: one or more [w, g, *state]."""
+        self.pieces = [pack.pack(self.params, self.grads) for pack in self.packing.packs]
 
     def clip(self, factors: tuple[float, float], limit: float) -> None:
         """Let the rule see the gradients scaled by two factors, and then cut at a limit."""
@@ -55,13 +55,13 @@ class Share:
         if not self.optimizer.check_finite:
             return
         engine, eps = self.optimizer.engine, self.values.get("eps", math.inf)
-        for pack, vectors in zip(self.packing.packs, self.vectors):
+        for pack, pieces in zip(self.packing.packs, self.pieces):
             safe = pack.safe
-            if not self.norm <= safe.high and not engines.within(vectors[1], safe.high, engine):
+            if not self.norm <= safe.high and not engines.within([piece[1] for piece in pieces], safe.high, engine):
                 self.check_finite()
-                self._check_state(pack, vectors)
+                self._check_state(pack, _joined(pieces))
             if eps < safe.eps:
-                self._check_small(pack, vectors)
+                self._check_small(pack, _joined(pieces))
 
     def check_scalars(self) -> None:
         """Refuse hyperparameters of which the rule makes no numbers in the coming step of a pack: ValueError."""
@@ -103,19 +103,24 @@ class Share:
     def _tried(self, pack: Pack, vectors: list[StandardArray]) -> list[np.ndarray]:
         """The new w and state, of a step on copies."""
         copies = [arrays.copy(vector) for vector in vectors]
-        self._apply(pack, copies)
+        self._apply(pack, [copies])
         return [_host(array) for array in (copies[0], *copies[2:])]
 
-    def _apply(self, pack: Pack, vectors: list[StandardArray]) -> None:
-        engines.step(self.rule, vectors, {**self.values, "t": pack.t + 1}, self.optimizer.engine)
+    def _apply(self, pack: Pack, pieces: list[list[StandardArray]]) -> None:
+        engines.step_each(self.rule, pieces, {**self.values, "t": pack.t + 1}, self.optimizer.engine)
 
     def step(self) -> None:
         """Take the step, and let the optimizer keep what it needs for the next."""
         self.optimizer._packing = self.packing
-        for pack, vectors in zip(self.packing.packs, self.vectors):
-            self._apply(pack, vectors)
+        for pack, pieces in zip(self.packing.packs, self.pieces):
+            self._apply(pack, pieces)
             pack.unpack(self.params)
             pack.t += 1
+
+
+def _joined(pieces: list[list[StandardArray]]) -> list[StandardArray]:
+    """One [w, g, *state], copied together if there are more."""
+    return pieces[0] if len(pieces) == 1 else [arrays.flat_copy(column) for column in zip(*pieces)]
 
 
 def _host(array: StandardArray) -> np.ndarray:

@@ -64,9 +64,11 @@ def test_a_buffer_of_another_length_is_refused():
 
 @pytest.mark.parametrize("flat", ["params", "grads", "both", "neither", "other order"])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("engine", ["blocked", "compiled"])
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_joined_arrays_take_the_path_of_each_alone(kind, dtype, flat):
+def test_joined_arrays_take_the_path_of_each_alone(kind, engine, dtype, flat):
     together, alone = OPTIMIZERS[kind](), {key: OPTIMIZERS[kind]() for key in SHAPES}
+    together.engine = engine
     for optimizer in (together, *alone.values()):
         if getattr(optimizer, "eps", 0):
             optimizer.eps = 1e-4  # does not vanish in float16
@@ -97,6 +99,52 @@ def test_a_run_may_change_between_flat_and_dict(change):
         optimizer.update(params, arrays(seed))
         plain.update(expected, arrays(seed))
     same(dict(params), expected)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_compiled_loop_goes_from_array_to_array_as_long_as_they_lie_in_line(order):
+    optimizer, plain = (Adam(lr=0.1, clip_norm=1.0, engine=engine) for engine in ("compiled", "blocked"))
+    params, expected, base = arrays(0), arrays(0), np.zeros((6, 8), "f4")
+    for seed in range(1, 6):
+        grads = {key: np.array(g, order=order) for key, g in arrays(seed).items()}
+        if seed == 3:  # one of them no longer lies in line
+            key = next(key for key in SHAPES if len(SHAPES[key]) == 2)
+            view = base[:SHAPES[key][0], ::2][:, :SHAPES[key][1]]
+            view[...] = params[key]
+            params[key] = view
+        optimizer.update(params, grads)
+        plain.update(expected, grads)
+        assert [bool(pack.lines) for pack in optimizer._packing.packs] == [seed < 3]
+    same(params, expected)
+    np.testing.assert_array_equal(base[:SHAPES[key][0], ::2][:, :SHAPES[key][1]], expected[key])
+    for name, of in plain.state.items():
+        same(dict(optimizer.state[name]), dict(of))
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e30])
+def test_nothing_changes_where_one_of_several_arrays_in_line_is_refused(value):
+    optimizer, params, grads = Adam(engine="compiled"), arrays(0), arrays(1)
+    optimizer.update(params, grads)
+    before, state, last = {key: w.copy() for key, w in params.items()}, optimizer.state_dict(), "scale"
+    grads[last][...] = value
+    with pytest.raises(ValueError, match=rf"grads\['{last}'\] must"):
+        optimizer.update(params, grads)
+    same(params, before)
+    for key, what in optimizer.state_dict().items():
+        np.testing.assert_array_equal(what, state[key])
+
+
+def test_together_small_arrays_are_worth_compiling():
+    size = 2**13
+    for count in (7, 8, 9):
+        params, grads = ({f"{i}": np.full(size, i + 1.0) for i in range(count)} for _ in range(2))
+        optimizer, plain = Momentum(lr=0.1), Momentum(lr=0.1, engine="blocked")
+        expected = {key: w.copy() for key, w in params.items()}
+        for _ in range(2):
+            optimizer.update(params, grads)
+            plain.update(expected, grads)
+        assert [bool(pack.lines) for pack in optimizer._packing.packs] == [count >= 8]
+        same(params, expected)
 
 
 def test_small_arrays_of_any_layout_and_dtype_stay_where_they_are():

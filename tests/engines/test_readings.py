@@ -157,10 +157,11 @@ def test_finite_on_large_arrays(bad, numba, count, monkeypatch):
 def test_the_sum_that_tells_what_is_finite_is_of_every_square(size, count, monkeypatch):
     monkeypatch.setattr(threads, "count", count)
     view = np.random.default_rng(0).normal(size=size)
-    total = compiled._call(compiled._squares, size, view)
-    np.testing.assert_allclose(total, (view**2).sum(), rtol=1e-12)
+    total, other = compiled._call(compiled._squares, [(view,), (view[:7],)])
+    np.testing.assert_allclose([total, other], [(view**2).sum(), (view[:7]**2).sum()], rtol=1e-12)
     for most in (0.5, 2.0, 10.0):
-        assert compiled.finite(view, most) is bool((abs(view) <= most).all())
+        assert compiled.finite([view, view[:7]], most) is bool((abs(view) <= most).all())
+        assert compiled.finite([np.zeros(3), view], most) is compiled.finite([view], most)
 
 
 @pytest.mark.parametrize("numba", [True, False])

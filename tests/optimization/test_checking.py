@@ -139,7 +139,7 @@ def test_whether_an_array_overlaps_itself(strides, shape, overlaps):
 def packed(params, rule=Adam.rule, counts=None):
     counts = counts or dict.fromkeys(params, 0)
     memories = {key: packing.Memory(counts[key], {"m": np.zeros(w.shape), "v": np.zeros(w.shape)}, w.dtype) for key, w in params.items()}
-    return [pack.keys for pack in packing.packs_for(rule, params, memories)]
+    return [pack.keys for pack in packing.packs_for(rule, params, memories, None)]
 
 
 def test_which_arrays_are_stepped_on_together():
@@ -153,14 +153,14 @@ def test_which_arrays_are_stepped_on_together():
 def test_a_packs_first_marked_element_is_named():
     memories = {key: packing.Memory(0, {"v": np.zeros(shape)}) for key, shape in (("a", (2, 2)), ("b", (3,)))}
     params = {key: memory.state["v"] for key, memory in memories.items()}
-    pack = packing.Pack(Momentum.rule, ["a", "b"], params, memories)
+    pack = packing.Pack(Momentum.rule, ["a", "b"], params, memories, None)
     marked = np.zeros(7, bool)
     assert pack.first(marked) == ("", ())
     marked[[3, 5]] = True
     assert pack.first(marked) == ("a", (1, 1))
     marked[3] = False
     assert pack.first(marked) == ("b", (1,))
-    alone = packing.Pack(Momentum.rule, ["a"], params, memories)
+    alone = packing.Pack(Momentum.rule, ["a"], params, memories, None)
     assert alone.first(np.eye(2, dtype=bool)[::-1]) == ("a", (0, 1))
 
 
