@@ -31,13 +31,14 @@ SCRIPTS = str(Path(__file__).resolve().parents[1])
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import copies, downloads, indexes, install, kept, render, run, runtime, typeset, wheel  # noqa: E402
+from book import copies, downloads, finding, indexes, install, kept, render, run, runtime, typeset, wheel  # noqa: E402
 from book.page import Page as Source, PageError  # noqa: E402
 
 log = get_plugin_logger("book")
 runs: dict[str, run.Run] = {}  # of each page, by its path in docs
 built: dict[str, render.Built] = {}
 contents: dict[str, str] = {}
+urls: dict[str, str] = {}  # of each page in the navigation
 
 
 @event_priority(100)  # before mkdocstrings takes the list of extensions for docstrings
@@ -55,8 +56,8 @@ def on_config(config: MkDocsConfig) -> None:
             found = [url for url, there in zip(wanted, pool.map(_reachable, wanted), strict=True) if there]
         config.plugins["mkdocstrings"].config.handlers.setdefault("python", {})["inventories"] = found
     install.prepare(config)
-    runs.clear()
-    built.clear()
+    for found in (runs, built, urls):
+        found.clear()
 
 
 @cache
@@ -106,6 +107,7 @@ def on_env(env: Any, config: MkDocsConfig, files: Files) -> None:
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The page as its run made it, below what is wrong with it."""
+    urls[page.file.src_uri] = page.url
     if page.file.src_uri not in runs:
         return markdown
     faults = runs[page.file.src_uri].faults
@@ -217,6 +219,13 @@ def _downloads(page: Page, config: MkDocsConfig, files: Files) -> tuple[str, str
     return downloads.notebook(parts, str(page.title), note), downloads.script(parts, note)
 
 
+@event_priority(-100)  # after the search has written its index
 def on_post_build(config: MkDocsConfig) -> None:
-    """Throw away cached runs that nothing uses any more."""
+    """Give the search the names that readers use, and throw away cached runs that nothing uses any more."""
+    index = Path(config.site_dir, "search", "search_index.json")
+    if index.exists():
+        try:
+            index.write_text(finding.joined(index.read_text(encoding="utf-8"), finding.names(), urls), encoding="utf-8")
+        except ValueError as error:
+            raise PluginError(str(error)) from None
     kept.forget_unused(_root(config))

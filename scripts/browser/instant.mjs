@@ -1,4 +1,4 @@
-// Whether pages live on where the theme changes them without loading them (its feature navigation.instant): node instant.mjs SITE
+// Whether pages live on where the theme changes them without loading them, on whatever host and below whatever folder: node instant.mjs SITE
 //
 // From a page to the next, back and forward, in both browsers: figures are built and steered, blocks have what their copies need, Run runs, and the next page's in the same Python.
 
@@ -9,9 +9,7 @@ import { BROWSERS, launching, serve } from "./site.mjs"
 
 const PAGES = ["optimization/momentum/", "optimization/nesterov/"]
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { browsers: { type: "string" } } })
-const made = (file, content) => file.endsWith(".html") ? content.toString().replace(/"features": ?\[/, '$&"navigation.instant",')
-  : file.endsWith("sitemap.xml") ? `<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">${PAGES.map(page => `<url><loc>${address(page)}</loc></url>`)}</urlset>` : content
-const { server, address } = await serve(resolve(positionals[0] ?? "site"), { made })
+const { server, address } = await serve(resolve(positionals[0] ?? "site"), { below: "sub/path/" })
 const faults = []
 
 for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(",")) {
@@ -28,9 +26,7 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
     await tab.goto(address(page), { waitUntil: "networkidle0" })
     alone[page] = await has()
   }
-  // The theme changes pages by itself once it has read which pages there are.
-  await tab.waitForFunction(() => performance.getEntriesByType("resource").some(entry => entry.name.endsWith("sitemap.xml") && entry.responseEnd)).catch(() => say("the theme asks for no sitemap"))
-  await new Promise(done => setTimeout(done, 2000))
+  await new Promise(done => setTimeout(done, 2000)) // until the theme knows which pages there are
   await tab.evaluate(() => (window.same = true))
   const next = async (page, go) => {
     await tab.evaluate(go, page)

@@ -25,16 +25,16 @@ export function launching(name) {
 }
 
 // A server of the site. `sent` is called with the path of each file that a page needs (Firefox fetches the next page too, when idle);
-// `made` may make something else of a file's content.
-export async function serve(site, { sent = () => {}, made = (file, content) => content } = {}) {
+// It stands `below` a folder of the host's.
+export async function serve(site, { sent = () => {}, below = "" } = {}) {
   if (!existsSync(join(site, "index.html"))) fail(`${site}: there is no index.html; is this a built site?`)
   const server = createServer((request, response) => {
-    const path = join(site, decodeURIComponent(new URL(request.url, "http://x").pathname))
+    const path = join(site, decodeURIComponent(new URL(request.url, "http://x").pathname).replace(`/${below}`, "/"))
     const file = existsSync(path) && statSync(path).isDirectory() ? join(path, "index.html") : path
     if (!file.startsWith(site) || !existsSync(file)) return response.writeHead(404).end()
     if (request.headers["sec-purpose"] !== "prefetch" && request.headers["x-moz"] !== "prefetch") sent(file)
-    response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(made(file, readFileSync(file)))
+    response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" }).end(readFileSync(file))
   })
   await new Promise(done => server.listen(0, "127.0.0.1", done))
-  return { server, address: page => `http://127.0.0.1:${server.address().port}/${page.replace(/index\.html$/, "")}` }
+  return { server, address: page => `http://127.0.0.1:${server.address().port}/${below}${page.replace(/index\.html$/, "")}` }
 }
