@@ -18,6 +18,10 @@ from .checking import Layout, buffers
 SMALL = 2**14
 
 
+# From so many elements on the average it costs a compiled loop less to be called for each array than to have all of them copied.
+APART = 2**11
+
+
 class Range(NamedTuple):
     """The numbers of a dtype whose square may be taken without a thought, and the smallest eps that hides a square that is lost."""
 
@@ -68,7 +72,7 @@ class Pack:
         size = sum(map(math.prod, self.shapes.values()))
         states = [[memories[key].state[name] for name in first.state] for key in keys]
         self.lines: list[list[np.ndarray]] = []  # the state of each parameter, where they are not joined
-        if len(keys) > 1 and not self.flat and engines.compiles(cast(np.dtype, params[keys[0]].dtype), size, engine, rule):
+        if len(keys) > 1 and not self.flat and size >= APART * len(keys) and engines.compiles(cast(np.dtype, params[keys[0]].dtype), size, engine, rule):
             theirs = [cast(list[np.ndarray], [params[key], *state]) for key, state in zip(keys, states)]
             if all(array.flags.c_contiguous for row in theirs for array in row):
                 self.lines = [[array.reshape(-1) for array in row[1:]] for row in theirs]

@@ -27,18 +27,14 @@ def names() -> Names:
 
 
 def joined(index: str, wanted: Names, urls: Mapping[str, str]) -> str:
-    """The index with the names of the pages that it has, given each page's address; raises ValueError for a name that leads nowhere or stands twice."""
+    """The index with the names of what it has, given each page's address; a test sees that `finding.yml` names nothing else."""
     data = json.loads(index)
     entries = {entry["location"]: entry for entry in data["docs"]}
     for page in wanted.keys() & urls.keys():
         for anchor, given in wanted[page].items():
             place = urls[page] + (f"#{anchor}" if anchor else "")
-            if place not in entries:
-                raise ValueError(f"{NAMES.name}: {page} has no section {anchor!r} that the search knows")
-            also = [str(name) for name in given]
-            if twice := sorted({name for name in also if also.count(name) > 1}):
-                raise ValueError(f"{NAMES.name}: {page}#{anchor} has {', '.join(twice)} twice")
-            entries[place]["also"] = also
+            if place in entries:
+                entries[place]["also"] = [str(name) for name in given]
     for place, entry in entries.items():
         if place.startswith(REFERENCE):
             entry["boost"] = BOOST

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import CombinedEvent, event_priority, get_plugin_logger
@@ -27,11 +28,12 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
-SCRIPTS = str(Path(__file__).resolve().parents[1])
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = str(ROOT / "scripts")
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import copies, downloads, finding, indexes, install, kept, render, run, runtime, typeset, wheel  # noqa: E402
+from book import chapters, copies, downloads, finding, indexes, install, kept, render, run, runtime, typeset, wheel  # noqa: E402
 from book.page import Page as Source, PageError  # noqa: E402
 
 log = get_plugin_logger("book")
@@ -39,6 +41,7 @@ runs: dict[str, run.Run] = {}  # of each page, by its path in docs
 built: dict[str, render.Built] = {}
 contents: dict[str, str] = {}
 urls: dict[str, str] = {}  # of each page in the navigation
+book: list[tuple[Source, str]] = []
 
 
 @event_priority(100)  # before mkdocstrings takes the list of extensions for docstrings
@@ -56,7 +59,8 @@ def on_config(config: MkDocsConfig) -> None:
             found = [url for url, there in zip(wanted, pool.map(_reachable, wanted), strict=True) if there]
         config.plugins["mkdocstrings"].config.handlers.setdefault("python", {})["inventories"] = found
     install.prepare(config)
-    for found in (runs, built, urls):
+    config.extra["citation"] = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    for found in (runs, built, urls, book):
         found.clear()
 
 
@@ -126,6 +130,8 @@ def _document(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> 
     name = _name(page.file, _root(config))
     text = page.file.content_string
     source = Source.parse(text, name)
+    if shown := source.meta.get("shows"):
+        return (_root(config) / shown).read_text(encoding="utf-8")
     if kind := source.meta.get("index"):
         return markdown + "\n\n" + indexes.index(kind, _chapters(config), page.file.src_uri)
     if not _is_notebook(page.file, config):
@@ -155,7 +161,9 @@ def _name(file: File, root: Path) -> Path:
 
 
 def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
-    """The pages of the book in the order of its navigation, each with its text."""
+    """The pages of the book in the order of its navigation, each with its text; read once a build."""
+    if book:
+        return book
 
     def paths(nav: Any) -> list[str]:
         if isinstance(nav, str):
@@ -164,7 +172,24 @@ def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
 
     docs = Path(config.docs_dir)  # MkDocs itself complains of what is missing there
     texts = {path: (docs / path).read_text(encoding="utf-8") for path in paths(config.nav) if (docs / path).exists()}
-    return [(Source.parse(text, Path(path)), text) for path, text in texts.items()]
+    book.extend((Source.parse(text, Path(path)), text) for path, text in texts.items())
+    return book
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """A page of the book says under its title which chapter it is."""
+    pages = {source.path.as_posix(): source for source, _ in _chapters(config)}
+    if page.file.src_uri not in built or page.file.src_uri not in pages or page.is_homepage:
+        return html
+
+    def link(uri: str) -> str:
+        file = files.get_file_from_path(uri)
+        return file.url_relative_to(page.file) if file else ""
+
+    try:
+        return html.replace("</h1>", f"</h1>\n{chapters.line(page.file.src_uri, pages, link)}", 1)
+    except PageError as error:
+        raise PluginError(str(error)) from None
 
 
 @event_priority(100)
@@ -224,8 +249,5 @@ def on_post_build(config: MkDocsConfig) -> None:
     """Give the search the names that readers use, and throw away cached runs that nothing uses any more."""
     index = Path(config.site_dir, "search", "search_index.json")
     if index.exists():
-        try:
-            index.write_text(finding.joined(index.read_text(encoding="utf-8"), finding.names(), urls), encoding="utf-8")
-        except ValueError as error:
-            raise PluginError(str(error)) from None
+        index.write_text(finding.joined(index.read_text(encoding="utf-8"), finding.names(), urls), encoding="utf-8")
     kept.forget_unused(_root(config))

@@ -64,9 +64,10 @@ def test_a_buffer_of_another_length_is_refused():
 
 @pytest.mark.parametrize("flat", ["params", "grads", "both", "neither", "other order"])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-@pytest.mark.parametrize("engine", ["blocked", "compiled"])
+@pytest.mark.parametrize(("engine", "apart"), [("blocked", 0), ("compiled", packing.APART), ("compiled", 0)], ids=["blocked", "compiled", "compiled apart"])
 @pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_joined_arrays_take_the_path_of_each_alone(kind, engine, dtype, flat):
+def test_joined_arrays_take_the_path_of_each_alone(kind, engine, apart, dtype, flat, monkeypatch):
+    monkeypatch.setattr(packing, "APART", apart)
     together, alone = OPTIMIZERS[kind](), {key: OPTIMIZERS[kind]() for key in SHAPES}
     together.engine = engine
     for optimizer in (together, *alone.values()):
@@ -102,7 +103,8 @@ def test_a_run_may_change_between_flat_and_dict(change):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_a_compiled_loop_goes_from_array_to_array_as_long_as_they_lie_in_line(order):
+def test_a_compiled_loop_goes_from_array_to_array_as_long_as_they_lie_in_line(order, monkeypatch):
+    monkeypatch.setattr(packing, "APART", 0)
     optimizer, plain = (Adam(lr=0.1, clip_norm=1.0, engine=engine) for engine in ("compiled", "blocked"))
     params, expected, base = arrays(0), arrays(0), np.zeros((6, 8), "f4")
     for seed in range(1, 6):
@@ -122,7 +124,8 @@ def test_a_compiled_loop_goes_from_array_to_array_as_long_as_they_lie_in_line(or
 
 
 @pytest.mark.parametrize("value", [np.nan, 1e30])
-def test_nothing_changes_where_one_of_several_arrays_in_line_is_refused(value):
+def test_nothing_changes_where_one_of_several_arrays_in_line_is_refused(value, monkeypatch):
+    monkeypatch.setattr(packing, "APART", 0)
     optimizer, params, grads = Adam(engine="compiled"), arrays(0), arrays(1)
     optimizer.update(params, grads)
     before, state, last = {key: w.copy() for key, w in params.items()}, optimizer.state_dict(), "scale"
@@ -132,6 +135,16 @@ def test_nothing_changes_where_one_of_several_arrays_in_line_is_refused(value):
     same(params, before)
     for key, what in optimizer.state_dict().items():
         np.testing.assert_array_equal(what, state[key])
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_arrays_that_are_too_small_are_copied_together(count):
+    mean = packing.APART
+    for size in (mean - 1, mean):
+        params, grads = ({f"{i}": np.ones(size if i else mean) for i in range(count)} for _ in range(2))
+        optimizer = Momentum(lr=0.1, engine="compiled")
+        optimizer.update(params, grads)
+        assert [bool(pack.lines) for pack in optimizer._packing.packs] == [size == mean]
 
 
 def test_together_small_arrays_are_worth_compiling():

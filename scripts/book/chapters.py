@@ -1,0 +1,42 @@
+"""What stands under a chapter's title: its number, how long it takes to read, and what to read first (`after:` in the front matter)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+
+from .page import Page, PageError
+
+CHAPTERS = ("optimization/", "generalization/", "practice/")  # the folders whose pages have numbers
+WORDS_A_MINUTE = 200
+
+
+def minutes(page: Page) -> int:
+    """How long its text takes at a reader's usual pace, up to the exercises, in whole fives; code and formulas count as nothing."""
+    prose = "\n".join(block.text for block in page.blocks if block.kind == "prose")
+    prose = re.split(r"^## (?:Exercises|References)\b", prose, maxsplit=1, flags=re.M)[0]
+    prose = re.sub(r"<!--.*?-->|\$\$.*?\$\$|\$[^$]*\$|^\{:.*\}$", " ", prose, flags=re.S | re.M)
+    return max(5, 5 * round(len(re.findall(r"[^\W\d_]{2,}", prose)) / WORDS_A_MINUTE / 5))
+
+
+def line(uri: str, pages: Mapping[str, Page], link: Callable[[str], str]) -> str:
+    """The line, as HTML, of the page `uri` among those of the book in their order; raises PageError where `after` names none before it."""
+    page = pages[uri]
+    numbered = [other for other in pages if other.startswith(CHAPTERS)]
+    said = [f"Chapter {numbered.index(uri) + 1}"] if uri in numbered else []
+    said.append(f'<span title="Without code, formulas and exercises, at {WORDS_A_MINUTE} words a minute">{minutes(page)} minutes to read</span>')
+    if first := _first(page.meta.get("after") or [], uri, pages):
+        said.append("read first: " + ", ".join(f'<a href="{link(other)}">{escape(str(pages[other].meta["title"]))}</a>' for other in first))
+    return f'<p class="chapter" data-search-exclude>{" · ".join(said)}</p>'
+
+
+def _first(names: Sequence[str], uri: str, pages: Mapping[str, Page]) -> list[str]:
+    before = list(pages)[:list(pages).index(uri)]
+    found = []
+    for name in names:
+        at = [other for other in before if other.removesuffix(".md").endswith(f"/{name}")]
+        if len(at) != 1:
+            raise PageError(f"{pages[uri].path}:1: the front matter's `after` names {name!r}, which is no page before this one")
+        found += at
+    return found
