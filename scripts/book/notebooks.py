@@ -33,7 +33,7 @@ SCRIPTS = str(ROOT / "scripts")
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import chapters, copies, downloads, finding, indexes, install, kept, render, run, runtime, typeset, wheel  # noqa: E402
+from book import chapters, copies, downloads, finding, indexes, install, kept, policy, render, run, runtime, typeset, wheel  # noqa: E402
 from book.page import Page as Source, PageError  # noqa: E402
 
 log = get_plugin_logger("book")
@@ -42,6 +42,7 @@ built: dict[str, render.Built] = {}
 contents: dict[str, str] = {}
 urls: dict[str, str] = {}  # of each page in the navigation
 book: list[tuple[Source, str]] = []
+serving = False
 
 
 @event_priority(100)  # before mkdocstrings takes the list of extensions for docstrings
@@ -207,8 +208,34 @@ def _show_math(context: Any, *, page: Page, config: MkDocsConfig, nav: Any) -> N
 on_page_context = CombinedEvent(_show_tex, _show_math)
 
 
+def on_startup(*, command: str, dirty: bool) -> None:
+    """Remember whether the site is only looked at: MkDocs' own script, which loads a changed page again, keeps no policy."""
+    global serving
+    serving = command == "serve"
+
+
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
-    """Put the figures and the copies in, so late that no plugin takes them for the page's text, and write the downloads."""
+    """The finished page, under its policy."""
+    return _kept(_finished(output, page, config), Path(page.file.abs_dest_path).parent)
+
+
+def on_post_template(output: str, *, template_name: str, config: MkDocsConfig) -> str:
+    """Pages of the theme's own, as 404.html, keep the policy too."""
+    return _kept(output, Path(config.site_dir)) if template_name.endswith(".html") else output
+
+
+def _kept(output: str, folder: Path) -> str:
+    if serving:
+        return output
+    output, files = policy.kept(output)
+    for name, content in files.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    return output
+
+
+def _finished(output: str, page: Page, config: MkDocsConfig) -> str:
+    """The page with its figures and copies, put in so late that no plugin takes them for its text; its downloads are written."""
     output = typeset.shared(re.sub(r'<span id="__span-[\d-]+">', "<span>", output))  # lines' ids; mkdocstrings gives some of them twice
     if (made := runs.get(page.file.src_uri)) and made.notes:
         try:

@@ -1,0 +1,81 @@
+"""A page under a content security policy: no style in an attribute, no script in the page but those whose hashes the policy names.
+
+Formulas and figures come with thousands of `style` attributes, which a policy cannot tell from an intruder's. Each becomes a class, and
+the page's classes one style sheet beside it (`page.css`); what figures compute becomes one script beside it (`figures.js`). What the theme
+writes into every page stays, named by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html import unescape
+
+HOLDS = {
+    "default-src": "'none'",
+    "script-src": "'self' 'wasm-unsafe-eval'",  # WebAssembly is how Python runs
+    "style-src": "'self'",
+    "img-src": "'self' data:",  # the theme's icons
+    "font-src": "'self'",
+    "connect-src": "'self' blob:",  # a blob is how site.js names the pages to the theme
+    "worker-src": "'self'",
+    "base-uri": "'self'",
+    "form-action": "'self'",
+}
+
+_OPAQUE = r"<(?P<kind>script|template|textarea)\b.*?</(?P=kind)>"
+_TAG = r'<[a-zA-Z][\w:-]*(?:[^<>"]|"[^"]*")*>'
+_PARTS = re.compile(rf"(?P<opaque>{_OPAQUE})|(?P<tag>{_TAG})", re.S)
+_STYLE = re.compile(r'\sstyle="([^"]*)"')
+_CLASS = re.compile(r'\sclass="')
+_FIGURES = re.compile(r"<script>(\(window\.explorables .*?)</script>\s*", re.S)
+_INLINE = re.compile(r"<script>(.*?)</script>", re.S)
+
+
+def kept(html: str) -> tuple[str, dict[str, str]]:
+    """A page that keeps the policy, and by their names the files that must lie beside it.
+
+    >>> page, files = kept('<head></head><b class="x" style="top:0">b</b>')
+    >>> print(files["page.css"])
+    :is(#_,.sa4a1c4){top:0}
+    """
+    files: dict[str, str] = {}
+    sheet: dict[str, str] = {}
+    html = _PARTS.sub(lambda part: part[0] if part["opaque"] else _classed(part[0], sheet), html)
+    if sheet:
+        # As strong as the attribute was: an id weighs more than all classes, and what a script sets at the element more still.
+        files["page.css"] = "\n".join(f":is(#_,.{name}){{{rules}}}" for rules, name in sheet.items())
+        html = html.replace("</head>", f'<link rel="stylesheet" href="{_versioned("page.css", files)}"></head>', 1)
+    if figures := _FIGURES.findall(html):
+        files["figures.js"] = "\n".join(figures)
+        first = f'<script src="{_versioned("figures.js", files)}" defer></script>\n'
+        html = _FIGURES.sub(lambda _: first, html, count=1)
+        html = _FIGURES.sub("", html)
+    hashes = "".join(f" 'sha256-{_hash(script)}'" for script in dict.fromkeys(_INLINE.findall(html)))
+    policy = "; ".join(f"{name} {sources}{hashes if name == 'script-src' else ''}" for name, sources in HOLDS.items())
+    charset = '<meta charset="utf-8">'
+    return html.replace(charset, f'{charset}\n<meta http-equiv="Content-Security-Policy" content="{policy}">', 1), files
+
+
+def _classed(tag: str, sheet: dict[str, str]) -> str:
+    """A tag with a class in the place of its style."""
+    style = _STYLE.search(tag)
+    if style is None:
+        return tag
+    tag, rules = _STYLE.sub("", tag, count=1), unescape(style[1]).strip().rstrip(";")
+    if not rules:
+        return tag
+    name = sheet.setdefault(rules, f"s{hashlib.sha256(rules.encode()).hexdigest()[:6]}")
+    if _CLASS.search(tag):
+        return _CLASS.sub(f' class="{name} ', tag, count=1)
+    return re.sub(r"(\s*/?>)$", rf' class="{name}"\1', tag, count=1)
+
+
+def _versioned(name: str, files: dict[str, str]) -> str:
+    """The address of a file beside the page, another for another content: what a browser has kept may be older."""
+    return f"{name}?{hashlib.sha256(files[name].encode()).hexdigest()[:8]}"
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
