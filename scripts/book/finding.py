@@ -14,8 +14,10 @@ from typing import Any
 
 import yaml
 
+from book import reference
+
 NAMES = Path(__file__).with_name("finding.yml")
-REFERENCE, BOOST = "api/", 0.1  # the folder of the reference's pages, and what counts a word there
+BOOST = 0.1  # what counts a word in the reference
 
 Names = Mapping[str, Mapping[str, list[Any]]]
 
@@ -36,6 +38,6 @@ def joined(index: str, wanted: Names, urls: Mapping[str, str]) -> str:
             if place in entries:
                 entries[place]["also"] = [str(name) for name in given]
     for place, entry in entries.items():
-        if place.startswith(REFERENCE):
+        if place.startswith(reference.FOLDER):
             entry["boost"] = BOOST
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

@@ -33,7 +33,7 @@ SCRIPTS = str(ROOT / "scripts")
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import chapters, copies, downloads, finding, indexes, install, kept, policy, render, run, runtime, typeset, wheel  # noqa: E402
+from book import chapters, copies, downloads, finding, indexes, install, kept, policy, reference, render, run, runtime, typeset, wheel  # noqa: E402
 from book.page import Page as Source, PageError  # noqa: E402
 
 log = get_plugin_logger("book")
@@ -82,6 +82,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     for name, content in _browser(config).items():
         files.append(File.generated(config, name, content=content))
     root = _root(config)
+    _split(files, config, root)
     pages = [file for file in files.documentation_pages() if file.abs_src_path]
 
     def of(file: File) -> run.Run:
@@ -95,6 +96,18 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         raise PluginError("\n".join(faults))
     for fault in faults:
         log.warning(fault)
+
+
+def _split(files: Files, config: MkDocsConfig, root: Path) -> None:
+    """Give each module of the reference a page of its own, in the navigation too."""
+    made: dict[str, list[str]] = {}
+    for file in [file for file in files.documentation_pages() if file.src_uri.startswith(reference.FOLDER)]:
+        pages = reference.pages(file.src_uri, file.content_string, root)
+        made[file.src_uri] = list(pages)[1:]
+        files.remove(file)
+        for name, text in pages.items():
+            files.append(File.generated(config, name, content=text))
+    config.nav = reference.nav(config.nav, made)
 
 
 def _browser(config: MkDocsConfig) -> runtime.Bytes:
