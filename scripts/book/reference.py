@@ -20,7 +20,7 @@ title: "Reference: {name}"
 description: {description}
 ---
 
-# Reference: {name}
+# Reference: {name} {{: #{module} }}
 
 ::: {module}
     options:

@@ -17,7 +17,7 @@ def test_each_listed_module_has_a_page_of_its_own():
         assert len(pages) == text.count("\n::: ") and "::: " not in part[1]
         listed += len(pages)
         for (name, page), module in zip(pages, reference.modules(text), strict=True):
-            assert page.count("::: ") == 1 and f"::: {module}\n" in page
+            assert page.count("::: ") == 1 and f"::: {module}\n" in page and f"{{: #{module} }}" in page
             assert f"]({name.removeprefix('api/')})" in part[1]
             meta = Page.parse(page).meta
             assert meta["title"] == f"Reference: {module.removeprefix('reference_impl.')}" and meta["description"].endswith((".", "…", ")"))
