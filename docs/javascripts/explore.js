@@ -548,12 +548,15 @@ function build(box, spec) {
 
 function start() {
   steered(false)
-  const specs = /** @type {any} */ (window).explorables ?? {}
+  const specs = /** @type {any} */ (window).explorables ?? {}, script = /** @type {HTMLScriptElement | null} */ (document.querySelector("script[src*='figures.js']"))
+  if (specs.from !== script?.src) return // this page's are on the way
   for (const box of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".explore:empty"))) if (specs[box.id]) build(box, specs[box.id])
 }
 for (const event of ["hashchange", "popstate"]) window.addEventListener(event, () => {
   if (/^#play-|^$/.test(location.hash)) for (const box of /** @type {NodeListOf<any>} */ (document.querySelectorAll(".explore"))) box.explore?.apply()
 })
+
+window.addEventListener("figures", start)
 
 // Where the theme changes pages without loading them, it says so.
 const pages = /** @type {any} */ (window).document$

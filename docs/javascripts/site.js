@@ -29,10 +29,11 @@
   // Material makes a nav of every code block's buttons, all without a name: they are no landmarks (axe: landmark-unique).
   // A table or code too wide for the screen scrolls in a box that the keyboard must reach (axe: scrollable-region-focusable);
   // Material cares for code where there is a mouse, and takes the attribute away elsewhere.
+  const drawn = box => box.checkVisibility?.({ contentVisibilityAuto: true }) ?? true // else to measure it would draw it
   const cure = () => {
     document.querySelectorAll(".md-code__nav:not([role])").forEach(nav => nav.setAttribute("role", "none"))
     for (const box of document.querySelectorAll(":is(.md-typeset__scrollwrap, pre > code):not([tabindex][role])"))
-      if (box.scrollWidth > box.clientWidth) {
+      if (drawn(box) && box.scrollWidth > box.clientWidth) {
         const label = box.tagName === "CODE" ? "code" : "table"
         for (const [name, value] of Object.entries({ tabindex: 0, role: "group", "aria-label": label })) box.setAttribute(name, value)
       }
@@ -41,6 +42,7 @@
   const soon = () => { due ||= setTimeout(() => { due = 0; cure() }, 200) }
   const changes = new MutationObserver(soon)
   addEventListener("resize", cure)
+  document.addEventListener("contentvisibilityautostatechange", soon, true)
   addEventListener("load", () => {
     const watch = () => {
       changes.disconnect()

@@ -31,6 +31,16 @@ def line(uri: str, pages: Mapping[str, Page], link: Callable[[str], str]) -> str
     return f'<p class="chapter" data-search-exclude>{" · ".join(said)}</p>'
 
 
+def parts(html: str) -> str:
+    """A page whose sections, each with its heading, are elements: a browser need not lay out those that are off the screen.
+
+    >>> parts("<h1>T</h1><p>a</p>\\n<h2>A</h2>b\\n<h2>B</h2>c")
+    '<h1>T</h1><p>a</p>\\n<section class="part"><h2>A</h2>b\\n</section><section class="part"><h2>B</h2>c</section>'
+    """
+    first, *others = re.split(r"^(?=<h2[ >])", html, flags=re.M)
+    return first + "".join(f'<section class="part">{part}</section>' for part in others)
+
+
 def _first(names: Sequence[str], uri: str, pages: Mapping[str, Page]) -> list[str]:
     before = list(pages)[:list(pages).index(uri)]
     found = []

@@ -22,10 +22,10 @@ UNUSED = 30 * 24 * 3600  # seconds after which a run that nobody has asked for i
 
 
 def key(page: Path, text: str, root: Path) -> str:
-    """A digest of all that a page's run rests on: its text, the package, the book's machine, Python and the packages that the project pins."""
+    """A digest of all that a page's run rests on: its text, the package, the book's machine, Python, the packages that the project pins and those that it locks."""
     digest = hashlib.sha256(json.dumps([page.as_posix(), text, sys.version, platform.machine(), _pinned("test")]).encode())
     package = [file for file in (root / "reference_impl").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-    for file in sorted([*package, *Path(__file__).parent.glob("*.py")]):
+    for file in sorted([*package, *Path(__file__).parent.glob("*.py"), *root.glob("requirements.lock")]):
         digest.update(f"\n{file.name}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:32]
 

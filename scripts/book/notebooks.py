@@ -191,7 +191,8 @@ def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """A page of the book says under its title which chapter it is."""
+    """A page is in sections, and one of the book says under its title which chapter it is."""
+    html = chapters.parts(html)
     pages = {source.path.as_posix(): source for source, _ in _chapters(config)}
     if page.file.src_uri not in built or page.file.src_uri not in pages or page.is_homepage:
         return html

@@ -24,7 +24,8 @@ for (const page of pages) {
     document.execCommand = () => (copied = document.activeElement.value, true)
     const texts = []
     for (const block of document.querySelectorAll(".language-python.highlight, .language-pycon.highlight")) {
-      for (let wait = 0; wait < 100 && !block.querySelector("[data-clipboard-target]"); wait++) await new Promise(done => setTimeout(done, 50))
+      block.scrollIntoView() // a button comes with the screen
+      for (let wait = 0; wait < 100 && !block.querySelector("[data-clipboard-target]"); wait++) await new Promise(done => setTimeout(done, 20))
       copied = null
       block.querySelector("[data-clipboard-target]")?.click()
       texts.push(copied)

@@ -160,6 +160,10 @@ async function look(name) {
         await tab.evaluate(async () => {
           for (const fold of document.querySelectorAll("details")) fold.open = true
           await document.fonts.ready
+          for (let y = 0; y < document.body.scrollHeight; y += innerHeight) { // what comes with the screen is there then
+            scrollTo(0, y)
+            await new Promise(requestAnimationFrame)
+          }
           await new Promise(done => requestAnimationFrame(() => setTimeout(done, 150)))
         })
         for (const fault of await tab.evaluate(faults)) {
