@@ -193,8 +193,7 @@ def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """A page is in sections, and one of the book says under its title which chapter it is."""
     html = chapters.parts(html)
-    pages = {source.path.as_posix(): source for source, _ in _chapters(config)}
-    if page.file.src_uri not in built or page.file.src_uri not in pages or page.is_homepage:
+    if page.file.src_uri not in built or page.is_homepage:
         return html
 
     def link(uri: str) -> str:
@@ -202,9 +201,13 @@ def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files
         return file.url_relative_to(page.file) if file else ""
 
     try:
-        return html.replace("</h1>", f"</h1>\n{chapters.line(page.file.src_uri, pages, link)}", 1)
+        pages = {source.path.as_posix(): source for source, _ in _chapters(config)}
+        line = chapters.line(page.file.src_uri, pages, link) if page.file.src_uri in pages else ""
     except PageError as error:
-        raise PluginError(str(error)) from None
+        if not any(made.faults for made in runs.values()):
+            raise PluginError(str(error)) from None
+        return html  # the page says at its top what is wrong
+    return html.replace("</h1>", f"</h1>\n{line}", 1) if line else html
 
 
 @event_priority(100)
