@@ -25,7 +25,7 @@ def line(uri: str, pages: Mapping[str, Page], link: Callable[[str], str]) -> str
     page = pages[uri]
     numbered = [other for other in pages if other.startswith(CHAPTERS)]
     said = [f"Chapter {numbered.index(uri) + 1}"] if uri in numbered else []
-    said.append(f'<span title="Without code, formulas and exercises, at {WORDS_A_MINUTE} words a minute">{minutes(page)} minutes to read</span>')
+    said.append(f"{minutes(page)} minutes of reading, without formulas and code")
     if first := _first(page.meta.get("after") or [], uri, pages):
         said.append("read first: " + ", ".join(f'<a href="{link(other)}">{escape(str(pages[other].meta["title"]))}</a>' for other in first))
     return f'<p class="chapter" data-search-exclude>{" · ".join(said)}</p>'

@@ -20,7 +20,7 @@ title: "Reference: {name}"
 description: {description}
 ---
 
-# Reference: {name} {{: #{module} }}
+# Reference: {heading} {{: #{module} }}
 
 ::: {module}
     options:
@@ -45,19 +45,22 @@ def pages(part: str, text: str, root: Path) -> dict[str, str]:
         name = module.removeprefix("reference_impl.")
         page = f"{part.removesuffix('.md')}/{name.replace('.', '_')}.md"
         said = first_line(module, root)
-        found[page] = _PAGE.format(name=name, description=_quoted(said), module=module, options=options)
+        found[page] = _PAGE.format(name=name, heading=name.replace(".", ".<wbr>"), description=_quoted(said), module=module, options=options)
         rows.append(f"| [`{name}`]({page.removeprefix(FOLDER)}) | {said} |")
     found[part] = _DIRECTIVE.sub("", text).rstrip() + "\n\n| module | what is in it |\n| --- | --- |\n" + "\n".join(rows) + "\n"
     return found
 
 
 def nav(entries: Any, made: Mapping[str, list[str]]) -> Any:
-    """A navigation in which each part is followed by its modules."""
+    """A navigation in which each part is followed by its modules, by their short names."""
     if isinstance(entries, list):
         return [nav(entry, made) for entry in entries]
     if isinstance(entries, dict):
         return {title: nav(entry, made) for title, entry in entries.items()}
-    return {Path(entries).stem.title(): [entries, *made[entries]]} if entries in made else entries
+    if entries not in made:
+        return entries
+    part = Path(entries).stem
+    return {part.title(): [entries, *({Path(page).stem.removeprefix(f"{part}_"): page} for page in made[entries])]}
 
 
 def first_line(module: str, root: Path) -> str:

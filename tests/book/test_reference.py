@@ -30,8 +30,9 @@ def test_options_stay_with_their_module():
 
 def test_a_part_of_the_navigation_holds_its_modules():
     entries = [{"Home": "index.md"}, {"Reference": ["api/x.md", "api/y.md"]}, "z.md"]
-    made = {"api/x.md": ["api/x/a.md"], "api/y.md": []}
-    assert reference.nav(entries, made) == [{"Home": "index.md"}, {"Reference": [{"X": ["api/x.md", "api/x/a.md"]}, {"Y": ["api/y.md"]}]}, "z.md"]
+    made = {"api/x.md": ["api/x/x_a.md", "api/x/other_b.md"], "api/y.md": []}
+    assert reference.nav(entries, made) == [
+        {"Home": "index.md"}, {"Reference": [{"X": ["api/x.md", {"a": "api/x/x_a.md"}, {"other_b": "api/x/other_b.md"}]}, {"Y": ["api/y.md"]}]}, "z.md"]
     assert reference.nav(None, made) is None
 
 
