@@ -30,24 +30,28 @@
   // A table or code too wide for the screen scrolls in a box that the keyboard must reach (axe: scrollable-region-focusable);
   // Material cares for code where there is a mouse, and takes the attribute away elsewhere.
   const drawn = box => box.checkVisibility?.({ contentVisibilityAuto: true }) ?? true // else to measure it would draw it
-  const cure = () => {
-    document.querySelectorAll(".md-code__nav:not([role])").forEach(nav => nav.setAttribute("role", "none"))
-    for (const box of document.querySelectorAll(":is(.md-typeset__scrollwrap, pre > code):not([tabindex][role])"))
-      if (drawn(box) && box.scrollWidth > box.clientWidth) {
+  const cure = (within = document) => {
+    within.querySelectorAll(".md-code__nav:not([role])").forEach(nav => nav.setAttribute("role", "none"))
+    for (const box of within.querySelectorAll(":is(.md-typeset__scrollwrap, pre > code):not([tabindex][role])"))
+      if ((within !== document || drawn(box)) && box.scrollWidth > box.clientWidth) {
         const label = box.tagName === "CODE" ? "code" : "table"
         for (const [name, value] of Object.entries({ tabindex: 0, role: "group", "aria-label": label })) box.setAttribute(name, value)
       }
   }
   let due = 0 // it measures every block: once, when the page has come to rest
   const soon = () => { due ||= setTimeout(() => { due = 0; cure() }, 200) }
-  const changes = new MutationObserver(soon)
-  addEventListener("resize", cure)
-  document.addEventListener("contentvisibilityautostatechange", soon, true)
+  const changes = new MutationObserver(records => {
+    for (const { target } of records) if (target.matches?.("[role=group]:is(code, .md-typeset__scrollwrap):not([tabindex])")) target.setAttribute("tabindex", 0)
+    soon()
+  })
+  addEventListener("resize", soon)
+  document.addEventListener("contentvisibilityautostatechange", event => event.skipped || cure(event.target), true)
+  document.addEventListener("toggle", event => event.target.open && cure(event.target), true)
   addEventListener("load", () => {
     const watch = () => {
       changes.disconnect()
       changes.observe(document.querySelector(".md-content"), { childList: true, subtree: true, attributeFilter: ["tabindex"] })
-      soon()
+      cure()
     }
     if (window.document$) window.document$.subscribe(watch)
     else watch()

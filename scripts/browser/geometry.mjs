@@ -2,7 +2,7 @@
 //
 // Each page is opened in Chromium and Firefox at three widths with every fold open. A fault is: text that is cut off at the left or the
 // right with no way to scroll there, a page wider than the screen, a control that lies on text, two boxes of text that overlap, a box that scrolls
-// and that the keyboard does not reach, a first load of more than 400 kB (gzipped, as hosts send it). Prints a line for each fault, then a
+// and that the keyboard does not reach, a first load of more than 400 kB (gzipped, as hosts send it), what its policy refuses. Prints a line for each fault, then a
 // count; exits with 1 if there are faults.
 
 import { readFileSync, readdirSync, statSync } from "node:fs"
@@ -149,6 +149,10 @@ async function look(name) {
       const reader = await browser.createBrowserContext() // with nothing yet of what the pages share
       const tab = await reader.newPage()
       await tab.setViewport({ width: WIDTHS[0], height: 900 })
+      await tab.evaluateOnNewDocument(() => {
+        window.refused = []
+        addEventListener("securitypolicyviolation", event => window.refused.push(`${event.violatedDirective} ${event.blockedURI}`))
+      })
       await tab.goto(address(page), { waitUntil: "networkidle0", timeout: 60_000 })
       const bytes = [...loaded].reduce((sum, file) => sum + weight(file), 0)
       if (bytes > LOAD) {
@@ -170,6 +174,10 @@ async function look(name) {
           console.log(`${page} at ${width} px in ${name}: ${fault}`)
           count++
         }
+      }
+      for (const refused of await tab.evaluate(() => window.refused)) {
+        console.log(`${page} in ${name}: its policy refuses ${refused}`)
+        count++
       }
       await reader.close()
       process.stderr.write(`${name}: ${page} ${bytes}\n`)
