@@ -91,7 +91,7 @@ Every weight goes the same way in each step, however large its gradient is.
 
 ## References
 
-- X. Chen et al., *Symbolic discovery of optimization algorithms*, NeurIPS 2023, algorithm 2.
+- X. Chen et al., *[Symbolic discovery of optimization algorithms](https://arxiv.org/abs/2302.06675)*, NeurIPS 2023, algorithm 2.
 '''
 
 
