@@ -548,7 +548,7 @@ function build(box, spec) {
 
 function start() {
   steered(false)
-  const specs = /** @type {any} */ (window).explorables ?? {}, script = /** @type {HTMLScriptElement | null} */ (document.querySelector("script[src*='figures.js']"))
+  const specs = /** @type {any} */ (window).explorables ?? {}, [script] = /** @type {NodeListOf<HTMLScriptElement>} */ (document.querySelectorAll("script[src*='figures.js']"))
   if (specs.from !== script?.src) return // this page's are on the way
   for (const box of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".explore:empty"))) if (specs[box.id]) build(box, specs[box.id])
 }

@@ -113,7 +113,7 @@ def project(folder: Path, pages: dict[str, str]) -> Path:
     (folder / "tests").mkdir()
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "tests" / "test_pages.py", folder / "tests")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff"):
         shutil.copy(ROOT / name, folder)
     (folder / "mkdocs.yml").write_text(SITE, encoding="utf-8")
     for name, text in pages.items():
