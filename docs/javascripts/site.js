@@ -3,6 +3,13 @@
 {
   const { open, send } = XMLHttpRequest.prototype, searching = /[?&][qh]=/.test(location.search)
 
+  // Of pages opened as files the theme would change none, and tell no script that the page is there.
+  if (location.protocol === "file:") {
+    const said = document.getElementById("__config"), config = JSON.parse(said.textContent)
+    config.features = config.features.filter(feature => feature !== "navigation.instant")
+    said.textContent = JSON.stringify(config)
+  }
+
   // The theme changes pages without loading them where the site's map names them. The map names the host for which the site was built; the
   // navigation names the same pages wherever it is read from.
   const map = () => {

@@ -1,15 +1,17 @@
 // Whether pages live on where the theme changes them without loading them, on whatever host and below whatever folder: node instant.mjs SITE
 //
-// From a page to the next, back and forward, in both browsers: figures are built and steered, blocks have what their copies need, Run runs, and the next page's in the same Python.
+// Opened as a file a page has its figures too. From a page to the next, back and forward, in both browsers: figures are built and steered, blocks have what their copies need, Run runs, and the next page's in the same Python.
 
-import { resolve } from "node:path"
+import { join, resolve } from "node:path"
+import { pathToFileURL } from "node:url"
 import { parseArgs } from "node:util"
 import puppeteer from "puppeteer-core"
 import { BROWSERS, launching, serve } from "./site.mjs"
 
 const PAGES = ["optimization/momentum/", "optimization/nesterov/"]
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { browsers: { type: "string" } } })
-const { server, address } = await serve(resolve(positionals[0] ?? "site"), { below: "sub/path/" })
+const site = resolve(positionals[0] ?? "site")
+const { server, address } = await serve(site, { below: "sub/path/" })
 const faults = []
 
 for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(",")) {
@@ -17,8 +19,11 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
   const tab = await browser.newPage()
   tab.setDefaultTimeout(120_000)
   const say = what => faults.push(`${name}: ${what}`)
-  tab.on("pageerror", error => /Invalid markup/.test(error.message) || say(`error: ${error.message}`))
+  tab.on("pageerror", error => /Invalid markup|Invalid script: file:/.test(error.message) || // the theme's search reads no index of a site that is opened as files
+    say(`error: ${error.message}`))
   await tab.setViewport({ width: 1280, height: 900 })
+  await tab.goto(pathToFileURL(join(site, PAGES[0], "index.html")).href)
+  await tab.waitForFunction(() => document.querySelector(".explore:not(:empty)"), { timeout: 20_000 }).catch(() => say("opened as a file a page has no figure"))
   // What a page has, by its kind: figures, those that are built, blocks, those with their buttons, those that need something, those that have it.
   const has = () => tab.evaluate(() => [".explore", ".explore:not(:empty)", "[data-block]", ".run", "[data-needs]", ".needs"].map(kind => document.querySelectorAll(kind).length).join())
   const alone = {} // as each page is when it is loaded
