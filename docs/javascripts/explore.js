@@ -532,15 +532,15 @@ function build(box, spec) {
     forget()
     update()
   }
-  let width = box.clientWidth
-  new ResizeObserver(() => {
-    if (box.clientWidth && box.clientWidth !== width) {
-      width = box.clientWidth
-      redraw()
-    }
+  // To ask for a width makes the browser lay out what is off the screen: the panels are drawn when it has one to tell.
+  let width = 0
+  new ResizeObserver(([{ contentRect }]) => {
+    if (!contentRect.width || contentRect.width === width) return
+    width = contentRect.width
+    box.closest("figure")?.querySelector(".plot")?.classList.add("played")
+    redraw()
   }).observe(box)
-  box.closest("figure")?.querySelector(".plot")?.classList.add("played")
-  redraw()
+  update()
   if (location.hash.includes(`${id}=`) && apply()) for (const ready of [0, document.fonts.ready]) Promise.resolve(ready).then(() =>
     box.scrollIntoView({ block: box.offsetHeight < innerHeight * 0.8 ? "center" : "start" })) // what stands above may still grow
   Object.assign(box, { explore: /** @type {Hook} */ ({ apply, values: some => compute(spec, { ...initial, ...some }), state: () => ({ ...numbers, step }) }) })

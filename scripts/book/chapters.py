@@ -32,13 +32,15 @@ def line(uri: str, pages: Mapping[str, Page], link: Callable[[str], str]) -> str
 
 
 def parts(html: str) -> str:
-    """A page whose sections, each with its heading, are elements: a browser need not lay out those that are off the screen.
+    """A page in which what stands between headings is an element: a browser need not lay out those that are off the screen.
 
-    >>> parts("<h1>T</h1><p>a</p>\\n<h2>A</h2>b\\n<h2>B</h2>c")
-    '<h1>T</h1><p>a</p>\\n<section class="part"><h2>A</h2>b\\n</section><section class="part"><h2>B</h2>c</section>'
+    The headings stay outside: the theme asks where each of them is.
+
+    >>> parts("<h1>T</h1><p>a</p>\\n<h2>A</h2>b\\n<h3>B</h3>c")
+    '<h1>T</h1><p>a</p>\\n<h2>A</h2><div class="part">b\\n</div><h3>B</h3><div class="part">c</div>'
     """
-    first, *others = re.split(r"^(?=<h2[ >])", html, flags=re.M)
-    return first + "".join(f'<section class="part">{part}</section>' for part in others)
+    first, *others = re.split(r"^(<h[23][ >].*?</h[23]>)", html, flags=re.M | re.S)
+    return first + "".join(f'{heading}<div class="part">{below}</div>' for heading, below in zip(others[::2], others[1::2], strict=True))
 
 
 def _first(names: Sequence[str], uri: str, pages: Mapping[str, Page]) -> list[str]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
@@ -22,12 +23,24 @@ UNUSED = 30 * 24 * 3600  # seconds after which a run that nobody has asked for i
 
 
 def key(page: Path, text: str, root: Path) -> str:
-    """A digest of all that a page's run rests on: its text, the package, the book's machine, Python, the packages that the project pins and those that it locks."""
+    """A digest of all that a page's run rests on: its text, the package, what runs it, Python, the packages that the project pins and those that it locks."""
     digest = hashlib.sha256(json.dumps([page.as_posix(), text, sys.version, platform.machine(), _pinned("test")]).encode())
     package = [file for file in (root / "reference_impl").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
-    for file in sorted([*package, *Path(__file__).parent.glob("*.py"), *root.glob("requirements.lock")]):
+    for file in sorted([*package, *runners(Path(__file__).parent), *root.glob("requirements.lock")]):
         digest.update(f"\n{file.name}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:32]
+
+
+@cache
+def runners(folder: Path) -> list[Path]:
+    """Of the book's modules those that run pages and their copies: `trials`, and what it imports of the others, and these. How a page looks is not theirs."""
+    found, new = {"__init__"}, ["trials"]
+    while new:
+        found.add(name := new.pop())
+        text = (folder / f"{name}.py").read_text(encoding="utf-8")
+        imports = re.findall(r"^ *(?:from (?:\.|book\.)(\w+) import|from (?:\.|book) import (.+)|import book\.(\w+))", text, flags=re.M)
+        new += {other for names in imports for other in re.findall(r"\w+", " ".join(names)) if (folder / f"{other}.py").exists()} - found
+    return [folder / f"{name}.py" for name in sorted(found)]
 
 
 def read(key: str, root: Path) -> Any:

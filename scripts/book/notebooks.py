@@ -191,9 +191,11 @@ def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """A page is in sections, and one of the book says under its title which chapter it is."""
+    """A page of the book is in parts, and says under its title which chapter it is."""
+    if page.file.src_uri not in built:
+        return html
     html = chapters.parts(html)
-    if page.file.src_uri not in built or page.is_homepage:
+    if page.is_homepage:
         return html
 
     def link(uri: str) -> str:
@@ -233,18 +235,19 @@ def on_startup(*, command: str, dirty: bool) -> None:
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     """The finished page, under its policy."""
-    return _kept(_finished(output, page, config), Path(page.file.abs_dest_path).parent)
+    return _kept(_finished(output, page, config), Path(page.file.abs_dest_path).parent, config)
 
 
 def on_post_template(output: str, *, template_name: str, config: MkDocsConfig) -> str:
     """Pages of the theme's own, as 404.html, keep the policy too."""
-    return _kept(output, Path(config.site_dir)) if template_name.endswith(".html") else output
+    return _kept(output, Path(config.site_dir), config) if template_name.endswith(".html") else output
 
 
-def _kept(output: str, folder: Path) -> str:
+def _kept(output: str, folder: Path, config: MkDocsConfig) -> str:
     if serving:
         return output
-    output, files = policy.kept(output)
+
+    output, files = policy.kept(output, lambda name: next(path for path in map(Path, config.theme.dirs) if (path / name).exists()).joinpath(name).read_text("utf-8"))
     for name, content in files.items():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")

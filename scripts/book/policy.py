@@ -3,6 +3,9 @@
 Formulas and figures come with thousands of `style` attributes, which a policy cannot tell from an intruder's. Each becomes a class, and
 the page's classes one style sheet beside it (`page.css`); what figures compute becomes one script beside it (`figures.js`). What the theme
 writes into every page stays, named by its hash.
+
+The theme's style sheet, which is as long as the first screen of a chapter, comes in the page: on a slow line a page of its own text, formulas
+and figures would otherwise hold it up, and nothing is shown before it.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from html import unescape
 
 HOLDS = {
@@ -17,6 +21,7 @@ HOLDS = {
     "object-src": "'none'",
     "frame-src": "'none'",
     "script-src": "'self' 'wasm-unsafe-eval'",  # WebAssembly is how Python runs
+    "style-src": "'self'",
     "img-src": "'self' data:",  # the theme's icons
     "connect-src": "'self' blob:",  # a blob is how site.js names the pages to the theme
     "base-uri": "'self'",
@@ -29,13 +34,15 @@ _PARTS = re.compile(rf"(?P<opaque>{_OPAQUE})|(?P<tag>{_TAG})", re.S)
 _STYLE = re.compile(r'\sstyle="([^"]*)"')
 _CLASS = re.compile(r'\sclass="')
 _FIGURES = re.compile(r"<script>(\(window\.explorables .*?)</script>\s*", re.S)
-_INLINE = re.compile(r"<script>(.*?)</script>", re.S)
+_INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.S)
+_THEME = re.compile(r'<link rel="stylesheet" href="[^"]*?(assets/stylesheets/(?:main|palette)\.\w+\.min\.css)">\s*')
+_SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)">')
 
 
-def kept(html: str) -> tuple[str, dict[str, str]]:
-    """A page that keeps the policy, and by their names the files that must lie beside it.
+def kept(html: str, read: Callable[[str], str]) -> tuple[str, dict[str, str]]:
+    """A page that keeps the policy, and by their names the files that must lie beside it; `read` gives a file of the theme's.
 
-    >>> page, files = kept('<head></head><b class="x" style="top:0">b</b>')
+    >>> page, files = kept('<head></head><b class="x" style="top:0">b</b>', {}.__getitem__)
     >>> print(files["page.css"])
     .sa4a1c4.sa4a1c4.sa4a1c4.sa4a1c4{top:0}
     """
@@ -47,14 +54,23 @@ def kept(html: str) -> tuple[str, dict[str, str]]:
         # `:is()` would weigh more, but then browsers try each of these rules on each element.)
         files["page.css"] = "\n".join(f"{f'.{name}' * 4}{{{rules}}}" for rules, name in sheet.items())
         html = html.replace("</head>", f'<link rel="stylesheet" href="{_versioned("page.css", files)}"></head>', 1)
+    if theme := _THEME.findall(html):
+        style = "".join(re.sub(r"/\*.*?\*/", "", read(name), flags=re.S).strip() for name in theme)
+        html = _THEME.sub("", html)
+        # The others are asked for before it has come.
+        early = "".join(f'<link rel="preload" as="style" href="{address}">\n' for address in _SHEET.findall(html))
+        place = html.index('<link rel="stylesheet"')
+        html = f"{html[:place]}{early}<style>{style}</style>\n{html[place:]}"
     if figures := _FIGURES.findall(html):
         # Where pages change without being loaded, what the last one computed must not be taken for this one's.
         files["figures.js"] = ";\n".join(["window.explorables = { from: document.currentScript.src }", *figures, 'dispatchEvent(new Event("figures"))'])
         first = f'<script src="{_versioned("figures.js", files)}" defer></script>\n'
         html = _FIGURES.sub(lambda _: first, html, count=1)
         html = _FIGURES.sub("", html)
-    hashes = "".join(f" 'sha256-{_hash(script)}'" for script in dict.fromkeys(_INLINE.findall(html)))
-    policy = "; ".join(f"{name} {sources}{hashes if name == 'script-src' else ''}" for name, sources in HOLDS.items())
+    hashes = {"script-src": "", "style-src": ""}
+    for kind, content in dict.fromkeys(_INLINE.findall(html)):
+        hashes[f"{kind}-src"] += f" 'sha256-{_hash(content)}'"
+    policy = "; ".join(f"{name} {sources}{hashes.get(name, '')}" for name, sources in HOLDS.items())
     charset = '<meta charset="utf-8">'
     return html.replace(charset, f'{charset}\n<meta http-equiv="Content-Security-Policy" content="{policy}">', 1), files
 
@@ -78,5 +94,5 @@ def _versioned(name: str, files: dict[str, str]) -> str:
     return f"{name}?{hashlib.sha256(files[name].encode()).hexdigest()[:8]}"
 
 
-def _hash(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def _hash(content: str) -> str:
+    return base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()

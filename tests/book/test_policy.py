@@ -10,6 +10,7 @@ import pytest
 from book import policy
 
 HEAD = '<head><meta charset="utf-8"></head>'
+SHEETS = {"assets/stylesheets/main.0a1b.min.css": "/* licence */b{top:0}", "assets/stylesheets/palette.2c3d.min.css": "i{top:1px}/*# sourceMappingURL=palette.map */\n"}
 
 
 class Seen(HTMLParser):
@@ -33,7 +34,7 @@ class Seen(HTMLParser):
 
 
 def kept(body):
-    html, files = policy.kept(HEAD + body)
+    html, files = policy.kept(HEAD + body, SHEETS.__getitem__)
     return Seen(html), files, html
 
 
@@ -83,9 +84,21 @@ def test_scripts_are_named_by_their_hashes_and_those_of_figures_lie_beside_the_p
     sources = next(attrs["content"] for tag, attrs in seen.tags if "http-equiv" in attrs)
     assert re.findall(r"'sha256-([^']*)'", sources) == [base64.b64encode(hashlib.sha256(theme.encode()).digest()).decode()]
     assert "unsafe-inline" not in sources and html.count('src="figures.js?') == 1
-    other = policy.kept(HEAD + figures[0])[0]
+    other = policy.kept(HEAD + figures[0], SHEETS.__getitem__)[0]
     assert re.search(r'figures\.js\?(\w+)', html)[1] != re.search(r'figures\.js\?(\w+)', other)[1]
 
 
 def test_the_policy_stands_right_behind_the_charset():
     assert kept("")[2].startswith('<head><meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="default-src \'self\'; ')
+
+
+def test_the_themes_sheet_comes_in_the_page_and_the_others_are_asked_for_before_it():
+    links = "".join(f'<link rel="stylesheet" href="../{name}">\n' for name in [*SHEETS, "stylesheets/book.css"])
+    html, files = policy.kept(f'<head><meta charset="utf-8"><title>t</title>{links}</head><b style="top:0">', SHEETS.__getitem__)
+    style = "b{top:0}i{top:1px}"
+    page = re.search(r'href="(page\.css\?\w+)"', html)[1]
+    assert re.findall(r"<(?:link|style)[^>]*>", html) == [
+        '<link rel="preload" as="style" href="../stylesheets/book.css">', f'<link rel="preload" as="style" href="{page}">',
+        "<style>", '<link rel="stylesheet" href="../stylesheets/book.css">', f'<link rel="stylesheet" href="{page}">']
+    assert f"<style>{style}</style>" in html and "licence" not in html and list(files) == ["page.css"]
+    assert f"style-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" in html
