@@ -80,8 +80,9 @@ def test_fault(site, capsys, old, new, said):
     assert out[-1].endswith(" failed") and not out[-1].endswith(" 0 failed")
 
 
-def test_figures_do_not_count_as_text(site):
-    (site / "one/index.html").write_text(PAGE.replace("<path", f"<path d='{NOISE[:100_000]}'/><path"))
+@pytest.mark.parametrize(("place", "filled"), [("<path", "<path d='{}'/><path"), ("</head>", "<style>{}</style></head>")])
+def test_figures_and_the_themes_sheet_do_not_count_as_text(site, place, filled):
+    (site / "one/index.html").write_text(PAGE.replace(place, filled.format(NOISE[:100_000])))
     assert check_site.main([str(site), "--docs", str(site.parent / "docs")]) == 0
 
 
