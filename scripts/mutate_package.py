@@ -2,6 +2,7 @@
 
     python scripts/mutate_package.py                                300 changes over the whole package
     python scripts/mutate_package.py -n 40 --only practice/search --only optimization/adam --seed 1
+    python scripts/mutate_package.py -n 60 --since main             in the lines that differ from those of `main`
 
 `mutants.py` says what a change is. It is tried in a copy of the tree: against tests that run the changed lines, the module's own first, then
 all of its own, then the page of the same name. What runs into the time limit is caught. Exits with 1 if fewer than 95 of 100 are.
@@ -33,6 +34,7 @@ from queue import SimpleQueue
 import pytest
 from mutants import Change, changes, shown
 from tested_lines import TestedLines, file_of
+from touched import touched
 from tqdm import tqdm
 
 ROOT = Path(__file__).parents[1]
@@ -195,15 +197,22 @@ def main() -> int:
     parser.add_argument("-n", type=int, default=300, help="how many changes (default: 300)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", default=[], help="part of the path of a module; may be given again")
+    parser.add_argument("--since", help="a commit: changes only in lines that differ from its")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once (default: one a processor)")
     parser.add_argument("--slow", type=float, default=1.0, help="how much longer than usual tests may take here (default: 1)")
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     FORKS.set_forkserver_preload(PRELOADED)
-    tested = TestedLines(ROOT)
     sources = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in sorted((ROOT / "reference_impl").rglob("*.py"))}
     possible = [change for path, source in sources.items() if not options.only or any(word in path for word in options.only)
                 for change in changes(path, source)]
+    if options.since:
+        lines = touched(options.since, ROOT, "reference_impl")
+        possible = [change for change in possible if sources[change.path].count(b"\n", 0, change.start) + 1 in lines.get(change.path, ())]
+        if not possible:
+            print(f"nothing in the package that could be changed differs from {options.since}")
+            return 0
+    tested = TestedLines(ROOT)
     chosen = random.Random(options.seed).sample(possible, min(options.n, len(possible)))
     caught: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:

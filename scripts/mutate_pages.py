@@ -2,6 +2,7 @@
 
     python scripts/mutate_pages.py                                the pages of the second edition, 600 changes
     python scripts/mutate_pages.py docs/optimization/adam.md -n 200 --missed
+    python scripts/mutate_pages.py -n 100 --missed --since main   in the lines that differ from those of `main`
 
 A page's code is run once; each changed page is then held to what that run gave, as the build and the tests do. Exits with 1 if a number
 or a claimed comparison passes, or more than one formula in twenty.
@@ -26,6 +27,7 @@ from typing import Any
 from book import claims, formulas
 from book.page import Page, PageError
 from book.steps import Steps
+from touched import touched
 from tqdm import tqdm
 
 ROOT = Path(__file__).parents[1]
@@ -106,8 +108,8 @@ def held(text: str, path: Path, namespace: dict[str, Any]) -> list[str]:
     return [*claims.faults(page, namespace), *formulas.faults(page, namespace)]
 
 
-def tried(path: Path, count: int, seed: int) -> list[tuple[str, bool, str]]:
-    """Run a page, change it `count` times; of each change its kind, whether it was caught, and what it was."""
+def tried(path: Path, count: int, seed: int, lines: set[int] | None) -> list[tuple[str, bool, str]]:
+    """Run a page, change it `count` times, in some lines alone if they are given; of each change its kind, whether it was caught, and what it was."""
     random.seed(seed)
     text = (ROOT / path).read_text(encoding="utf-8")
     with contextlib.redirect_stdout(io.StringIO()):
@@ -116,7 +118,8 @@ def tried(path: Path, count: int, seed: int) -> list[tuple[str, bool, str]]:
         raise SystemExit("\n".join(["the page has faults before it is changed:", *faults]))
     possible: dict[str, list[Change]] = {}
     for change in changes(text):
-        possible.setdefault(change[0], []).append(change)
+        if lines is None or text.count("\n", 0, change[1]) + 1 in lines:
+            possible.setdefault(change[0], []).append(change)
     chosen = [c for kind, found in possible.items() for c in random.sample(found, min(len(found), count if kind == "formula" else count // 2))]
     result = []
     for kind, start, end, new in chosen:
@@ -139,15 +142,20 @@ def main() -> int:
     parser.add_argument("pages", nargs="*", type=Path, help="by default the pages of the second edition")
     parser.add_argument("-n", type=int, default=600, help="how many changes, about, over all pages (default: 600)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--since", help="a commit: changes only in lines that differ from its")
     parser.add_argument("--missed", action="store_true", help="print every change that passed")
     options = parser.parse_args()
     pages = options.pages or second_edition()
+    lines = touched(options.since, ROOT, "docs") if options.since else {}
+    if options.since and not (pages := [path for path in pages if path.as_posix() in lines]):
+        print(f"no page differs from {options.since}")
+        return 0
     each = -(-options.n // (2 * len(pages)))
     caught: Counter[tuple[str, str]] = Counter()
     made: Counter[tuple[str, str]] = Counter()
     missed = []
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        jobs = {pool.submit(tried, path, each, options.seed): path for path in pages}
+        jobs = {pool.submit(tried, path, each, options.seed, lines.get(path.as_posix())): path for path in pages}
         for job, path in tqdm(jobs.items(), desc="pages", disable=None):
             for kind, found, what in job.result():
                 made[kind, path.stem] += 1
