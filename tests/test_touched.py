@@ -42,6 +42,6 @@ def test_no_such_commit(tree):
 
 def test_a_page_is_changed_in_those_lines_alone(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# Page\n\n```python\nn = 3\n```\n\nThere are 3<!--= n --> of them.\n\nAnd 3<!--= n --> here.\n")
-    assert {what.split(":")[1] for _, _, what in mutate_pages.tried(page, 8, 0, None)} == {"7", "9"}
-    assert {what.split(":")[1] for _, _, what in mutate_pages.tried(page, 8, 0, {9})} == {"9"}
+    page.write_text("---\nedition: 2\n---\n# Page\n\n```pycon\n>>> n = 3\n```\n\nThere are 3<!--= n --> of them.\n\nAnd 3<!--= n --> here.\n")
+    assert {what.split(":")[1] for _, _, what in mutate_pages.tried(page, 8, 0, None)} == {"10", "12"}
+    assert {what.split(":")[1] for _, _, what in mutate_pages.tried(page, 8, 0, {12})} == {"12"}
