@@ -45,6 +45,20 @@
         for (const [name, value] of Object.entries({ tabindex: 0, role: "group", "aria-label": label })) box.setAttribute(name, value)
       }
   }
+
+  // What lies above a place that a link names is laid out only as it comes near, and is longer or shorter than was thought: for some seconds,
+  // or until the reader moves the page, the place stays where the link brought it.
+  let sought = "", end = 0
+  const seek = hash => {
+    sought = hash
+    clearTimeout(end)
+    end = setTimeout(() => (sought = ""), 5000)
+  }
+  if (performance.getEntriesByType("navigation")[0]?.type === "navigate") seek(location.hash)
+  document.addEventListener("click", ({ target }) => seek(target.closest("a[href]")?.hash ?? ""))
+  for (const hand of ["wheel", "touchmove", "keydown", "pointerdown"]) addEventListener(hand, () => (sought = ""), { capture: true, passive: true })
+  document.addEventListener("contentvisibilityautostatechange", () => document.getElementById(decodeURIComponent(sought.slice(1)))?.scrollIntoView(), true)
+
   let due = 0 // it measures every block: once, when the page has come to rest
   const soon = () => { due ||= setTimeout(() => { due = 0; cure() }, 200) }
   const changes = new MutationObserver(records => {

@@ -34,13 +34,18 @@ def line(uri: str, pages: Mapping[str, Page], link: Callable[[str], str]) -> str
 def parts(html: str) -> str:
     """A page in which what stands between headings is an element: a browser need not lay out those that are off the screen.
 
-    The headings stay outside: the theme asks where each of them is.
+    The headings stay outside: the theme asks where each of them is. From `--length`, in letters, the style sheet has how high an element will be.
 
     >>> parts("<h1>T</h1><p>a</p>\\n<h2>A</h2>b\\n<h3>B</h3>c")
-    '<h1>T</h1><p>a</p>\\n<h2>A</h2><div class="part">b\\n</div><h3>B</h3><div class="part">c</div>'
+    '<h1>T</h1><p>a</p>\\n<h2>A</h2><div class="part" style="--length:100">b\\n</div><h3>B</h3><div class="part" style="--length:100">c</div>'
     """
     first, *others = re.split(r"^(<h[23][ >].*?</h[23]>)", html, flags=re.M | re.S)
-    return first + "".join(f'{heading}<div class="part">{below}</div>' for heading, below in zip(others[::2], others[1::2], strict=True))
+    return first + "".join(f'{heading}<div class="part" style="--length:{_length(below)}">{below}</div>' for heading, below in zip(others[::2], others[1::2], strict=True))
+
+
+def _length(html: str) -> int:
+    """How many letters a piece of a page has, in hundreds; a figure, which is not there yet, is as high as a thousand."""
+    return 100 * max(1, round(len(re.sub(r"<[^>]*>", "", html)) / 100) + 10 * html.count("data-figure"))
 
 
 def _first(names: Sequence[str], uri: str, pages: Mapping[str, Page]) -> list[str]:

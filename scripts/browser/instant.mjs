@@ -1,6 +1,6 @@
 // Whether pages live on where the theme changes them without loading them, on whatever host and below whatever folder: node instant.mjs SITE
 //
-// Opened as a file a page has its figures too. From a page to the next, back and forward, in both browsers: figures are built and steered, blocks have what their copies need, Run runs, and the next page's in the same Python.
+// Opened as a file a page has its figures too. A link to a section brings its heading to the top, and keeps it there. From a page to the next, back and forward, in both browsers: figures are built and steered, blocks have what their copies need, Run runs, and the next page's in the same Python.
 
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -31,7 +31,19 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
     await tab.goto(address(page), { waitUntil: "networkidle0" })
     alone[page] = await has()
   }
-  await new Promise(done => setTimeout(done, 2000)) // until the theme knows which pages there are
+  const heading = async (id, how) => {
+    await new Promise(done => setTimeout(done, 2000)) // what lies above is laid out meanwhile
+    const top = await tab.evaluate(id => document.getElementById(id).getBoundingClientRect().top, id)
+    if (!(top > 0 && top < 120)) say(`${how} #${id}: its heading is ${Math.round(top)} px from the top`)
+  }
+  const sections = await tab.evaluate(() => [...document.querySelectorAll(".md-nav--secondary a[href*='#']")].map(link => link.hash.slice(1)))
+  for (const id of [sections[Math.floor(sections.length / 2)], sections.at(-2)]) {
+    await tab.goto("about:blank")
+    await tab.goto(`${address(PAGES[0])}#${id}`, { waitUntil: "load" })
+    await heading(id, "an address with")
+  }
+  await tab.evaluate(id => document.querySelector(`.md-nav--secondary a[href$="#${id}"]`).click(), sections[3])
+  await heading(sections[3], "a link to")
   await tab.evaluate(() => (window.same = true))
   const next = async (page, go) => {
     await tab.evaluate(go, page)
