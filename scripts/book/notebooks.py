@@ -13,6 +13,7 @@ import os
 import posixpath
 import re
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -33,7 +34,25 @@ SCRIPTS = str(ROOT / "scripts")
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import chapters, copies, downloads, finding, indexes, install, kept, policy, reference, render, run, runtime, typeset, wheel  # noqa: E402
+from book import (  # noqa: E402
+    chapters,
+    copies,
+    downloads,
+    finding,
+    indexes,
+    install,
+    kept,
+    mentions,
+    policy,
+    prerequisites,
+    reference,
+    render,
+    run,
+    runtime,
+    typeset,
+    wheel,
+    words,
+)
 from book.page import Page as Source, PageError  # noqa: E402
 
 log = get_plugin_logger("book")
@@ -192,22 +211,35 @@ def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """A page is in sections, and one of the book says under its title which chapter it is."""
-    html = chapters.parts(html)
-    if page.file.src_uri not in built or page.is_homepage:
-        return html
 
     def link(uri: str) -> str:
         file = files.get_file_from_path(uri)
         return file.url_relative_to(page.file) if file else ""
 
+    uri = page.file.src_uri
+    html = chapters.parts(_linked(html, page, files, link))
+    if uri not in built:
+        return html
     try:
         pages = {source.path.as_posix(): source for source, _ in _chapters(config)}
-        line = chapters.line(page.file.src_uri, pages, link) if page.file.src_uri in pages else ""
+        if page.is_homepage:
+            return prerequisites.PLACE.sub(lambda _: prerequisites.drawn(pages, prerequisites.names(page.file.content_string), link), html)
+        line = chapters.line(uri, pages, link) if uri in pages else ""
     except PageError as error:
         if not any(made.faults for made in runs.values()):
             raise PluginError(str(error)) from None
         return html  # the page says at its top what is wrong
     return html.replace("</h1>", f"</h1>\n{line}", 1) if line else html
+
+
+def _linked(html: str, page: Page, files: Files, link: Callable[[str], str]) -> str:
+    """A page on which works lead to its references, and words to the glossary."""
+    if page.file.src_uri == words.PAGE:
+        return words.anchored(html)
+    if page.file.src_uri not in built or page.is_homepage:
+        return html
+    glossary = files.get_file_from_path(words.PAGE)
+    return words.linked(mentions.linked(html), words.words(glossary.content_string) if glossary else [], link)
 
 
 @event_priority(100)
