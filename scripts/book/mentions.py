@@ -87,7 +87,8 @@ def _entry(html: str, works: list[Work]) -> str:
     if not starts:
         return html
     # From places in the bare text to places in the HTML; a link that begins there belongs to the work.
-    places, at = [], 0
+    places: list[int] = []
+    at = 0
     for piece in re.split(r"(<a\b[^>]*>|</a>)", html):
         if not re.fullmatch(r"<a\b[^>]*>|</a>", piece):
             places += range(at, at + len(piece))

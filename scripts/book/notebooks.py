@@ -31,6 +31,7 @@ from mkdocs.utils import get_relative_url
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = str(ROOT / "scripts")
+CARD = "card.png"  # beside the page
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
@@ -178,6 +179,8 @@ def _document(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> 
     made = render.prose(first)
     for cell, outputs, after in zip(source.cells, runs[page.file.src_uri].outputs, others, strict=True):
         made += render.cell(cell, outputs, result) + "\n\n" + render.prose(after)
+    if result.card and config.site_url:  # a card is asked for by its whole address
+        page.meta["card"] = {"name": CARD, "alt": result.alt}
     return made
 
 
@@ -301,6 +304,8 @@ def _finished(output: str, page: Page, config: MkDocsConfig) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(page.meta["downloads"], _downloads(page, config, result.files), strict=True):
         (folder / name).write_text(text, encoding="utf-8")
+    if "card" in page.meta:
+        (folder / CARD).write_bytes(result.card)
     return re.sub(r'<div data-figure="(\d+)"></div>', lambda match: result.figures[int(match[1]) - 1], output)
 
 
