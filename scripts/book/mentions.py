@@ -1,7 +1,7 @@
 """Works are linked where the text mentions them, to their entries under *References*; the theme shows an entry beside the link.
 
 What mentions a work is its authors, all of them or the first "and others", or its title in italics. A lone name does where a year, an opening
-bracket, a verb such as *found* or an *'s* says that its bearer is meant, or his work. Where two works fit, or none, nothing is linked.
+bracket, *after*, a verb such as *found* or an *'s* says that the author is meant. Where two works fit, or none, nothing is linked.
 """
 
 from __future__ import annotations
@@ -57,18 +57,20 @@ def linked(html: str) -> str:
 
 
 def doubtful(html: str) -> list[str]:
-    """What looks like the mention of a work on a finished page and is no link; and behind a `#`, works that no link leads to."""
+    """What looks like the mention of a work on a finished page, or is that of one of several; and behind a `#`, works that no link leads to."""
     body, entries = _cut(html)
+    works = listed(re.sub(r"</?span[^>]*>", "", entries))[1]
+    mention, loose = _mention(works), re.compile(rf"\b{_SURNAME}(?:\s+(?:{OTHERS})|(?:,|\s+and)?\s+\(?(?:19|20)\d\d\b\)?)")
     found: list[str] = []
-    name = r"[^\W\d_a-z][\w’'-]+"
 
     def text(piece: str) -> str:
-        found.extend(" ".join(unescape(each[0]).split()) for each in re.finditer(rf"\b(?:{name})(?:\s+(?:{OTHERS})|(?:,|\s+and)?\s+\(?(?:19|20)\d\d\b)", piece))
+        these = {each.start(): each[0] for each in loose.finditer(piece)}
+        these |= {each.start(): each[0] for each in mention.finditer(piece) if len(fitting(each, works)) > 1}
+        found.extend(" ".join(unescape(each).split()) for _, each in sorted(these.items()))
         return piece
 
     running.changed(body, text)
-    ids = re.findall(r'id="(ref-[^"]*)"', entries)
-    return found + [f"#{each}" for each in ids if f'href="#{each}"' not in body]
+    return found + [f"#{work.id}" for work in works if f'href="#{work.id}"' not in body]
 
 
 def listed(html: str) -> tuple[str, list[Work]]:
@@ -131,7 +133,7 @@ def _mention(works: list[Work]) -> re.Pattern[str]:
     year = r"(?:,?\s+(?P<year{0}>(?:19|20)\d\d)\b|\s+\((?P<bracket{0}>(?:19|20)\d\d)\))"
     several = "|".join([*sorted(whole, key=len, reverse=True), rf"(?:{firsts})\s+(?:{OTHERS})"])
     lone = (
-        rf"(?:{firsts}){year.format(2)}|(?<=\()(?:{firsts})(?=[,;)])|(?:{firsts})(?=\s+(?:{SAYS})\b)|(?:{firsts})(?='s?\s+(?:{OF})\b)"
+        rf"(?:{firsts}){year.format(2)}|(?:(?<=\()|(?<=\bafter\s))(?:{firsts})(?=[,;.)])|(?:{firsts})(?=\s+(?:{SAYS})\b)|(?:{firsts})(?='s?\s+(?:{OF})\b)"
         rf"|(?!(?:{'|'.join(RULES)})\b)(?:{firsts})(?='s?\s)"
     )
     return re.compile(rf"(?<![\w’'–-])(?:(?P<several>{several}){year.format(1)}?|(?P<lone>{lone}))(?![\w–-])")
