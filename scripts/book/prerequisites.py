@@ -15,7 +15,7 @@ from . import chapters
 from .page import Page
 
 PLACE = re.compile(r'<div class="map">\s*</div>')
-WIDTH, BOX, HIGH, ROW = 680, 96, 46, 80  # of the drawing, of a box, from row to row
+WIDTH, BOX, HIGH, ROW = 736, 100, 46, 80  # of the drawing, of a box, from row to row
 LINE, GUTTER = 32, 64  # on a phone
 ABREAST = 6  # boxes in a row
 ROOM, BESIDE = 10, 8  # that an arrow takes on its way past a row, and between it and what stands beside it

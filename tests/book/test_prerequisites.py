@@ -73,6 +73,7 @@ def test_arrows_that_pass_a_row_pass_beside_its_boxes(real):
             seen[id(stop)] = stop
             todo += stop.above + stop.below
     assert len(seen) > len(stops)
+    assert all(stop.half <= stop.x <= WIDTH - stop.half for stop in seen.values())
     for one in seen.values():
         for other in seen.values():
             if one is not other and one.row == other.row:
