@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from random import Random
 
 from . import chapters
 from .page import Page
@@ -18,6 +19,7 @@ PLACE = re.compile(r'<div class="map">\s*</div>')
 WIDTH, BOX, HIGH, ROW = 736, 100, 46, 80  # of the drawing, of a box, from row to row
 LINE, GUTTER = 32, 64  # on a phone
 ABREAST = 6  # boxes in a row
+STARTS = 20  # orders from which the best one is sought
 ROOM, BESIDE = 10, 8  # that an arrow takes on its way past a row, and between it and what stands beside it
 
 Needs = Mapping[str, list[str]]
@@ -72,8 +74,8 @@ def drawn(pages: Mapping[str, Page], names: Mapping[str, str], link: Callable[[s
         items.append(f'<li style="{place}"><a href="{link(uri)}">{number}{escape(name[uri])}{after}</a></li>')
     return (
         '<nav class="map" aria-label="What to read first" data-search-exclude>'
-        f'<svg class="wide" viewBox="0 0 {WIDTH} {height}" aria-hidden="true"><path d="{arrows}"/></svg>'
-        f'<svg class="narrow" viewBox="0 0 {GUTTER} {LINE * len(first)}" aria-hidden="true"><path d="{_arcs(first)}"/></svg>'
+        f'<svg class="arrows" viewBox="0 0 {WIDTH} {height}" aria-hidden="true"><path d="{arrows}"/></svg>'
+        f'<svg class="arcs" viewBox="0 0 {GUTTER} {LINE * len(first)}" aria-hidden="true"><path d="{_arcs(first)}"/></svg>'
         f"<ol>{''.join(items)}</ol></nav>"
     )
 
@@ -106,18 +108,51 @@ def _laid(first: Needs) -> tuple[dict[str, Stop], str]:
             ways.append(way)
     every = {id(stop): stop for stop in [*stops.values(), *(stop for way in ways for stop in way)]}.values()
     levels = [[stop for stop in every if stop.row == row] for row in range(max(stop.row for stop in every) + 1)]
-    for level in levels:
-        for at, stop in enumerate(level):
-            stop.x = WIDTH * (at + 1) / (len(level) + 1)
-    for sweep in range(24):
-        for level in levels if sweep % 2 else reversed(levels):
-            wanted = {id(stop): _mean(stop.above if sweep % 2 else stop.below) or stop.x for stop in level}
-            level.sort(key=lambda stop: wanted[id(stop)])
-            _spread(level, wanted)
-    for _ in range(12):  # in the order that is now found, between what is above and what is below
+    best, fewest = levels, len(ways) ** 2
+    for start in range(STARTS):
         for level in levels:
+            Random(start).shuffle(level)
+            _placed(level)
+        for sweep in range(8):
+            for level in levels if sweep % 2 else reversed(levels):
+                level.sort(key=lambda stop: _mean(stop.above if sweep % 2 else stop.below) or stop.x)
+                _placed(level)
+            for level in levels:
+                _exchanged(level, levels)
+            if (found := _crossings(levels)) < fewest:
+                best, fewest = [list(level) for level in levels], found
+    for level in best:
+        _placed(level)
+    for _ in range(24):  # in that order, between what is above and what is below
+        for level in best:
             _spread(level, {id(stop): _mean(stop.above + stop.below) or stop.x for stop in level})
     return stops, "".join(map(_arrow, ways))
+
+
+def _exchanged(level: list[Stop], levels: list[list[Stop]]) -> None:
+    """Exchange neighbours in a row where arrows then cross less often."""
+    for at in range(1, len(level)):
+        before = _crossings(levels)
+        for _ in range(2):  # and back, where it is no better
+            level[at - 1 : at + 1] = reversed(level[at - 1 : at + 1])
+            _placed(level)
+            if _crossings(levels) < before:
+                break
+
+
+def _placed(level: list[Stop]) -> None:
+    """Put a row's stops at equal distances."""
+    for at, stop in enumerate(level):
+        stop.x = WIDTH * (at + 1) / (len(level) + 1)
+
+
+def _crossings(levels: list[list[Stop]]) -> int:
+    """How often arrows cross between rows."""
+    found = 0
+    for level in levels:
+        ends = [there.x for stop in level for there in sorted(stop.below, key=lambda there: there.x)]
+        found += sum(left > right for at, left in enumerate(ends) for right in ends[at + 1:])
+    return found
 
 
 def _mean(stops: list[Stop]) -> float:

@@ -73,11 +73,20 @@ def test_arrows_that_pass_a_row_pass_beside_its_boxes(real):
             seen[id(stop)] = stop
             todo += stop.above + stop.below
     assert len(seen) > len(stops)
+    assert prerequisites._crossings([sorted((stop for stop in seen.values() if stop.row == row), key=lambda stop: stop.x) for row in range(7)]) == 0
     assert all(stop.half <= stop.x <= WIDTH - stop.half for stop in seen.values())
     for one in seen.values():
         for other in seen.values():
             if one is not other and one.row == other.row:
                 assert abs(one.x - other.x) > one.half + other.half
+
+
+def test_arrows_cross_only_where_they_must():
+    crossed = book(a=[], b=["a"], c=["a"], d=["c"], e=["b"], f=["d"], g=["e"])
+    stops, _ = prerequisites._laid(needs(crossed))
+    row = [sorted((stop.x, uri) for uri, stop in stops.items() if stop.row == n) for n in (1, 2, 3)]
+    below = dict(zip("bcde", "edfg"))
+    assert [[below[uri[13]] for _, uri in each] for each in row[:2]] == [[uri[13] for _, uri in each] for each in row[1:]]
 
 
 def test_home_has_a_place_for_it_that_downloads_leave_out():
