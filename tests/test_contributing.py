@@ -77,7 +77,7 @@ jupyter:
 
 # Lion
 
-Every weight goes the same way in each step, however large its gradient is.
+Every weight goes the same way in each step, however large its gradient is (Chen et al.).
 
 ```pycon
 >>> import numpy as np

@@ -628,7 +628,7 @@ case("plots.legend", ax=AXES(lambda: drawn("a label").axes[0]), ncols=optional(C
 case("plots.show", fig=FIGURE, alt=NAME, caption=NAME, play=optional(instance(Explore, Play, example=None)))
 case("plots.contours", ax=AXES, landscape=FUNCTION(lambda: bowl()), xlim=LIMITS, ylim=LIMITS, levels=COUNT | numbers_(1))
 case("plots.trace", ax=AXES, path=PATHS, label=NAME, every=COUNT)
-case("plots.Figure", svg=TEXT, narrow=TEXT, alt=TEXT, caption=TEXT, play=optional(instance(Explore, Play, example=None)))
+case("plots.Figure", svg=TEXT, narrow=TEXT, alt=TEXT, caption=TEXT, play=optional(instance(Explore, Play, example=None)), card=TEXT)
 case("plots.Figure.save", lambda: show(drawn(), alt="a", caption="b"), path=PATH("a.svg"))
 PAIR = kind(lambda value: numbers_(1).accepts(value) and len(value) == 2, [1, 10])
 case("plots.play.Play", rule=FUNCTION(lambda: momentum.momentum), curvatures=PAIR, start=PAIR, steps=COUNT,

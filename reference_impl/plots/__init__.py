@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
-from io import StringIO
+from io import BytesIO, StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -24,6 +25,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure as Drawing
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
@@ -48,6 +50,8 @@ INK = "#010203"  # text and axes are drawn in this colour, then take the page's:
 ABOVE = "above"  # marks the legends that `legend` made
 NARROW = 3.9  # inches: as wide as a phone is at the size of the text
 SCREENS = "FIGURE_SCREENS"  # "wide" in this variable of the environment leaves the drawing for phones out, which takes as long as the other
+CARDS = "FIGURE_CARDS"  # in the environment: the first figure that is shown gets a picture for links to the page
+CARD = (1200, 630)  # pixels, as those who show such links want it
 LINK = re.compile(r"\[([^\]]+)\](?:\([^)\s]*\)|\[[\w.]*\])")  # Markdown's, in a caption
 
 TEXT, AXES, FIGURE = Instance(str, words="a string"), Instance(Axes, words="axes"), Instance(Drawing, words="a figure")
@@ -89,7 +93,7 @@ STYLE: Any = {  # for Matplotlib's stubs every key is a type of its own
 class Figure:
     """A finished figure: its SVG, the SVG for narrow screens (empty if there is none), alternative text and caption.
 
-    Jupyter shows it as HTML; on the site the caption is Markdown of the page, with links and math.
+    `card` is its picture as PNG, in base64, for links to the page; only the book's build asks for it, of the first figure. Jupyter shows it as HTML; on the site the caption is Markdown of the page, with links and math.
     """
 
     svg: str
@@ -97,14 +101,17 @@ class Figure:
     alt: str
     caption: str
     play: Explore | Play | None = None
+    card: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("svg", "narrow", "alt", "caption"):
+        for name in ("svg", "narrow", "alt", "caption", "card"):
             check(name, getattr(self, name), TEXT)
         check("play", self.play, PLAY)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         data = {"svg": self.svg, "narrow": self.narrow, "alt": self.alt, "caption": self.caption, "play": self.play and self.play.data}
+        if self.card:
+            data["card"] = self.card
         return {"text/plain": f"Figure: {self.alt}", "text/html": self._repr_html_(), outputs.FIGURE: data}
 
     def _repr_html_(self) -> str:
@@ -200,6 +207,7 @@ def show(fig: Drawing, *, alt: str, caption: str, play: Explore | Play | None = 
         raise ValueError("fig must have something drawn, got no axes")
     alt = " ".join(alt.split())
     wide = _svg(fig, alt)
+    card = _card(fig) if os.environ.get(CARDS) and next(_cards) == 0 else ""
     narrow = ""
     if os.environ.get(SCREENS) != "wide":
         with _narrowed(fig) as possible:
@@ -208,9 +216,10 @@ def show(fig: Drawing, *, alt: str, caption: str, play: Explore | Play | None = 
         from matplotlib import pyplot
 
         pyplot.close(fig)
-    return Figure(wide, narrow, alt, caption.strip(), play)
+    return Figure(wide, narrow, alt, caption.strip(), play, card)
 
 
+_cards = count()
 _shown = count(1)
 
 
@@ -332,6 +341,20 @@ def _narrowed(fig: Drawing) -> Iterator[bool]:
             ax.set_subplotspec(old)  # type: ignore[arg-type]
         for ax in hidden:
             ax.tick_params(labelleft=False)
+
+
+def _card(fig: Drawing) -> str:
+    """The drawing as a picture for links, in base64."""
+    picture, (width, height) = BytesIO(), map(float, fig.get_size_inches())
+    fig.set_size_inches(7.2, 7.2 * CARD[1] / CARD[0])
+    engine = fig.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0.025, 0.035, 0.95, 0.93))  # some air: others cut the corners
+    fig.savefig(picture, format="png", dpi=CARD[0] / 7.2, facecolor="white", metadata={"Software": None})
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0, 0, 1, 1))
+    fig.set_size_inches(width, height)
+    return b64encode(picture.getvalue()).decode()
 
 
 def _svg(fig: Drawing, alt: str) -> str:

@@ -26,7 +26,7 @@ def line(uri: str, pages: Mapping[str, Page], link: Callable[[str], str]) -> str
     numbered = [other for other in pages if other.startswith(CHAPTERS)]
     said = [f"Chapter {numbered.index(uri) + 1}"] if uri in numbered else []
     said.append(f"{minutes(page)} minutes of reading, without formulas and code")
-    if first := _first(page.meta.get("after") or [], uri, pages):
+    if first := needs(page.meta.get("after") or [], uri, pages):
         said.append("read first: " + ", ".join(f'<a href="{link(other)}">{escape(str(pages[other].meta["title"]))}</a>' for other in first))
     return f'<p class="chapter" data-search-exclude>{" · ".join(said)}</p>'
 
@@ -48,7 +48,8 @@ def _length(html: str) -> int:
     return 100 * max(1, round(len(re.sub(r"<[^>]*>", "", html)) / 100) + 10 * html.count("data-figure"))
 
 
-def _first(names: Sequence[str], uri: str, pages: Mapping[str, Page]) -> list[str]:
+def needs(names: Sequence[str], uri: str, pages: Mapping[str, Page]) -> list[str]:
+    """The pages that the front matter's `after` names."""
     before = list(pages)[:list(pages).index(uri)]
     found = []
     for name in names:

@@ -87,6 +87,7 @@ def environment(root: Path, home: str, seed: int) -> dict[str, str]:
         "PYTHONPATH": str(root),
         "PYTHONHASHSEED": str(seed),
         "IPYTHONDIR": home,
+        "FIGURE_CARDS": "yes",  # the first figure's picture, for links to the page
         "MPLBACKEND": "agg",
         "MPLCONFIGDIR": str(root / ".cache" / "matplotlib"),  # kept: Matplotlib's list of fonts takes seconds to make
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # or the debugger prints a warning onto the page

@@ -30,10 +30,29 @@ from mkdocs.utils import get_relative_url
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = str(ROOT / "scripts")
+CARD = "card.png"  # beside the page
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import chapters, copies, downloads, finding, indexes, install, kept, policy, reference, render, run, runtime, typeset, wheel  # noqa: E402
+from book import (  # noqa: E402
+    chapters,
+    copies,
+    downloads,
+    finding,
+    indexes,
+    install,
+    kept,
+    mentions,
+    policy,
+    prerequisites,
+    reference,
+    render,
+    run,
+    runtime,
+    typeset,
+    wheel,
+    words,
+)
 from book.page import Page as Source, PageError  # noqa: E402
 
 log = get_plugin_logger("book")
@@ -159,6 +178,8 @@ def _document(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> 
     made = render.prose(first)
     for cell, outputs, after in zip(source.cells, runs[page.file.src_uri].outputs, others, strict=True):
         made += render.cell(cell, outputs, result) + "\n\n" + render.prose(after)
+    if result.card and config.site_url:  # a card is asked for by its whole address
+        page.meta["card"] = {"name": CARD, "alt": result.alt}
     return made
 
 
@@ -191,20 +212,25 @@ def _chapters(config: MkDocsConfig) -> list[tuple[Source, str]]:
 
 
 def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """A page of the book is in parts, and says under its title which chapter it is."""
-    if page.file.src_uri not in built:
-        return html
-    html = chapters.parts(html)
-    if page.is_homepage:
-        return html
+    """A page of the book is in parts, and says under its title which chapter it is; works and words are linked."""
 
     def link(uri: str) -> str:
         file = files.get_file_from_path(uri)
         return file.url_relative_to(page.file) if file else ""
 
+    uri = page.file.src_uri
+    if uri == words.PAGE:
+        return words.anchored(html)
+    if uri not in built:
+        return html
+    html = chapters.parts(html)
     try:
         pages = {source.path.as_posix(): source for source, _ in _chapters(config)}
-        line = chapters.line(page.file.src_uri, pages, link) if page.file.src_uri in pages else ""
+        if page.is_homepage:
+            return prerequisites.PLACE.sub(lambda _: prerequisites.drawn(pages, prerequisites.names(page.file.content_string), link), html)
+        glossary = files.get_file_from_path(words.PAGE)
+        html = words.linked(mentions.linked(html), words.words(glossary.content_string) if glossary else [], link)
+        line = chapters.line(uri, pages, link) if uri in pages else ""
     except PageError as error:
         if not any(made.faults for made in runs.values()):
             raise PluginError(str(error)) from None
@@ -272,6 +298,8 @@ def _finished(output: str, page: Page, config: MkDocsConfig) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(page.meta["downloads"], _downloads(page, config, result.files), strict=True):
         (folder / name).write_text(text, encoding="utf-8")
+    if "card" in page.meta:
+        (folder / CARD).write_bytes(result.card)
     return re.sub(r'<div data-figure="(\d+)"></div>', lambda match: result.figures[int(match[1]) - 1], output)
 
 

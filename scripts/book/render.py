@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from textwrap import indent
@@ -33,6 +34,8 @@ class Built:
 
     files: Files  # of the site, for links
     figures: list[str] = field(default_factory=list)
+    card: bytes = b""  # the picture for links to the page, a PNG
+    alt: str = ""  # what it shows
 
 
 def pieces(text: str, cells: Sequence[Block]) -> list[str]:
@@ -93,6 +96,8 @@ def _figure(figure: dict[str, Any], result: Built) -> str:
     """A figure as Markdown: its caption is the page's text, its drawing is put in at the end."""
     result.figures.append("")
     number = len(result.figures)
+    if card := figure.get("card"):
+        result.card, result.alt = b64decode(card), figure["alt"]
     drawings = [_own_ids(figure["svg"], f"f{number}w-", "wide")]
     if figure["narrow"]:
         drawings.append(_own_ids(figure["narrow"], f"f{number}n-", "narrow"))

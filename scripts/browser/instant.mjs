@@ -1,6 +1,6 @@
 // Whether pages live on where the theme changes them without loading them, on whatever host and below whatever folder: node instant.mjs SITE
 //
-// Opened as a file a page has its figures too. A link to a section brings its heading to the top, and keeps it there. From a page to the next, back and forward, in both browsers: figures are built and steered, blocks have what their copies need, Run runs, and the next page's in the same Python.
+// Opened as a file a page has its figures too. A link to a section brings its heading to the top, and keeps it there. From a page to the next, back and forward, in both browsers: figures are built and steered, mentions show works, blocks have what their copies need, Run runs, and the next page's in the same Python.
 
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -59,7 +59,21 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
     input.dispatchEvent(new Event("input"))
     return JSON.stringify(box.explore.state()) !== before
   })
+  // Beside a mention of a work, and beside a word of the glossary, stands what it leads to, for the mouse and for the keyboard.
+  const shows = async (kind, what, look) => {
+    await tab.evaluate(kind => document.querySelector(kind).scrollIntoView({ block: "center" }), kind)
+    await look(await tab.$(kind))
+    const meant = await tab.evaluate(kind => document.getElementById(document.querySelector(kind).hash.slice(1)).textContent, kind)
+    await tab.waitForFunction(meant => document.querySelector(".md-tooltip2--active")?.textContent.includes(meant), { timeout: 10_000 }, meant)
+      .catch(() => say(`${what} shows nothing`))
+    await tab.evaluate(() => document.activeElement.blur())
+    await tab.mouse.move(0, 0)
+    await tab.waitForFunction(() => !document.querySelector(".md-tooltip2--active"), { timeout: 10_000 }).catch(() => say(`${what} shows for ever`))
+  }
   await next(PAGES[1], page => [...document.querySelectorAll("a")].find(link => link.href.endsWith(page)).click())
+  await shows(".footnote-ref:not(.term)", "a mention of a work", link => link.hover())
+  await shows(".footnote-ref.term", "a word of the glossary", link => link.focus())
+  await tab.evaluate(() => scrollTo(0, 0))
   if (!(await steer())) say("a figure is not steered")
   await new Promise(done => setTimeout(done, 1500)) // until the address has it
   const state = () => tab.evaluate(() => JSON.stringify(document.querySelector(".explore").explore.state()))

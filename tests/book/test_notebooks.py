@@ -246,6 +246,41 @@ def test_figures_outputs_and_downloads(site):
     assert "# %%" in script and "<!--=" not in script
 
 
+def test_where_the_address_is_known_a_shared_page_brings_its_first_figure(site, monkeypatch):
+    site.notebook("one.md", FIGURE, FIGURE.replace("A line", "Another"))
+    site.notebook("two.md", "1 + 1")
+    site.build()
+    assert "og:image" not in site.html("one") and not list((site.folder / "site").rglob("card.png"))
+    monkeypatch.setenv("SITE_URL", "https://example.org/book/")
+    site.build()
+    head = site.html("one").split("</head>")[0]
+    assert '<meta property="og:image" content="https://example.org/book/one/card.png">' in head and 'content="A line."' in head
+    assert [path.parent.name for path in (site.folder / "site").rglob("card.png")] == ["one"] and "og:image" not in site.html("two")
+
+
+def test_works_words_and_the_map(site):
+    site.page("glossary.md", "# Glossary\n\nSaddle\n:   A [flat](two.md) point.\n")
+    site.notebook("one.md", "1 + 1", prose="A saddle, as Ash and Birch say, or a saddle.\n\n## References\n\n- A. Ash, B. Birch, *[Saddles](https://doi.org/10.1/1)*, 2001.")
+    site.notebook("two.md", "1 + 1")
+    (site.folder / "docs/optimization").mkdir()
+    site.page("optimization/three.md", FRONT.format("Three") + "```python\n1\n```\n")
+    site.page("optimization/four.md", FRONT.format("Four").replace("title: Four", "title: Four\nafter: [three]") + "```python\n1\n```\n")
+    site.page("index.md", FRONT.format("Home") + "```python\n1\n```\n\n<div class=\"map\">\n</div>\n")
+    site.build(nav=["index.md", "one.md", "two.md", "optimization/three.md", "optimization/four.md", "glossary.md"])
+    html = site.html("one")
+    assert '<a class="footnote-ref" href="#ref-ash-2001">Ash and Birch</a> say' in html and '<li><span id="ref-ash-2001"><span>A. Ash' in html
+    assert html.count('<a class="footnote-ref term" href="../glossary/#term-saddle">') == 1
+    assert '<p id="term-saddle"><span>A <a href="../two/">flat</a> point.</span></p>' in html
+    assert '<dt id="term-saddle">' in site.html("glossary")
+    home = (site.folder / "site/index.html").read_text()
+    assert re.findall('<a href="(optimization[^"]*)"><b>(.)</b> (\\w+)<', home) == [("optimization/three/", "1", "Three"), ("optimization/four/", "2", "Four")]
+    policy = home[home.index('<nav class="map"'):home.index("</nav>", home.index('<nav class="map"'))]
+    assert "style=" not in policy
+    assert "map" not in (site.folder / "site/index.ipynb").read_text()
+    index = json.loads((site.folder / "site/search/search_index.json").read_text())["docs"]
+    assert not any("flat" in entry["text"] for entry in index if entry["location"].startswith("one/"))
+
+
 def test_a_derivation_is_a_grid_of_math_with_its_code_below(site):
     cell = "import sympy as sp\nx = sp.Symbol('x')\nDerivation('y', (x * (x + 1), 'a $z$'), (x**2 + x, 'b'), relation=r'\\le')"
     site.page("one.md", FRONT.format("one") + "```python fold\nfrom reference_impl.engines.symbolic import Derivation\n" + cell + "\n```\n")

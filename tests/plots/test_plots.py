@@ -1,16 +1,20 @@
 """The figures' SVG: what the site relies on, and that bad input is refused."""
 
 import re
+import struct
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from base64 import b64decode
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
 
+from reference_impl import plots
 from reference_impl.engines.outputs import FIGURE
-from reference_impl.plots import COLORS, INK, SCREENS, Figure, contours, figure, legend, show, trace
+from reference_impl.plots import CARD, CARDS, COLORS, INK, SCREENS, Figure, contours, figure, legend, show, trace
 from reference_impl.plots.panels import DASHES
 
 
@@ -108,6 +112,21 @@ def test_where_nobody_has_a_phone_nothing_is_drawn_for_one(monkeypatch):
     both = drawn()
     monkeypatch.setenv(SCREENS, "wide")
     assert drawn() == replace(both, narrow="")
+
+
+def test_the_first_figure_has_a_picture_for_links_where_the_book_is_built(monkeypatch):
+    bare = drawn()
+    assert bare.card == "" and "card" not in bare._repr_mimebundle_()[FIGURE]
+    monkeypatch.setenv(CARDS, "yes")
+    cards = []
+    for _ in range(2):
+        monkeypatch.setattr(plots, "_cards", count())
+        first, second = drawn(), drawn()
+        assert (first, second) == (replace(bare, card=first.card), bare)
+        assert first._repr_mimebundle_()[FIGURE]["card"] == first.card
+        cards.append(b64decode(first.card))
+    assert cards[0] == cards[1] and cards[0].startswith(b"\x89PNG")
+    assert struct.unpack(">II", cards[0][16:24]) == CARD
 
 
 def test_mime_bundle():
