@@ -34,22 +34,26 @@
   }
 
   // Material makes a nav of every code block's buttons, all without a name: they are no landmarks (axe: landmark-unique).
-  // A table or code too wide for the screen scrolls in a box that the keyboard must reach (axe: scrollable-region-focusable);
-  // Material cares for code where there is a mouse, and takes the attribute away elsewhere.
+  // What is too wide for the screen scrolls in a box that the keyboard must reach (axe: scrollable-region-focusable), and what does not scroll
+  // is no stop. Material cares for code where there is a mouse, and takes the attribute away elsewhere.
   const drawn = box => box.checkVisibility?.({ contentVisibilityAuto: true }) ?? true // else to measure it would draw it
   const cure = (within = document) => {
     within.querySelectorAll(".md-code__nav:not([role])").forEach(nav => nav.setAttribute("role", "none"))
-    for (const box of within.querySelectorAll(":is(.md-typeset__scrollwrap, pre > code):not([tabindex][role])"))
-      if ((within !== document || drawn(box)) && box.scrollWidth > box.clientWidth) {
-        const label = box.tagName === "CODE" ? "code" : "table"
-        for (const [name, value] of Object.entries({ tabindex: 0, role: "group", "aria-label": label })) box.setAttribute(name, value)
-      }
+    const boxes = [...within.querySelectorAll(":is(.md-typeset__scrollwrap, pre > code, .math, .derivation)")].filter(box => within !== document || drawn(box))
+    const wide = boxes.map(box => box.scrollWidth > box.clientWidth) // all are measured before any is changed
+    boxes.forEach((box, at) => {
+      if (!wide[at]) return box.removeAttribute("tabindex")
+      box.setAttribute("tabindex", 0)
+      box.setAttribute("role", "group")
+      if (!box.hasAttribute("aria-label")) box.setAttribute("aria-label", box.tagName === "CODE" ? "code" : "table")
+    })
   }
   let due = 0 // it measures every block: once, when the page has come to rest
   const soon = () => { due ||= setTimeout(() => { due = 0; cure() }, 200) }
   const changes = new MutationObserver(records => {
-    for (const { target } of records) if (target.matches?.("[role=group]:is(code, .md-typeset__scrollwrap):not([tabindex])")) target.setAttribute("tabindex", 0)
-    soon()
+    const theirs = records.filter(({ type }) => type === "attributes").map(({ target }) => target).filter(box => box.matches("pre > code[role=group]:not([tabindex])"))
+    for (const box of theirs) if (box.scrollWidth > box.clientWidth) box.setAttribute("tabindex", 0)
+    if (records.some(({ type }) => type === "childList")) soon()
   })
   addEventListener("resize", soon)
   document.addEventListener("contentvisibilityautostatechange", event => event.skipped || cure(event.target), true)
@@ -62,5 +66,35 @@
     }
     if (window.document$) window.document$.subscribe(watch)
     else watch()
+  })
+
+  // The drawer opens by labels: Enter presses them by the theme's doing, Space and Escape by this. Whoever comes by keys goes on in the drawer.
+  const drawer = document.getElementById("__drawer"), labels = [...document.querySelectorAll("label[role=button][for=__drawer]")]
+  const shown = () => labels.forEach(label => label.setAttribute("aria-expanded", drawer.checked))
+  let by = null // the label that a key has pressed
+  drawer.addEventListener("change", shown)
+  shown()
+  document.addEventListener("click", event => {
+    const label = event.target.closest("label[role=button][for=__drawer]")
+    if (!label) return
+    const contents = document.getElementById("__toc"), here = label.matches(".contents")
+    if (contents && !drawer.checked) contents.checked = here
+    by = document.activeElement === label && !event.detail ? label : null
+    setTimeout(() => { // until the panel is there
+      if (!drawer.checked) return
+      const active = [...document.querySelectorAll(`.md-nav--primary ${here ? ".md-nav--secondary " : ""}.md-nav__link--active`)].filter(link => link.checkVisibility?.({ visibilityProperty: true }) ?? true)
+      const at = active.at(-1) ?? document.querySelector(`.md-nav--primary ${here ? ".md-nav--secondary " : ""}a.md-nav__link`)
+      at?.scrollIntoView({ block: "center" })
+      if (by) at?.focus()
+    }, 300)
+  })
+  document.addEventListener("keydown", event => {
+    if (event.key === " " && event.target.matches?.("label[role=button]")) {
+      event.preventDefault()
+      event.target.click()
+    } else if (event.key === "Escape" && drawer.checked) {
+      drawer.click()
+      by?.focus()
+    }
   })
 }

@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 from urllib.request import Request, urlopen
 
 import yaml
@@ -33,7 +34,7 @@ SCRIPTS = str(ROOT / "scripts")
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import chapters, copies, downloads, finding, indexes, install, kept, policy, reference, render, run, runtime, typeset, wheel  # noqa: E402
+from book import chapters, copies, downloads, finding, indexes, install, kept, policy, readers, reference, render, run, runtime, typeset, wheel  # noqa: E402
 from book.page import Page as Source, PageError  # noqa: E402
 
 log = get_plugin_logger("book")
@@ -254,6 +255,7 @@ def _kept(output: str, folder: Path) -> str:
 def _finished(output: str, page: Page, config: MkDocsConfig) -> str:
     """The page with its figures and copies, put in so late that no plugin takes them for its text; its downloads are written."""
     output = typeset.shared(re.sub(r'<span id="__span-[\d-]+">', "<span>", output))  # lines' ids; mkdocstrings gives some of them twice
+    output = readers.skips(readers.korean(output))
     if (made := runs.get(page.file.src_uri)) and made.notes:
         try:
             source = Source.parse(page.file.content_string, _name(page.file, _root(config)))
@@ -265,6 +267,7 @@ def _finished(output: str, page: Page, config: MkDocsConfig) -> str:
                 raise PluginError(str(error)) from None
     if (result := built.get(page.file.src_uri)) is None:
         return output
+    output = readers.notes(output, urljoin(install.address(config), page.url))
     folder = Path(page.file.abs_dest_path).parent
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(page.meta["downloads"], _downloads(page, config, result.files), strict=True):
