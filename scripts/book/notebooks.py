@@ -34,7 +34,23 @@ SCRIPTS = str(ROOT / "scripts")
 if SCRIPTS not in sys.path:
     sys.path.insert(0, SCRIPTS)
 
-from book import chapters, copies, downloads, finding, indexes, install, kept, policy, readers, reference, render, run, runtime, typeset, wheel  # noqa: E402
+from book import (  # noqa: E402
+    chapters,
+    copies,
+    downloads,
+    finding,
+    indexes,
+    install,
+    kept,
+    policy,
+    readers,
+    reference,
+    render,
+    run,
+    runtime,
+    typeset,
+    wheel,
+)
 from book.page import Page as Source, PageError  # noqa: E402
 
 log = get_plugin_logger("book")
@@ -234,7 +250,7 @@ def on_startup(*, command: str, dirty: bool) -> None:
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     """The finished page, under its policy."""
-    return _kept(_finished(output, page, config), Path(page.file.abs_dest_path).parent)
+    return _kept(readers.skips(readers.korean(_finished(output, page, config))), Path(page.file.abs_dest_path).parent)
 
 
 def on_post_template(output: str, *, template_name: str, config: MkDocsConfig) -> str:
@@ -255,7 +271,6 @@ def _kept(output: str, folder: Path) -> str:
 def _finished(output: str, page: Page, config: MkDocsConfig) -> str:
     """The page with its figures and copies, put in so late that no plugin takes them for its text; its downloads are written."""
     output = typeset.shared(re.sub(r'<span id="__span-[\d-]+">', "<span>", output))  # lines' ids; mkdocstrings gives some of them twice
-    output = readers.skips(readers.korean(output))
     if (made := runs.get(page.file.src_uri)) and made.notes:
         try:
             source = Source.parse(page.file.content_string, _name(page.file, _root(config)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from itertools import pairwise
 from urllib.parse import urljoin
 
-_OPAQUE = r"<(?P<kind>script|style|template|textarea|title|svg)\b.*?</(?P=kind)>|<[^>]*>"
+_OPAQUE = r'<(?P<kind>script|style|template|textarea|title|svg)\b.*?</(?P=kind)>|</?[a-zA-Z](?:[^<>"]|"[^"]*")*>|<!.*?>'
 _HANGUL = r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]"
 _WORD = rf"[^\s\"“”()<>]*{_HANGUL}[^\s\"“”()<>]*"
 _KOREAN = re.compile(rf"(?P<opaque>{_OPAQUE})|{_WORD}(?:[^\"“”()<>]*\s{_WORD})?", re.S)
@@ -30,7 +31,7 @@ def skips(html: str) -> str:
     figures = _FIGURE.findall(html)
     if not figures:
         return html
-    following = dict(zip(figures, figures[1:]))
+    following = dict(pairwise(figures))
     html = _SKIP.sub(rf'\1\n<a href="#{figures[0]}" class="md-skip">Skip to the first figure</a>', html, count=1)
     return _FIGURE.sub(lambda here: here[0] + (f'<a href="#{following[here[1]]}" class="skip">Skip to the next figure</a>' if here[1] in following else ""), html)
 

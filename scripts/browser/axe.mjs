@@ -42,7 +42,7 @@ const there = {
   },
 }
 
-const browser = await puppeteer.launch(launching("chromium"))
+const browser = await puppeteer.launch({ ...launching("chromium"), protocolTimeout: 600_000 }) // forty thousand elements take axe a quarter of a minute
 const { server, address } = await serve(site)
 const left = pages.map((page, at) => ({ page, ways: values.turns ? [WAYS[at % WAYS.length]] : WAYS }))
 let count = 0, looks = 0
