@@ -43,17 +43,15 @@
     const wide = boxes.map(box => box.scrollWidth > box.clientWidth) // all are measured before any is changed
     boxes.forEach((box, at) => {
       if (!wide[at]) return box.removeAttribute("tabindex")
-      box.setAttribute("tabindex", 0)
-      box.setAttribute("role", "group")
-      if (!box.hasAttribute("aria-label")) box.setAttribute("aria-label", box.tagName === "CODE" ? "code" : "table")
+      const label = box.getAttribute("aria-label") ?? (box.tagName === "CODE" ? "code" : "table")
+      for (const [name, value] of Object.entries({ tabindex: "0", role: "group", "aria-label": label })) if (box.getAttribute(name) !== value) box.setAttribute(name, value)
     })
   }
   let due = 0 // it measures every block: once, when the page has come to rest
   const soon = () => { due ||= setTimeout(() => { due = 0; cure() }, 200) }
   const changes = new MutationObserver(records => {
-    const theirs = records.filter(({ type }) => type === "attributes").map(({ target }) => target).filter(box => box.matches("pre > code[role=group]:not([tabindex])"))
-    for (const box of theirs) if (box.scrollWidth > box.clientWidth) box.setAttribute("tabindex", 0)
-    if (records.some(({ type }) => type === "childList")) soon()
+    for (const { target } of records) if (target.matches?.("pre > code[role=group]:not([tabindex])") && target.scrollWidth > target.clientWidth) target.setAttribute("tabindex", 0)
+    soon()
   })
   addEventListener("resize", soon)
   document.addEventListener("contentvisibilityautostatechange", event => event.skipped || cure(event.target), true)
@@ -68,33 +66,40 @@
     else watch()
   })
 
-  // The drawer opens by labels: Enter presses them by the theme's doing, Space and Escape by this. Whoever comes by keys goes on in the drawer.
-  const drawer = document.getElementById("__drawer"), labels = [...document.querySelectorAll("label[role=button][for=__drawer]")]
-  const shown = () => labels.forEach(label => label.setAttribute("aria-expanded", drawer.checked))
-  let by = null // the label that a key has pressed
-  drawer.addEventListener("change", shown)
-  shown()
-  document.addEventListener("click", event => {
-    const label = event.target.closest("label[role=button][for=__drawer]")
-    if (!label) return
-    const contents = document.getElementById("__toc"), here = label.matches(".contents")
-    if (contents && !drawer.checked) contents.checked = here
-    by = document.activeElement === label && !event.detail ? label : null
-    setTimeout(() => { // until the panel is there
-      if (!drawer.checked) return
-      const active = [...document.querySelectorAll(`.md-nav--primary ${here ? ".md-nav--secondary " : ""}.md-nav__link--active`)].filter(link => link.checkVisibility?.({ visibilityProperty: true }) ?? true)
-      const at = active.at(-1) ?? document.querySelector(`.md-nav--primary ${here ? ".md-nav--secondary " : ""}a.md-nav__link`)
-      at?.scrollIntoView({ block: "center" })
-      if (by) at?.focus()
+  // On a small screen the navigation is a drawer that a label opens, and its panels change by labels, which keys do not reach: the first becomes a button.
+  const drawer = document.getElementById("__drawer"), label = document.querySelector(".md-header__button[for=__drawer]"), contents = document.querySelector(".contents")
+  const menu = Object.assign(document.createElement("button"), { type: "button", className: "md-header__button md-icon menu" })
+  menu.setAttribute("aria-label", document.querySelector(".md-nav--primary").getAttribute("aria-label"))
+  menu.append(...label.children)
+  label.replaceWith(menu)
+  contents.hidden = false
+  let opener = menu
+  const opens = (button, byKey) => {
+    opener = button
+    const inside = button === contents ? ".md-nav--primary .md-nav--secondary" : ".md-nav--primary", panel = document.getElementById("__toc")
+    if (panel) panel.checked = button === contents
+    drawer.click()
+    for (const label of document.querySelectorAll(".md-nav--primary :is(.md-nav__link, .md-nav__title)[for]")) label.tabIndex = 0
+    setTimeout(() => { // when it is there
+      const links = [...document.querySelectorAll(`${inside} .md-nav__link`)].filter(link => link.checkVisibility?.({ visibilityProperty: true }) ?? link.offsetParent)
+      const active = links.filter(link => link.matches(".md-nav__link--active")).at(-1) ?? links[0]
+      let list = active?.closest(".md-nav__list") // to scroll by hand: scrollIntoView moves what only hides, too
+      while (list && !/auto|scroll/.test(getComputedStyle(list).overflowY)) list = list.parentElement
+      if (list) list.scrollTop += active.getBoundingClientRect().top - list.getBoundingClientRect().top - list.clientHeight / 2
+      if (byKey) active?.focus({ preventScroll: true })
     }, 300)
-  })
-  document.addEventListener("keydown", event => {
-    if (event.key === " " && event.target.matches?.("label[role=button]")) {
+  }
+  for (const button of [menu, contents]) button.addEventListener("click", event => drawer.checked ? drawer.click() : opens(button, !event.detail))
+  const said = () => [menu, contents].forEach(button => button.setAttribute("aria-expanded", drawer.checked))
+  drawer.addEventListener("change", said)
+  said()
+  addEventListener("keydown", event => {
+    if (event.key === " " && event.target.matches?.("label[tabindex]")) { // Enter presses it by the theme's doing
       event.preventDefault()
       event.target.click()
     } else if (event.key === "Escape" && drawer.checked) {
       drawer.click()
-      by?.focus()
+      opener.focus()
     }
   })
 }

@@ -31,6 +31,7 @@ const there = {
     sheet.replaceSync("* { content-visibility: visible !important }")
     document.adoptedStyleSheets = [sheet]
     for (const fold of document.querySelectorAll("details")) fold.open = true
+    dispatchEvent(new Event("resize")) // so that site.js looks at all of it
   },
   rested: async () => {
     await document.fonts.ready
