@@ -269,3 +269,18 @@ def test_bare_doctests_in_docstrings_are_fenced():
 def test_a_side_is_called_otherwise_where_panels_are_stacked(caption, words):
     found = re.findall(r'<span class="side" data-stacked="([^"]+)">([^<]+)</span>', render.SIDES.sub(render._stacked, caption))
     assert [f"{side} → {stacked}" for stacked, side in found] == words
+
+
+def test_a_page_for_the_ear_for_keys_and_for_paper(site):
+    site.notebook("one.md", FIGURE, FIGURE, prose='"왜?", and [home](index.md).')
+    site.page("two.md", "# Two\n")
+    site.build(nav=["index.md", {"A": ["one.md"]}, {"B": [{"A": ["two.md"]}]}])
+    html = site.html("one")
+    assert '"<span lang="ko">왜?</span>", and' in html
+    skips = re.findall(r'href="#([\w-]+)" class="(?:md-)?skip"', html)
+    assert skips == ["one", "figure-1", "figure-2"] and all(f' id="{target}"' in html for target in skips)
+    assert re.findall(r"<li>(http[^<]*)</li>", html) == ["http://127.0.0.1:8000/", "http://127.0.0.1:8000/two/"]
+    assert html.count('data-note="2"') == 2  # each figure's caption leads there
+    assert html.count('<div class="md-nav" role="group"') == 3 and '<nav class="md-nav" ' not in html  # of two landmarks "A" nobody knows which is which
+    assert re.search(r'<button type="button" class="[^"]* contents" title="Table of contents" aria-label="Table of contents" hidden>\s*<svg', html)
+    assert 'class="skip"' not in site.html("two") and "notes" not in site.html("two")
