@@ -56,11 +56,21 @@
   addEventListener("resize", soon)
   document.addEventListener("contentvisibilityautostatechange", event => event.skipped || cure(event.target), true)
   document.addEventListener("toggle", event => event.target.open && cure(event.target), true)
+  // Of what is not laid out a screen reader hears nothing, no heading and no formula: once the page has come to rest all of it is, a section at a time.
+  const rests = window.requestIdleCallback ?? (act => setTimeout(act, 200))
+  const whole = () => rests(() => {
+    const part = [...document.querySelectorAll(".part")].find(part => !part.style.contentVisibility)
+    if (!part) return
+    part.style.contentVisibility = "visible"
+    cure(part)
+    whole()
+  })
   addEventListener("load", () => {
     const watch = () => {
       changes.disconnect()
       changes.observe(document.querySelector(".md-content"), { childList: true, subtree: true, attributeFilter: ["tabindex"] })
       cure()
+      whole()
     }
     if (window.document$) window.document$.subscribe(watch)
     else watch()
