@@ -61,7 +61,9 @@
   const whole = () => rests(() => {
     const part = [...document.querySelectorAll(".part")].find(part => !part.style.contentVisibility)
     if (!part) return
+    const { bottom, height } = part.getBoundingClientRect()
     part.style.contentVisibility = "visible"
+    if (bottom <= 0 && !CSS.supports("overflow-anchor", "auto")) scrollBy(0, part.getBoundingClientRect().height - height) // else the browser holds what is read
     cure(part)
     whole()
   })
