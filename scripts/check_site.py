@@ -1,7 +1,7 @@
 """Check a built site, with the standard library alone: `python scripts/check_site.py SITE_DIR`.
 
 No page asks another host for anything; every link, anchor and id is sound; every page with cells was run; every figure
-has words for those who do not see it; no page is too heavy. Each fault is named with its file and line.
+has words for those who do not see it; Korean is said to be Korean; no page is too heavy. Each fault is named with its file and line.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SILENT = {"script", "style", "template", "code", "pre", "math", "svg", "title"} 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 CSS_URL = re.compile(r"(?:url\(\s*|@import\s+)[\"']?((?:https?:)?//[^\"')\s]+)", re.I)
 TEX = re.compile(r"\$\$|\\[()\[\]]|(?<![\w$])\$[^$\s](?:[^$\n]*[^$\s])?\$(?![\w$])|\\begin\{")
+HANGUL = re.compile(r"[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 APART = re.compile(r'<style>.*?</style>|<div class="plot.*?</div>|<script>(?:(?!</script>).)*?explorables.*?</script>', re.S)
 
 
@@ -43,6 +44,7 @@ class Scan(HTMLParser):
     h1: int = 0
     svg: tuple[int, dict[str, str]] | None = None
     stack: list[str] = field(default_factory=list)
+    langs: list[str] = field(default_factory=list)  # of each in the stack, its own or its parent's
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -54,6 +56,7 @@ class Scan(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         if tag not in VOID:
             self.stack.append(tag)
+            self.langs.append(given.get("lang") or (self.langs[-1] if self.langs else ""))
         if (name := given.get("id")) is not None:
             if not name or name in self.ids:
                 self.fault(f"the id {name!r} is empty or not unique")
@@ -90,7 +93,7 @@ class Scan(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag in self.stack:
-            while self.stack.pop() != tag:
+            while self.langs.pop() is not None and self.stack.pop() != tag:
                 pass
         if tag == "svg" and self.svg:
             self.faults.append((self.svg[0], "a figure's <svg> has no name: neither aria-label nor <title>"))
@@ -104,6 +107,8 @@ class Scan(HTMLParser):
                 self.fetched("style", url)
         if not SILENT & set(self.stack) and (found := TEX.search(data)):
             self.fault(f"TeX was left over: {found[0]!r}")
+        if HANGUL.search(data) and not {"script", "style", "template"} & set(self.stack) and self.langs[-1:] != ["ko"]:
+            self.fault(f"Korean that is not said to be: {data.strip()[:40]!r}")
         if not SILENT & set(self.stack) and (found := re.search(r"\[\^[^\]\s]+\]", data)):
             self.fault(f"a footnote that is nowhere defined: {found[0]!r}")
 

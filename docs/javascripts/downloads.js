@@ -7,7 +7,7 @@
   const correct = () => {
     const texts = document.createTreeWalker(document.querySelector(".md-content"), NodeFilter.SHOW_TEXT)
     while (texts.nextNode())
-      if (/\.whl|url = \{/.test(texts.currentNode.data)) texts.currentNode.data = texts.currentNode.data.replaceAll(built, root)
+      if (/\.whl|url = \{|^https?:/.test(texts.currentNode.data)) texts.currentNode.data = texts.currentNode.data.replaceAll(built, root)
 
     // A page that was opened as a file may read no other: there its downloads stay as they are.
     if (location.protocol !== "file:")

@@ -34,16 +34,18 @@
   }
 
   // Material makes a nav of every code block's buttons, all without a name: they are no landmarks (axe: landmark-unique).
-  // A table or code too wide for the screen scrolls in a box that the keyboard must reach (axe: scrollable-region-focusable);
-  // Material cares for code where there is a mouse, and takes the attribute away elsewhere.
+  // What is too wide for the screen scrolls in a box that the keyboard must reach (axe: scrollable-region-focusable), and what does not scroll
+  // is no stop. Material cares for code where there is a mouse, and takes the attribute away elsewhere.
   const drawn = box => box.checkVisibility?.({ contentVisibilityAuto: true }) ?? true // else to measure it would draw it
   const cure = (within = document) => {
     within.querySelectorAll(".md-code__nav:not([role])").forEach(nav => nav.setAttribute("role", "none"))
-    for (const box of within.querySelectorAll(":is(.md-typeset__scrollwrap, pre > code):not([tabindex][role])"))
-      if ((within !== document || drawn(box)) && box.scrollWidth > box.clientWidth) {
-        const label = box.tagName === "CODE" ? "code" : "table"
-        for (const [name, value] of Object.entries({ tabindex: 0, role: "group", "aria-label": label })) box.setAttribute(name, value)
-      }
+    const boxes = [...within.querySelectorAll(":is(.md-typeset__scrollwrap, pre > code, .math, .derivation)")].filter(box => within !== document || drawn(box))
+    const wide = boxes.map(box => box.scrollWidth > box.clientWidth) // all are measured before any is changed
+    boxes.forEach((box, at) => {
+      if (!wide[at]) return box.removeAttribute("tabindex")
+      const label = box.getAttribute("aria-label") ?? (box.tagName === "CODE" ? "code" : "table")
+      for (const [name, value] of Object.entries({ tabindex: "0", role: "group", "aria-label": label })) if (box.getAttribute(name) !== value) box.setAttribute(name, value)
+    })
   }
 
   // What lies above a place that a link names is laid out only as it comes near, and is longer or shorter than was thought: for some seconds,
@@ -62,19 +64,71 @@
   let due = 0 // it measures every block: once, when the page has come to rest
   const soon = () => { due ||= setTimeout(() => { due = 0; cure() }, 200) }
   const changes = new MutationObserver(records => {
-    for (const { target } of records) if (target.matches?.("[role=group]:is(code, .md-typeset__scrollwrap):not([tabindex])")) target.setAttribute("tabindex", 0)
+    for (const { target } of records) if (target.matches?.("pre > code[role=group]:not([tabindex])") && target.scrollWidth > target.clientWidth) target.setAttribute("tabindex", 0)
     soon()
   })
   addEventListener("resize", soon)
   document.addEventListener("contentvisibilityautostatechange", event => event.skipped || cure(event.target), true)
   document.addEventListener("toggle", event => event.target.open && cure(event.target), true)
+  // Of what is not laid out a screen reader hears nothing: once the page has been at rest for a while, or a key is pressed, all of it is, a section at a time.
+  const rests = window.requestIdleCallback ?? (act => setTimeout(act, 200))
+  const whole = () => rests(() => {
+    const part = [...document.querySelectorAll(".part")].find(part => !part.style.contentVisibility)
+    if (!part) return
+    const { bottom, height } = part.getBoundingClientRect()
+    part.style.contentVisibility = "visible"
+    if (bottom <= 0 && !CSS.supports("overflow-anchor", "auto")) scrollBy(0, part.getBoundingClientRect().height - height) // else the browser holds what is read
+    cure(part)
+    whole()
+  })
+  addEventListener("keydown", whole, { once: true })
+  let resting = 0
   addEventListener("load", () => {
     const watch = () => {
       changes.disconnect()
       changes.observe(document.querySelector(".md-content"), { childList: true, subtree: true, attributeFilter: ["tabindex"] })
       cure()
+      clearTimeout(resting)
+      resting = setTimeout(whole, 6000)
     }
     if (window.document$) window.document$.subscribe(watch)
     else watch()
+  })
+
+  // On a small screen the navigation is a drawer that a label opens, and its panels change by labels, which keys do not reach: the first becomes a button.
+  const drawer = document.getElementById("__drawer"), label = document.querySelector(".md-header__button[for=__drawer]"), contents = document.querySelector(".contents")
+  const menu = Object.assign(document.createElement("button"), { type: "button", className: "md-header__button md-icon menu" })
+  menu.setAttribute("aria-label", document.querySelector(".md-nav--primary").getAttribute("aria-label"))
+  menu.append(...label.children)
+  label.replaceWith(menu)
+  contents.hidden = false
+  let opener = menu
+  const opens = (button, byKey) => {
+    opener = button
+    const inside = button === contents ? ".md-nav--primary .md-nav--secondary" : ".md-nav--primary", panel = document.getElementById("__toc")
+    if (panel) panel.checked = button === contents
+    drawer.click()
+    for (const label of document.querySelectorAll(".md-nav--primary :is(.md-nav__link, .md-nav__title)[for]")) label.tabIndex = 0
+    setTimeout(() => { // when it is there
+      const links = [...document.querySelectorAll(`${inside} .md-nav__link`)].filter(link => link.checkVisibility?.({ visibilityProperty: true }) ?? link.offsetParent)
+      const active = links.filter(link => link.matches(".md-nav__link--active")).at(-1) ?? links[0]
+      let list = active?.closest(".md-nav__list") // to scroll by hand: scrollIntoView moves what only hides, too
+      while (list && !/auto|scroll/.test(getComputedStyle(list).overflowY)) list = list.parentElement
+      if (list) list.scrollTop += active.getBoundingClientRect().top - list.getBoundingClientRect().top - list.clientHeight / 2
+      if (byKey) active?.focus({ preventScroll: true })
+    }, 300)
+  }
+  for (const button of [menu, contents]) button.addEventListener("click", event => drawer.checked ? drawer.click() : opens(button, !event.detail))
+  const said = () => [menu, contents].forEach(button => button.setAttribute("aria-expanded", drawer.checked))
+  drawer.addEventListener("change", said)
+  said()
+  addEventListener("keydown", event => {
+    if (event.key === " " && event.target.matches?.("label[tabindex]")) { // Enter presses it by the theme's doing
+      event.preventDefault()
+      event.target.click()
+    } else if (event.key === "Escape" && drawer.checked) {
+      drawer.click()
+      opener.focus()
+    }
   })
 }

@@ -18,6 +18,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 from urllib.request import Request, urlopen
 
 import yaml
@@ -45,6 +46,7 @@ from book import (  # noqa: E402
     mentions,
     policy,
     prerequisites,
+    readers,
     reference,
     render,
     run,
@@ -261,7 +263,7 @@ def on_startup(*, command: str, dirty: bool) -> None:
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     """The finished page, under its policy."""
-    return _kept(_finished(output, page, config), Path(page.file.abs_dest_path).parent, config)
+    return _kept(readers.skips(readers.korean(_finished(output, page, config))), Path(page.file.abs_dest_path).parent, config)
 
 
 def on_post_template(output: str, *, template_name: str, config: MkDocsConfig) -> str:
@@ -294,6 +296,7 @@ def _finished(output: str, page: Page, config: MkDocsConfig) -> str:
                 raise PluginError(str(error)) from None
     if (result := built.get(page.file.src_uri)) is None:
         return output
+    output = readers.notes(output, urljoin(install.address(config), page.url))
     folder = Path(page.file.abs_dest_path).parent
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(page.meta["downloads"], _downloads(page, config, result.files), strict=True):

@@ -1,7 +1,7 @@
 // Whether every page of a built site can be read: node geometry.mjs SITE [--pages momentum,adam] [--browsers chromium,firefox]
 //
 // Each page is opened in Chromium and Firefox at three widths with every fold open. A fault is: text that is cut off at the left or the
-// right with no way to scroll there, a page wider than the screen, a control that lies on text, two boxes of text that overlap, a box that scrolls
+// right with no way to scroll there, a page wider than the screen, a control that lies on text, two boxes of text that overlap, a formula without its comma, a box that scrolls
 // and that the keyboard does not reach, a first load of more than 400 kB (gzipped, as hosts send it), what its policy refuses. Prints a line for each fault, then a
 // count; exits with 1 if there are faults.
 
@@ -108,6 +108,12 @@ function faults() {
         break
       }
     }
+  }
+  for (const glued of document.querySelectorAll(`${ROOT} .nobr`)) {
+    const formula = glued.querySelector(".katex-html"), tail = glued.lastChild, range = document.createRange()
+    if (tail.nodeType !== Node.TEXT_NODE || !formula?.getClientRects().length) continue
+    range.selectNodeContents(tail)
+    if (range.getBoundingClientRect().left < formula.getBoundingClientRect().right - 3) say("a formula's comma is on another line", glued)
   }
   boxes.sort((a, b) => a.top - b.top)
   const overlapping = new Set()

@@ -64,6 +64,8 @@ def test_sound_site(site, capsys):
     ("$5 or $6", "[^nope]", "a footnote that is nowhere defined"),
     ("$5 or $6", "\\(x\\)", "TeX was left over"),
     ("$5 or $6", "189<!--= n -->", "claim was left over"),
+    ("$5 or $6", '<b lang="ko">하나</b>, 둘', "Korean that is not said to be: ', 둘"),
+    ("<code>", "<code>하나", "Korean that is not said to be"),
     ('href="one.ipynb"', 'href="two.ipynb"', "missing"),
     (' <a href="one.py" download>script</a>', "", ".py is missing"),
     (" download", "", "no sign that they were run"),
@@ -78,6 +80,11 @@ def test_fault(site, capsys, old, new, said):
     (named, *_) = [line for line in out if said in line]
     assert named.startswith("one/index.html:") or "docs/one.md:1:" in named
     assert out[-1].endswith(" failed") and not out[-1].endswith(" 0 failed")
+
+
+def test_korean_that_is_said_to_be(site):
+    (site / "one/index.html").write_text(PAGE.replace("$5 or $6", '<p lang="ko">하나 <b>둘</b><br> 셋</p>'))
+    assert check_site.main([str(site), "--docs", str(site.parent / "docs")]) == 0
 
 
 @pytest.mark.parametrize(("place", "filled"), [("<path", "<path d='{}'/><path"), ("</head>", "<style>{}</style></head>")])

@@ -316,3 +316,18 @@ def test_a_module_that_a_runner_imports_is_one(tmp_path):
     for name, text in {"__init__": "", "trials": "from . import a as b\nimport re\n", "a": "def f():\n    from .c import d\n", "c": "START = '''\nimport book.e\n'''", "e": "", "g": ""}.items():
         (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
     assert [file.stem for file in kept.runners(tmp_path)] == ["__init__", "a", "c", "e", "trials"]
+
+
+def test_a_page_for_the_ear_for_keys_and_for_paper(site):
+    site.notebook("one.md", FIGURE, FIGURE, prose='"왜?", and [home](index.md).')
+    site.page("two.md", "# Two\n")
+    site.build(nav=["index.md", {"A": ["one.md"]}, {"B": [{"A": ["two.md"]}]}])
+    html = site.html("one")
+    assert '"<span lang="ko">왜?</span>", and' in html
+    skips = re.findall(r'href="#([\w-]+)" class="(?:md-)?skip"', html)
+    assert skips == ["one", "figure-1", "figure-2"] and all(f' id="{target}"' in html for target in skips)
+    assert re.findall(r"<li>(http[^<]*)</li>", html) == ["http://127.0.0.1:8000/", "http://127.0.0.1:8000/two/"]
+    assert html.count('data-note="2"') == 2  # each figure's caption leads there
+    assert html.count('<div class="md-nav" role="group"') == 3 and '<nav class="md-nav" ' not in html  # of two landmarks "A" nobody knows which is which
+    assert re.search(r'<button type="button" class="[^"]* contents" title="Table of contents" aria-label="Table of contents" hidden>\s*<svg', html)
+    assert 'class="skip"' not in site.html("two") and "notes" not in site.html("two")
