@@ -74,12 +74,13 @@ async function boot({ base: where, sizes: all, parts: first, source, screens }) 
 const had = async name => kept.includes(name) || install(name)
 
 async function fromMemory(first, screens) {
-  expected("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "snapshot.json", "memory.zst", "zstd.wasm", file("start"))
+  expected("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "snapshot.json", "zstd.wasm", "start.tar.zst", "memory.zst")
   const program = import(base + "pyodide.mjs")
   const create = import(base + "pyodide.asm.mjs")
   const description = asked("snapshot.json").then(answer => answer.json())
-  const memory = Promise.all([whole("zstd.wasm"), whole("memory.zst"), description]).then(([code, packed, { bytes }]) => unpacked(code, packed, bytes))
-  const files = part("start")
+  const decoder = whole("zstd.wasm")
+  const content = name => Promise.all([decoder, whole(name), description]).then(([code, packed, { bytes }]) => unpacked(code, packed, bytes[name]))
+  const files = content("start.tar.zst"), memory = content("memory.zst")
   for (const promise of [create, memory, files]) promise.catch(() => {}) // they are awaited below
   const [{ loadPyodide }, meta, lock] = await Promise.all([program, description, asked("pyodide-lock.json").then(answer => answer.text())])
   for (const name of first) if (!meta.parts.includes(name)) part(name).catch(() => {})

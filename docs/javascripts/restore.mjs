@@ -58,7 +58,7 @@ export async function arranged(create, settings, libraries, size, constructors) 
 }
 
 /** Python as it was when the memory was kept. `create` is the default export of pyodide.asm.mjs, `meta` what snapshot.json says; `memory` and `files`
- *  are promises of what memory.zst and start.tar.zlib hold, unpacked; `read` gives a file's bytes at once. */
+ *  are promises of what memory.zst and start.tar.zst hold, unpacked; `read` gives a file's bytes at once. */
 export async function restored(loadPyodide, options, { create, meta, memory, files, read }) {
   const found = files.then(untar)
   const libraries = found.then(all => Promise.all(meta.libraries.map(async name => [`${SITE}/${name}`, await WebAssembly.compile(all[name])])))

@@ -2,6 +2,7 @@
 // HOME has Pyodide's files, the parts that the memory shall have (PARTS below), page.py, pretty.py, restore.mjs and program.py, a program such as pages have.
 // What the program imports is in the memory, what it reads of files comes beside it, and what else the parts have can be asked for later.
 
+import crypto from "node:crypto"
 import fs from "node:fs"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -17,7 +18,8 @@ const load = name => import(pathToFileURL(at(name)).href)
 
 // The same bytes each time: no clock, no chance, no name of this machine's.
 Date.now = performance.now = () => 0
-crypto.getRandomValues = view => view.fill(0)
+crypto.randomFillSync = view => view.fill(0)
+Math.random = () => 0
 
 try {
   if (!zlib.zstdCompressSync) throw new Error(`Node 22.15 or newer is needed, and this is ${process.version}`)
@@ -119,18 +121,19 @@ del json, page, sys, told`)
 
   const early = Object.keys(files).filter(name => read.has(`${SITE}/${name}`) && !MODULE.test(name))
   const late = Object.keys(files).filter(name => !MODULE.test(name) && !early.includes(name)).sort()
+  const start = tar([...libraries, ...early])
   let place = 0
   const meta = {
     parts: PARTS, libraries, table: Module.wasmTable.length, added, free: Module.freeTableIndexes, pyodide: API.serializeHiwireState(),
     handles: Object.entries(Module.LDSO.loadedLibsByHandle).filter(([handle]) => handle !== "0").map(([handle, { name }]) => [Number(handle), name]),
-    size, bytes: kept.length, library: library.length,
+    size, bytes: { "memory.zst": kept.length, "start.tar.zst": start.length }, library: library.length,
     late: late.map(name => [name, (place += files[name].length) - files[name].length, files[name].length]),
   }
-  const packed = names => zlib.deflateSync(tar(names), { level: 9 })
   const { ZSTD_c_compressionLevel, ZSTD_c_windowLog } = zlib.constants
-  fs.writeFileSync(join(out, "memory.zst"), zlib.zstdCompressSync(kept, { params: { [ZSTD_c_compressionLevel]: 19, [ZSTD_c_windowLog]: 26 } }))
-  fs.writeFileSync(join(out, "start.tar.zlib"), packed([...libraries, ...early]))
-  fs.writeFileSync(join(out, "rest.tar.zlib"), packed(rest))
+  const pack = content => zlib.zstdCompressSync(content, { params: { [ZSTD_c_compressionLevel]: 19, [ZSTD_c_windowLog]: 26 } })
+  fs.writeFileSync(join(out, "memory.zst"), pack(kept))
+  fs.writeFileSync(join(out, "start.tar.zst"), pack(start))
+  fs.writeFileSync(join(out, "rest.tar.zlib"), zlib.deflateSync(tar(rest), { level: 9 }))
   fs.writeFileSync(join(out, "late.bin"), Buffer.concat(late.map(name => files[name])))
   fs.writeFileSync(join(out, "snapshot.json"), JSON.stringify(meta))
 

@@ -4,7 +4,6 @@
 import { appendFileSync, existsSync, readFileSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
-import { inflateSync } from "node:zlib"
 
 const [site, file] = process.argv.slice(2).map(name => resolve(name))
 const jobs = JSON.parse(readFileSync(0, "utf-8"))
@@ -21,8 +20,8 @@ async function started(home) {
   if (existsSync(join(home, "memory.zst"))) {
     const { default: create } = await load(join(home, "pyodide.asm.mjs"))
     const meta = JSON.parse(readFileSync(join(home, "snapshot.json"), "utf-8"))
-    const memory = unpacked(read("zstd.wasm"), read("memory.zst"), meta.bytes)
-    const python = await restored(loadPyodide, options, { create, meta, memory, files: Promise.resolve(new Uint8Array(inflateSync(fetched("start")))), read })
+    const content = name => unpacked(read("zstd.wasm"), read(name), meta.bytes[name])
+    const python = await restored(loadPyodide, options, { create, meta, memory: content("memory.zst"), files: content("start.tar.zst"), read })
     python.registerJsModule("parts", { fetched })
     python.runPython("import page, parts; page.restored(parts.fetched)")
     return python
