@@ -426,5 +426,5 @@ def attached(html: str, page: Page, notes: Sequence[Note], made: Mapping[str, by
     told = described(page, notes)
     place = next(iter(made)).rpartition("/")[0] + "/"
     sizes = {name.removeprefix(place): len(content) for name, content in made.items()}
-    told |= {"base": base + place, "sizes": {name: size for name, size in sizes.items() if name not in ("katex.js", "pyodide-lock.json")}}
+    told |= {"base": base + place, "sizes": {name: size for name, size in sizes.items() if name not in ("katex.js", "pyodide-lock.json", "zstd.LICENSE.txt")}}
     return held("python", told, html)

@@ -33,14 +33,17 @@ try {
   // ---- What the program takes ----
 
   function furnished(FS) {
-    for (const [name, content] of [...Object.entries(files).map(([name, content]) => [`${SITE}/${name}`, content]), [`${SITE}/pretty.py`, fs.readFileSync(at("pretty.py"))],
-      [`${ENVIRONMENT.HOME}/page.py`, fs.readFileSync(at("page.py"))]]) {
-      FS.mkdirTree(name.slice(0, name.lastIndexOf("/")))
-      FS.writeFile(name, content)
+    for (const [name, content] of Object.entries(files)) {
+      const path = `${SITE}/${name}`
+      FS.mkdirTree(path.slice(0, path.lastIndexOf("/")))
+      FS.writeFile(path, content)
     }
+    FS.writeFile(`${SITE}/pretty.py`, fs.readFileSync(at("pretty.py")))
+    FS.writeFile(`${ENVIRONMENT.HOME}/page.py`, fs.readFileSync(at("page.py")))
   }
 
-  const trial = await loadPyodide(options), read = new Set()
+  const trial = await loadPyodide(options)
+  const read = new Set()
   furnished(trial.FS)
   trial.FS.trackingDelegate.onOpenFile = path => read.add(path)
   trial.globals.set("program", fs.readFileSync(at("program.py"), "utf-8"))
@@ -82,7 +85,8 @@ del json, page, sys, told`)
   const added = []
   for (let n = table; n < Module.wasmTable.length; n++) {
     const wanted = Module.wasmTable.get(n) // none where ctypes tried a place, and gave it back
-    const found = Object.entries(Module.LDSO.loadedLibsByName).flatMap(([path, { exports }]) => Object.entries(exports).filter(([, value]) => value === wanted).map(([name]) => [path, name]))
+    const found = Object.entries(Module.LDSO.loadedLibsByName)
+      .flatMap(([path, { exports }]) => Object.entries(exports).filter(([, value]) => value === wanted).map(([name]) => [path, name]))
     if (wanted && !found.length) throw new Error(`no library has the function that is number ${n} of the table`)
     added.push(wanted && found[0])
   }
@@ -115,7 +119,7 @@ del json, page, sys, told`)
     pieces.push([from, last + 1 - from])
     from = last + 1
   }
-  const kept = Buffer.concat([Uint32Array.of(pieces.length, ...pieces.flat()), ...pieces.map(([from, length]) => memory.subarray(from, from + length))].map(part => Buffer.from(part.buffer, part.byteOffset, part.byteLength)))
+  const kept = Buffer.concat([Buffer.from(Uint32Array.of(pieces.length, ...pieces.flat()).buffer), ...pieces.map(([from, length]) => memory.subarray(from, from + length))])
 
   // ---- The files ----
 
@@ -139,7 +143,7 @@ del json, page, sys, told`)
 
   function tar(names) {
     const parts = []
-    for (const name of names.sort()) {
+    for (const name of [...names].sort()) {
       const head = Buffer.alloc(512), content = files[name], cut = name.length <= 100 ? 0 : name.lastIndexOf("/", 155)
       head.write(name.slice(cut && cut + 1), 0)
       head.write(name.slice(0, cut), 345)

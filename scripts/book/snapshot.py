@@ -103,7 +103,7 @@ def _make(inputs: Mapping[str, bytes], node: str, place: Path) -> None:
 def unwrapped(decoder: bytes) -> dict[str, bytes]:
     """Zstandard's decoder and its licence, out of the script that carries them: that would ask for an address that the site's policy does not allow."""
     text = decoder.decode()
-    code, notice = re.search(r'const wasm = "([^"]+)"', text), re.search(r"/\*\*\n \*(?: BSD License.*?)\*/|/\*\*\n\* BSD License.*?\*/", text, re.S)
+    code, notice = re.search(r'const wasm = "([^"]+)"', text), re.search(r"^\* (BSD License.*?)^\*/", text, re.S | re.M)
     if code is None or notice is None:
         raise OSError("its decoder is another than was foreseen")
-    return {"zstd.wasm": base64.b64decode(code[1]), "zstd.LICENSE.txt": re.sub(r"^/\*\*\n|^\s*\*/?[ ]?", "", notice[0], flags=re.M).encode()}
+    return {"zstd.wasm": base64.b64decode(code[1]), "zstd.LICENSE.txt": re.sub(r"^\* ?", "", notice[1], flags=re.M).encode()}
