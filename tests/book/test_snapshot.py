@@ -1,6 +1,7 @@
 """The memory from which Python starts in readers' browsers: what it is made of, when there is none, and what a page finds in it."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -37,7 +38,18 @@ def test_all_that_goes_into_it_counts(monkeypatch, tmp_path):
     assert len(asked) == 2
 
 
-def test_the_decoder_comes_with_its_licence(monkeypatch, tmp_path):
+def test_the_last_few_are_kept(monkeypatch, tmp_path):
+    monkeypatch.setattr(snapshot, "_make", lambda inputs, node, place: place.mkdir())
+    made = []
+    for n in range(snapshot.KEPT + 2):
+        monkeypatch.setattr(snapshot, "PROGRAM", f"number = {n}")
+        snapshot.made(FILES, DECODER, "node", tmp_path)
+        made += [path for path in tmp_path.iterdir() if path not in made]
+        os.utime(made[-1], (n, n))
+    assert {*tmp_path.iterdir()} == {*made[-snapshot.KEPT:]}
+
+
+def test_the_decoder_comes_with_its_licence():
     assert snapshot.unwrapped(DECODER) == {"zstd.wasm": b"\0asm", "zstd.LICENSE.txt": b"BSD License\n\nOf its authors.\n"}
     with pytest.raises(OSError, match="another than was foreseen"):
         snapshot.unwrapped(b"const wasm = 1")
