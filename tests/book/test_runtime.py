@@ -181,6 +181,40 @@ def test_byte_code_is_imported_from_memory(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
 
 
+def test_what_a_kept_memory_has_not_is_fetched_when_it_is_imported(tmp_path, monkeypatch):
+    browser, asked = readers_page(), []
+    monkeypatch.setattr(browser, "SITE", str(tmp_path))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+
+    class Given(bytes):
+        def to_bytes(self):
+            return self
+
+    def fetched(part):
+        asked.append(part)
+        return Given(runtime._tar({"unforeseen.pyc": bytes(16) + marshal.dumps(compile("x = 1", "unforeseen.py", "exec"))}))
+
+    browser.keep(["colorsys"], ["numpy"], ["unforeseen"])
+    browser.lazily(fetched)
+    assert "colorsys" in sys.modules
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("numpy.nothing")
+    assert asked == []
+    assert importlib.import_module("unforeseen").x == 1 and asked == ["rest"]
+    monkeypatch.delitem(sys.modules, "unforeseen")
+
+
+def test_python_s_own_archive_is_not_read_again_for_a_part(tmp_path, monkeypatch):
+    class Archive:
+        def invalidate_caches(self):
+            raise AssertionError("it was read again")
+
+    browser = readers_page()
+    monkeypatch.setattr(browser, "SITE", str(tmp_path))
+    monkeypatch.setitem(sys.path_importer_cache, str(tmp_path / "python.zip"), Archive())
+    browser.installed("numpy", zlib.decompress(runtime._tar({"a.py": b""})))
+
+
 def test_what_cannot_be_compiled_stays_as_it_is_and_is_not_kept(lock, monkeypatch, tmp_path):
     monkeypatch.setattr(runtime, "_node", lambda: None)
     said = []
