@@ -75,18 +75,18 @@ const had = async name => kept.includes(name) || install(name)
 
 async function fromMemory(first, screens) {
   expected("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "snapshot.json", "zstd.wasm", "start.tar.zst", "memory.zst")
-  const program = import(base + "pyodide.mjs")
-  const create = import(base + "pyodide.asm.mjs")
+  const start = import(base + "pyodide.mjs")
+  const program = import(base + "pyodide.asm.mjs")
   const description = asked("snapshot.json").then(answer => answer.json())
-  const decoder = whole("zstd.wasm")
-  const content = name => Promise.all([decoder, whole(name), description]).then(([code, packed, { bytes }]) => unpacked(code, packed, bytes[name]))
-  const files = content("start.tar.zst"), memory = content("memory.zst")
-  for (const promise of [create, memory, files]) promise.catch(() => {}) // they are awaited below
-  const [{ loadPyodide }, meta, lock] = await Promise.all([program, description, asked("pyodide-lock.json").then(answer => answer.text())])
+  const decoder = whole("zstd.wasm"), packed = { "start.tar.zst": whole("start.tar.zst"), "memory.zst": whole("memory.zst") }
+  const content = async name => unpacked(await decoder, await packed[name], (await description).bytes[name])
+  const files = content("start.tar.zst")
+  for (const promise of [program, files, packed["memory.zst"]]) promise.catch(() => {}) // they are awaited below
+  const [{ loadPyodide }, meta, lock] = await Promise.all([start, description, asked("pyodide-lock.json").then(answer => answer.text())])
   for (const name of first) if (!meta.parts.includes(name)) part(name).catch(() => {})
   // Where Python's own library belongs, another file stands until something reads it.
   const options = { indexURL: base, lockFileContents: lock, stdLibURL: base + "pyodide-lock.json" }
-  python = await restored(loadPyodide, options, { create: async settings => (await create).default(settings), meta, memory, files, read: now })
+  python = await restored(loadPyodide, options, { program, meta, memory: () => content("memory.zst"), files, read: now })
   kept = meta.parts
   for (const name of ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "snapshot.json"]) counted(name)
   begun("restored", screens)

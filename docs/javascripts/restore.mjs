@@ -57,9 +57,9 @@ export async function arranged(create, settings, libraries, size, constructors) 
   return { Module, place }
 }
 
-/** Python as it was when the memory was kept. `create` is the default export of pyodide.asm.mjs, `meta` what snapshot.json says; `memory` and `files`
- *  are promises of what memory.zst and start.tar.zst hold, unpacked; `read` gives a file's bytes at once. */
-export async function restored(loadPyodide, options, { create, meta, memory, files, read }) {
+/** Python as it was when the memory was kept. `program` is a promise of pyodide.asm.mjs, `files` one of what start.tar.zst holds, unpacked; `memory` gives one
+ *  of what memory.zst holds; `meta` is what snapshot.json says; `read` gives a file's bytes at once. */
+export async function restored(loadPyodide, options, { program, meta, memory, files, read }) {
   const found = files.then(untar)
   const libraries = found.then(all => Promise.all(meta.libraries.map(async name => [`${SITE}/${name}`, await WebAssembly.compile(all[name])])))
   const python = await loadPyodide({
@@ -67,14 +67,16 @@ export async function restored(loadPyodide, options, { create, meta, memory, fil
     env: ENVIRONMENT,
     _loadSnapshot: new Uint8Array(1), // so that Pyodide does not start Python
     createPyodideModule: async settings => {
-      const { Module, place } = await arranged(create, settings, libraries, meta.size, []) // what constructors did, the memory has
+      const { default: create } = await program
+      const arranging = arranged(create, settings, libraries, meta.size, []) // what constructors did, the memory has
+      const [{ Module, place }, kept] = await Promise.all([arranging, memory()]) // it is unpacked while the browser compiles
       const { loadedLibsByName: known, loadedLibsByHandle: handles } = Module.LDSO
       for (const [handle, path] of meta.handles) handles[handle] = known[path]
       for (const added of meta.added) added ? Module.addFunction(known[added[0]].exports[added[1]]) : Module.wasmTable.grow(1)
       Module.freeTableIndexes.push(...meta.free)
       if (Module.wasmTable.length !== meta.table) throw new Error(`the memory is for a table of ${meta.table} functions, this one has ${Module.wasmTable.length}`)
       const own = Module.HEAP32[place]
-      write(Module.HEAPU8, await memory)
+      write(Module.HEAPU8, kept)
       Module.HEAP32[place] = own
       Module.API.restoreSnapshot = () => meta.pyodide // Pyodide's own cannot write a memory that has grown
       return Module

@@ -18,10 +18,10 @@ async function started(home) {
   const options = { indexURL: home, lockFileContents: readFileSync(join(home, "pyodide-lock.json"), "utf-8"), stdLibURL: join(home, "python_stdlib.zip") }
   const fetched = part => read(`${part}.tar.zlib`)
   if (existsSync(join(home, "memory.zst"))) {
-    const { default: create } = await load(join(home, "pyodide.asm.mjs"))
+    const program = load(join(home, "pyodide.asm.mjs"))
     const meta = JSON.parse(readFileSync(join(home, "snapshot.json"), "utf-8"))
     const content = name => unpacked(read("zstd.wasm"), read(name), meta.bytes[name])
-    const python = await restored(loadPyodide, options, { create, meta, memory: content("memory.zst"), files: content("start.tar.zst"), read })
+    const python = await restored(loadPyodide, options, { program, meta, memory: () => content("memory.zst"), files: content("start.tar.zst"), read })
     python.registerJsModule("parts", { fetched })
     python.runPython("import page, parts; page.restored(parts.fetched)")
     return python
