@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import gc
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -379,13 +380,44 @@ def installed(part: str, files: bytes) -> None:
             with open(path, "wb", buffering=0) as target:
                 target.write(data)
         at += 512 + (int(size, 8) + 511) // 512 * 512
-    importlib.invalidate_caches()
+    for finder in sys.path_importer_cache.values():
+        if isinstance(finder, importlib.machinery.FileFinder):  # another would read Python's own archive again, which is long
+            finder.invalidate_caches()
 
 
 def lazily(fetch: Callable[[str], Any]) -> None:
     """Let an import find byte code in memory, and one of a part that is not there fetch it."""
-    sys.meta_path.insert(0, _InMemory())
-    sys.meta_path.append(_Lazily(fetch))
+    sys.meta_path[:0] = [_InMemory(), _Lazily(fetch)]
+
+
+def started(fetch: Callable[[str], Any], screens: str = "") -> None:
+    """Begin; figures are drawn for these screens."""
+    os.environ["FIGURE_SCREENS"] = screens
+    lazily(fetch)
+
+
+def restored(fetch: Callable[[str], Any], screens: str = "") -> None:
+    """Begin with a kept memory, where chance must start anew."""
+    import random
+
+    import numpy.random
+    import sympy.core.random
+
+    for module in (random, numpy.random, sympy.core.random):
+        module.seed()
+    started(fetch, screens)
+
+
+def keep(modules: Sequence[str], parts: Sequence[str], rest: Sequence[str]) -> None:
+    """Import what a kept memory is to have of these parts (`scripts/book/snapshot.mjs`); the `rest` of their modules is another part."""
+    for name in modules:
+        importlib.import_module(name)
+    _there.update(parts)
+    PARTS.update(dict.fromkeys(rest, "rest"))
+    sys.path_importer_cache.clear()
+    linecache.clearcache()
+    re.purge()
+    gc.collect()
 
 
 class _InMemory(importlib.abc.MetaPathFinder):

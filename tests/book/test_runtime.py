@@ -39,7 +39,7 @@ def readers_page():
 
 
 def place(found, name="a place"):
-    def give():
+    def give(missing):
         yield from found.items()
 
     give.__name__ = name
@@ -52,22 +52,23 @@ def place(found, name="a place"):
 def test_each_file_of_the_lock_is_named_by_a_sha256():
     lock = json.loads((ROOT / "scripts/book/runtime.json").read_text(encoding="utf-8"))
     assert all(len(digest) == 64 and int(digest, 16) for digest in lock["files"].values())
-    assert set(lock["files"]) == {*runtime.CORE, *(name for names in lock["parts"].values() for name in names)}
+    assert set(lock["files"]) == {*runtime.CORE, runtime.DECODER, *(name for names in lock["parts"].values() for name in names)}
+    assert {Path(path).name for listed in lock["npm"].values() for path in listed.split()} == {*runtime.CORE, runtime.DECODER}
 
 
 def test_the_first_place_that_has_a_file_gives_it(lock):
     asked = []
 
-    def second():
-        asked.append("second")
+    def second(missing):
+        asked.append(missing)
         yield "two.whl", FILES["two.whl"]
 
     assert runtime.files(print, [place({"one.whl": b"first"}), second, place({"two.whl": b"other"})]) == FILES
-    assert asked == ["second"]
+    assert asked == [{"two.whl"}]
 
 
 def test_no_further_place_is_asked_when_all_is_there(lock):
-    def never():
+    def never(missing):
         raise AssertionError("it was asked")
         yield
 
@@ -92,7 +93,7 @@ def test_a_kept_file_that_was_damaged_is_fetched_again(lock, tmp_path):
 
 
 def test_a_place_that_cannot_be_reached_is_passed_over(lock):
-    def broken():
+    def broken(missing):
         raise OSError("no network")
         yield
 
@@ -104,9 +105,9 @@ def test_a_place_that_cannot_be_reached_is_passed_over(lock):
 def test_the_folder_is_the_one_that_the_environment_names(lock, monkeypatch, tmp_path):
     (tmp_path / "one.whl").write_bytes(b"first")
     monkeypatch.setenv(runtime.FOLDER, str(tmp_path))
-    assert list(runtime._folder()) == [("one.whl", b"first")]
+    assert list(runtime._folder({*FILES})) == [("one.whl", b"first")]
     monkeypatch.delenv(runtime.FOLDER)
-    assert list(runtime._folder()) == []
+    assert list(runtime._folder({*FILES})) == []
 
 
 def test_without_any_file_there_is_nothing_on_the_site_and_one_line_says_so(lock, monkeypatch):
@@ -116,8 +117,14 @@ def test_without_any_file_there_is_nothing_on_the_site_and_one_line_says_so(lock
     assert said == ["no Run on the site: one.whl and 1 files more could not be had; PYODIDE_FOLDER may name a folder that has them"]
 
 
-# ---- What is taken of them ----
+def test_a_site_can_do_without_the_decoder(lock, monkeypatch):
+    monkeypatch.setitem(runtime.LOCK["files"], runtime.DECODER, hashlib.sha256(b"decoder").hexdigest())
+    said = []
+    assert runtime.files(said.append, [place(FILES)]) == FILES and said == []
+    assert runtime.files(said.append, [place({runtime.DECODER: b"decoder"})]) == FILES | {runtime.DECODER: b"decoder"}
 
+
+# ---- What is taken of them ----
 
 
 def test_tests_stubs_and_records_are_left_out():
@@ -172,6 +179,40 @@ def test_byte_code_is_imported_from_memory(tmp_path, monkeypatch):
     assert part.two() == 2 and part.__file__ == str(tmp_path / "written/part.py") and inspect.getsource(part.two) == source
     for name in ("unwritten", "unwritten.inner", "written", "written.part"):
         monkeypatch.delitem(sys.modules, name)
+
+
+def test_what_a_kept_memory_has_not_is_fetched_when_it_is_imported(tmp_path, monkeypatch):
+    browser, asked = readers_page(), []
+    monkeypatch.setattr(browser, "SITE", str(tmp_path))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+
+    class Given(bytes):
+        def to_bytes(self):
+            return self
+
+    def fetched(part):
+        asked.append(part)
+        return Given(runtime._tar({"unforeseen.pyc": bytes(16) + marshal.dumps(compile("x = 1", "unforeseen.py", "exec"))}))
+
+    browser.keep(["colorsys"], ["numpy"], ["unforeseen"])
+    browser.lazily(fetched)
+    assert "colorsys" in sys.modules
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("numpy.nothing")
+    assert asked == []
+    assert importlib.import_module("unforeseen").x == 1 and asked == ["rest"]
+    monkeypatch.delitem(sys.modules, "unforeseen")
+
+
+def test_python_s_own_archive_is_not_read_again_for_a_part(tmp_path, monkeypatch):
+    class Archive:
+        def invalidate_caches(self):
+            raise AssertionError("it was read again")
+
+    browser = readers_page()
+    monkeypatch.setattr(browser, "SITE", str(tmp_path))
+    monkeypatch.setitem(sys.path_importer_cache, str(tmp_path / "python.zip"), Archive())
+    browser.installed("numpy", zlib.decompress(runtime._tar({"a.py": b""})))
 
 
 def test_what_cannot_be_compiled_stays_as_it_is_and_is_not_kept(lock, monkeypatch, tmp_path):
