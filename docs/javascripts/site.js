@@ -102,6 +102,9 @@
   menu.append(...label.children)
   label.replaceWith(menu)
   contents.hidden = false
+  const offer = () => (contents.style.visibility = document.querySelector(".md-nav__link[for=__toc]") ? "" : "hidden") // by `:has()` of the body it would be asked for each element that comes
+  offer()
+  addEventListener("load", () => window.document$?.subscribe(offer))
   let opener = menu
   const opens = (button, byKey) => {
     opener = button
