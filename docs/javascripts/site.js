@@ -48,18 +48,48 @@
     })
   }
 
-  // What lies above a place that a link names is laid out only as it comes near, and is longer or shorter than was thought: for some seconds,
-  // or until the reader moves the page, the place stays where the link brought it.
-  let sought = "", end = 0
-  const seek = hash => {
-    sought = hash
-    clearTimeout(end)
-    end = setTimeout(() => (sought = ""), 5000)
+  // What lies above is laid out only as it comes near, and is longer or shorter than was thought. So a place that a link names stays, for some
+  // seconds or until the reader moves the page, where the link brought it; and where a reader comes back to a page, or loads it anew, what was read
+  // is found by the heading above it: `sessionStorage` has its id and how far from the top it was.
+  let sought = null, end = 0 // an id, and its distance from the top if it is known
+  const keep = () => {
+    const there = sought?.id && document.getElementById(sought.id)
+    if (!there) return
+    if (sought.top === undefined) there.scrollIntoView()
+    else scrollBy({ top: there.getBoundingClientRect().top - sought.top, behavior: "instant" })
   }
-  if (performance.getEntriesByType("navigation")[0]?.type === "navigate") seek(location.hash)
-  document.addEventListener("click", ({ target }) => seek(target.closest("a[href]")?.hash ?? ""))
-  for (const hand of ["wheel", "touchmove", "keydown", "pointerdown"]) addEventListener(hand, () => (sought = ""), { capture: true, passive: true })
-  document.addEventListener("contentvisibilityautostatechange", () => document.getElementById(decodeURIComponent(sought.slice(1)))?.scrollIntoView(), true)
+  const seek = (id, top) => {
+    sought = { id, top }
+    clearTimeout(end)
+    end = setTimeout(() => (sought = null), 5000)
+  }
+  const named = hash => decodeURIComponent(hash.slice(1))
+  const left = () => JSON.parse(sessionStorage.getItem(`place ${location.pathname}`))
+  let page = location.pathname, back = null, noting = 0
+  const note = () => {
+    const above = [...document.querySelectorAll(".md-content :is(h1, h2, h3)[id]")].findLast(heading => heading.getBoundingClientRect().top < innerHeight / 2)
+    if (above && !sought && page === location.pathname) sessionStorage.setItem(`place ${page}`, JSON.stringify([above.id, above.getBoundingClientRect().top]))
+  }
+  if (performance.getEntriesByType("navigation")[0]?.type === "navigate") seek(named(location.hash))
+  else back = left()
+  document.addEventListener("click", ({ target }) => seek(named(target.closest("a[href]")?.hash ?? "")))
+  for (const hand of ["wheel", "touchmove", "keydown", "pointerdown"]) addEventListener(hand, () => (sought = null), { capture: true, passive: true })
+  addEventListener("popstate", () => {
+    sought = null
+    if (location.pathname !== page) back = left()
+  })
+  addEventListener("scroll", () => {
+    clearTimeout(noting)
+    noting = setTimeout(note, 100)
+  }, { passive: true })
+  document.addEventListener("contentvisibilityautostatechange", keep, true)
+  const arrived = () => {
+    page = location.pathname
+    if (!back) return
+    seek(...back)
+    back = null
+    for (const later of [0, 100, 500]) setTimeout(keep, later) // the browser and the theme go by pixels meanwhile
+  }
 
   let due = 0 // it measures every block: once, when the page has come to rest
   const soon = () => { due ||= setTimeout(() => { due = 0; cure() }, 200) }
@@ -88,6 +118,7 @@
       changes.disconnect()
       changes.observe(document.querySelector(".md-content"), { childList: true, subtree: true, attributeFilter: ["tabindex"] })
       cure()
+      arrived()
       clearTimeout(resting)
       resting = setTimeout(whole, 6000)
     }
@@ -122,14 +153,17 @@
     }, 300)
   }
   for (const button of [menu, contents]) button.addEventListener("click", event => drawer.checked ? drawer.click() : opens(button, !event.detail))
-  const said = () => [menu, contents].forEach(button => button.setAttribute("aria-expanded", drawer.checked))
+  const said = () => [menu, contents].forEach(button => button.setAttribute("aria-expanded", drawer.checked && button === opener))
   drawer.addEventListener("change", said)
   said()
+  addEventListener("focusin", ({ target }) => drawer.checked && target !== drawer && !target.closest(".md-sidebar--primary, .md-header") && drawer.click())
   addEventListener("keydown", event => {
     if (event.key === " " && event.target.matches?.("label[tabindex]")) { // Enter presses it by the theme's doing
       event.preventDefault()
       event.target.click()
-    } else if (event.key === "Escape" && drawer.checked) {
+    } else if (event.key === "Escape") {
+      document.querySelectorAll(".md-tooltip2--active").forEach(tip => tip.classList.remove("md-tooltip2--active"))
+      if (!drawer.checked) return
       drawer.click()
       opener.focus()
     }

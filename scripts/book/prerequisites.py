@@ -1,4 +1,4 @@
-"""The map of what to read first, drawn from each page's `after`: links in rows, arrows between them; on a phone a list, its arrows beside it.
+"""The map of what to read first, drawn from each page's `after`: links in rows, arrows between them; on a phone a list that says it in words.
 
 Measures are pixels of a page whose `rem` is 20 of them, as the theme has it; the style sheet gives boxes and rows these sizes.
 """
@@ -17,7 +17,6 @@ from .page import Page
 
 PLACE = re.compile(r'<div class="map">\s*</div>')
 WIDTH, BOX, HIGH, ROW = 736, 100, 46, 80  # of the drawing, of a box, from row to row
-LINE, GUTTER = 32, 64  # on a phone
 ABREAST = 6  # boxes in a row
 STARTS = 20  # orders from which the best one is sought
 ROOM, BESIDE = 10, 8  # that an arrow takes on its way past a row, and between it and what stands beside it
@@ -69,13 +68,12 @@ def drawn(pages: Mapping[str, Page], names: Mapping[str, str], link: Callable[[s
     items = []
     for uri, stop in stops.items():
         number = f"<b>{numbered.index(uri) + 1}</b> " if uri in numbered else ""
-        after = f'<span class="unseen">, after {" and ".join(escape(name[other]) for other in first[uri])}</span>' if first[uri] else ""
+        after = f'<span class="after">, after {" and ".join(escape(name[other]) for other in first[uri])}</span>' if first[uri] else ""
         place = f"left:{_short((stop.x - BOX / 2) / 20)}rem;top:{_short(stop.row * ROW / 20)}rem"
         items.append(f'<li style="{place}"><a href="{link(uri)}">{number}{escape(name[uri])}{after}</a></li>')
     return (
         '<nav class="map" aria-label="What to read first" data-search-exclude>'
         f'<svg class="arrows" viewBox="0 0 {WIDTH} {height}" aria-hidden="true"><path d="{arrows}"/></svg>'
-        f'<svg class="arcs" viewBox="0 0 {GUTTER} {LINE * len(first)}" aria-hidden="true"><path d="{_arcs(first)}"/></svg>'
         f"<ol>{''.join(items)}</ol></nav>"
     )
 
@@ -187,18 +185,6 @@ def _arrow(way: list[Stop]) -> str:
             y += HIGH
             path += f"V{y}"
     return f"{path}m-3 -5l3 5l3 -5"
-
-
-def _arcs(first: Needs) -> str:
-    """The arrows of the list: arcs at its left, the longer the further out."""
-    line = {uri: LINE * at + LINE // 2 for at, uri in enumerate(first)}
-    longest = max(line[uri] - line[other] for uri, above in first.items() for other in above)
-    path = ""
-    for uri, above in first.items():
-        for other in above:
-            out = GUTTER - 10 - (GUTTER - 16) * ((line[uri] - line[other]) / longest) ** 0.5 * 4 / 3
-            path += f"M{GUTTER - 4} {line[other] + 4}C{_short(out)} {line[other] + 4} {_short(out)} {line[uri]} {GUTTER - 4} {line[uri]}m-5 -3l5 3l-5 3"
-    return path
 
 
 def _short(number: float) -> str:

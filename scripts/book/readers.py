@@ -14,7 +14,7 @@ _KOREAN = re.compile(rf"(?P<opaque>{_OPAQUE})|{_WORD}(?:[^\"“”()<>]*\s{_WORD
 _FIGURE = re.compile(r'<figure class="figure" id="(figure-\d+)">')
 _SKIP = re.compile(r'(<a href="[^"]*" class="md-skip">[^<]*</a>)')
 _ARTICLE = re.compile(r'(<article class="md-content__inner.*?)(<h2 id="references".*?)?(<div class="about")', re.S)
-_LINK = re.compile(r'<a\b(?=[^>]*\shref="([^"#][^"]*)")(?![^>]*\sdownload\b)')
+_LINK = re.compile(r'<a\b(?=[^>]*\shref="([^"#][^"]*)")(?![^>]*\s(?:download\b|class="footnote-ref))')  # a word of the glossary is no source
 
 
 def korean(html: str) -> str:

@@ -53,7 +53,7 @@ def test_the_books_map(real):
     assert {uri for uri in real if real[uri].meta.get("after")} <= set(first)
     assert [uri.removeprefix("to/") for uri in re.findall(r'href="([^"]*)"', html)] == list(first), "in the order of the book"
     assert '<li style="' in html and ">1</b> Gradient descent</a>" in html
-    assert "<b>6</b> Adam<span class=\"unseen\">, after Momentum and RMSProp</span>" in html
+    assert "<b>6</b> Adam<span class=\"after\">, after Momentum and RMSProp</span>" in html
     # An arrow for each need in both drawings, with a head.
     for drawing in re.findall(r'<path d="([^"]*)"', html):
         assert drawing.count("M") == drawing.count("m") == sum(map(len, first.values()))
