@@ -64,19 +64,24 @@
     end = setTimeout(() => (sought = null), 5000)
   }
   const named = hash => decodeURIComponent(hash.slice(1))
-  const left = () => JSON.parse(sessionStorage.getItem(`place ${location.pathname}`))
-  let page = location.pathname, back = null, noting = 0
+  const left = () => JSON.parse(sessionStorage.getItem(`place ${location.href}`))
+  let page = location.pathname, back = null, noting = 0, followed = 0
   const note = () => {
     const above = [...document.querySelectorAll(".md-content :is(h1, h2, h3)[id]")].findLast(heading => heading.getBoundingClientRect().top < innerHeight / 2)
-    if (above && !sought && page === location.pathname) sessionStorage.setItem(`place ${page}`, JSON.stringify([above.id, above.getBoundingClientRect().top]))
+    if (above && !sought && page === location.pathname) sessionStorage.setItem(`place ${location.href}`, JSON.stringify([above.id, above.getBoundingClientRect().top]))
   }
   if (performance.getEntriesByType("navigation")[0]?.type === "navigate") seek(named(location.hash))
   else back = left()
-  document.addEventListener("click", ({ target }) => seek(named(target.closest("a[href]")?.hash ?? "")))
+  document.addEventListener("click", ({ target }) => {
+    seek(named(target.closest("a[href]")?.hash ?? ""))
+    followed = performance.now()
+  })
   for (const hand of ["wheel", "touchmove", "keydown", "pointerdown"]) addEventListener(hand, () => (sought = null), { capture: true, passive: true })
   addEventListener("popstate", () => {
+    if (performance.now() - followed < 100) return // a link within the page
     sought = null
-    if (location.pathname !== page) back = left()
+    back = left()
+    if (location.pathname === page) arrived()
   })
   addEventListener("scroll", () => {
     clearTimeout(noting)
