@@ -232,7 +232,7 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
       const phone = await browser.newPage()
       await phone.setViewport({ width: 360, height: 740, hasTouch: true, isMobile: true })
       await phone.goto(address(page), { waitUntil: "load" })
-      await phone.waitForFunction(() => [...document.querySelectorAll(".part")].every(part => part.style.contentVisibility), { polling: 200 }) // what is laid out above moves the page
+      await phone.evaluate(() => document.querySelectorAll(".part").forEach(part => (part.style.contentVisibility = "visible"))) // what is laid out above moves the page
       for (const id of await phone.evaluate(there.ids)) {
         for (const handle of await phone.$$(`#${id} .handle[tabindex]`)) {
           const before = await phone.evaluate(there.state, id)

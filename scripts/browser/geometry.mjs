@@ -169,12 +169,15 @@ async function look(name) {
         await tab.setViewport({ width, height: 900 })
         await tab.evaluate(async () => {
           for (const fold of document.querySelectorAll("details")) fold.open = true
+          for (const part of document.querySelectorAll(".part")) part.style.contentVisibility = "visible" // as site.js does in time, so that nothing moves while it is measured
           await document.fonts.ready
+          const drawn = () => new Promise(done => [requestAnimationFrame(done), setTimeout(done, 200)]) // a window that nobody sees may draw nothing
           for (let y = 0; y < document.body.scrollHeight; y += innerHeight) { // what comes with the screen is there then
             scrollTo(0, y)
-            await new Promise(requestAnimationFrame)
+            await drawn()
           }
-          await new Promise(done => requestAnimationFrame(() => setTimeout(done, 150)))
+          await drawn()
+          await new Promise(done => setTimeout(done, 300)) // site.js waits 200 ms before it looks at what scrolls
         })
         for (const fault of await tab.evaluate(faults)) {
           console.log(`${page} at ${width} px in ${name}: ${fault}`)
