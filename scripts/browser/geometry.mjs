@@ -1,6 +1,6 @@
 // Whether every page of a built site can be read: node geometry.mjs SITE [--pages momentum,adam] [--browsers chromium,firefox]
 //
-// Each page is opened in Chromium and Firefox at three widths with every fold open. A fault is: text that is cut off at the left or the
+// Each page is opened in Chromium and Firefox at three widths (the reference at two) with every fold open. A fault is: text that is cut off at the left or the
 // right with no way to scroll there, a page wider than the screen, a control that lies on text, two boxes of text that overlap, a formula without its comma, a box that scrolls
 // and that the keyboard does not reach, a first load of more than 400 kB (gzipped, as hosts send it), what its policy refuses. Prints a line for each fault, then a
 // count; exits with 1 if there are faults.
@@ -165,7 +165,7 @@ async function look(name) {
         console.log(`${page} in ${name}: ${bytes.toLocaleString("en")} bytes at the first load; at most ${LOAD.toLocaleString("en")}`)
         count++
       }
-      for (const width of WIDTHS) {
+      for (const width of page.startsWith("api/") ? [WIDTHS[0], WIDTHS.at(-1)] : WIDTHS) {
         await tab.setViewport({ width, height: 900 })
         await tab.evaluate(async () => {
           for (const fold of document.querySelectorAll("details")) fold.open = true
