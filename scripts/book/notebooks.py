@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -29,13 +28,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = str(ROOT / "scripts")
-CARD = "card.png"  # beside the page
-if SCRIPTS not in sys.path:
-    sys.path.insert(0, SCRIPTS)
-
-from book import (  # noqa: E402
+from . import (
     chapters,
     copies,
     downloads,
@@ -55,8 +48,10 @@ from book import (  # noqa: E402
     wheel,
     words,
 )
-from book.page import Page as Source, PageError  # noqa: E402
+from .page import Page as Source, PageError
 
+ROOT = Path(__file__).resolve().parents[2]
+CARD = "card.png"  # beside the page
 log = get_plugin_logger("book")
 runs: dict[str, run.Run] = {}  # of each page, by its path in docs
 built: dict[str, render.Built] = {}
@@ -69,8 +64,6 @@ serving = False
 @event_priority(100)  # before mkdocstrings takes the list of extensions for docstrings
 def on_config(config: MkDocsConfig) -> None:
     """Add the site's math; fix the date of the build so that two builds of one source are the same bytes."""
-    if SCRIPTS not in sys.path:  # MkDocs puts sys.path back after it has loaded a hook
-        sys.path.insert(0, SCRIPTS)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "315532800")  # 1980, as in a zip file without dates
     config.markdown_extensions.append("book.typeset")
     if "mkdocs-jupyter" in config.plugins:  # it keeps its word on which pages are notebooks; their making is ours

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 SITE = """\
 site_name: Small
-hooks: [scripts/book/notebooks.py]
+hooks: [scripts/hooks.py]
 plugins:
   - mkdocs-jupyter: {include: ["*.md"]}
 markdown_extensions: [admonition, attr_list, md_in_html, pymdownx.superfences, toc, pymdownx.highlight: {pygments_lang_class: true}]
@@ -110,6 +110,7 @@ def project(folder: Path, pages: dict[str, str]) -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "reference_impl", folder / "reference_impl", ignore=ignore)
     shutil.copytree(ROOT / "scripts" / "book", folder / "scripts" / "book", ignore=ignore)
+    shutil.copy(ROOT / "scripts" / "hooks.py", folder / "scripts")
     (folder / "tests").mkdir()
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "tests" / "test_pages.py", folder / "tests")
