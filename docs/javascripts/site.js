@@ -53,22 +53,23 @@
   // is found by the heading above it: `sessionStorage` has its id and how far from the top it was.
   let sought = null, end = 0 // an id, and its distance from the top if it is known
   const keep = () => {
-    const there = sought?.id && document.getElementById(sought.id)
+    const there = sought && document.getElementById(sought.id)
     if (!there) return
     if (sought.top === undefined) there.scrollIntoView()
     else scrollBy({ top: there.getBoundingClientRect().top - sought.top, behavior: "instant" })
   }
   const seek = (id, top) => {
-    sought = { id, top }
+    sought = id ? { id, top } : null
     clearTimeout(end)
     end = setTimeout(() => (sought = null), 5000)
   }
-  const named = hash => decodeURIComponent(hash.slice(1))
-  const left = () => JSON.parse(sessionStorage.getItem(`place ${location.href}`))
+  const tried = act => { try { return act() } catch { return null } } // an address may be none, and a browser keep nothing
+  const named = hash => tried(() => decodeURIComponent(hash.slice(1)))
+  const left = () => tried(() => JSON.parse(sessionStorage.getItem(`place ${location.href}`)))
   let page = location.pathname, back = null, noting = 0, followed = 0
   const note = () => {
     const above = [...document.querySelectorAll(".md-content :is(h1, h2, h3)[id]")].findLast(heading => heading.getBoundingClientRect().top < innerHeight / 2)
-    if (above && !sought && page === location.pathname) sessionStorage.setItem(`place ${location.href}`, JSON.stringify([above.id, above.getBoundingClientRect().top]))
+    if (above && !sought && page === location.pathname) tried(() => sessionStorage.setItem(`place ${location.href}`, JSON.stringify([above.id, above.getBoundingClientRect().top])))
   }
   if (performance.getEntriesByType("navigation")[0]?.type === "navigate") seek(named(location.hash))
   else back = left()
