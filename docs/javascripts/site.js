@@ -74,6 +74,8 @@
   if (performance.getEntriesByType("navigation")[0]?.type === "navigate") seek(named(location.hash))
   else back = left()
   document.addEventListener("click", ({ target }) => {
+    sought = null
+    note() // what was kept of this address may be of another time
     seek(named(target.closest("a[href]")?.hash ?? ""))
     followed = performance.now()
   })
