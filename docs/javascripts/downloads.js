@@ -5,7 +5,8 @@
   const built = document.querySelector("meta[name=site]").content
 
   const correct = () => {
-    const texts = document.createTreeWalker(document.querySelector(".md-content"), NodeFilter.SHOW_TEXT)
+    const drawn = node => (node.matches?.(".katex, svg") ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT) // most of a page, and no address
+    const texts = document.createTreeWalker(document.querySelector(".md-content"), NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT, drawn)
     while (texts.nextNode())
       if (/\.whl|url = \{|^https?:/.test(texts.currentNode.data)) texts.currentNode.data = texts.currentNode.data.replaceAll(built, root)
 

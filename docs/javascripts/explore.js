@@ -10,7 +10,7 @@
 /** @typedef {{ xlim: number[], ylim: number[], xlabel: string, ylabel: string, title: string, height: number, wide: boolean, logx: boolean, logy: boolean, layers: Layer[] }} Panel */
 /** @typedef {{ sliders: Slider[], points: Given[], steps: number, timed: string[], programs: Program[], panels: Panel[], readout: string, functions: ((...given: number[]) => number[])[] }} Spec */
 /** @typedef {{ size: number, place: (value: number) => number, value: (place: number) => number, ticks: number[] }} Axis */
-/** @typedef {{ apply: () => void, values: (numbers?: Record<string, number>) => Record<string, Value>, state: () => Record<string, number> }} Hook */
+/** @typedef {{ apply: () => void, values: (numbers?: Record<string, number>) => Record<string, Value>, fit: (width: number) => void, state: () => Record<string, number> }} Hook */
 
 const SVG = "http://www.w3.org/2000/svg", LEFT = 54, RIGHT = 12, TOP = 8, BOTTOM = 38
 const calm = matchMedia("(prefers-reduced-motion: reduce)")
@@ -532,28 +532,46 @@ function build(box, spec) {
     forget()
     update()
   }
-  // To ask for a width makes the browser lay out what is off the screen: the panels are drawn when it has one to tell.
   let width = 0
-  new ResizeObserver(([{ contentRect }]) => {
-    if (!contentRect.width || contentRect.width === width) return
-    width = contentRect.width
+  /** @param {number} to */
+  function fit(to) {
+    if (to === width) return
+    width = to
     box.closest("figure")?.querySelector(".plot")?.classList.add("played")
     redraw()
-  }).observe(box)
+  }
   update()
-  if (location.hash.includes(`${id}=`) && apply()) for (const ready of [0, document.fonts.ready]) Promise.resolve(ready).then(() =>
+  if (named(box) && apply()) for (const ready of [0, document.fonts.ready]) Promise.resolve(ready).then(() =>
     box.scrollIntoView({ block: box.offsetHeight < innerHeight * 0.8 ? "center" : "start" })) // what stands above may still grow
-  Object.assign(box, { explore: /** @type {Hook} */ ({ apply, values: some => compute(spec, { ...initial, ...some }), state: () => ({ ...numbers, step }) }) })
+  Object.assign(box, { explore: /** @type {Hook} */ ({ apply, values: some => compute(spec, { ...initial, ...some }), fit, state: () => ({ ...numbers, step }) }) })
 }
+
+const specs = () => /** @type {any} */ (window).explorables ?? {}
+/** @param {Element} box */
+const named = box => location.hash.includes(`${box.id}=`)
+
+// Where a browser leaves out what is off the screen, even a question about it makes it lay that out (and it asks itself, of every field of a form,
+// when a page is there): a figure is built when it has a width to tell.
+const sizes = new ResizeObserver(entries => {
+  for (const { target, contentRect: { width } } of /** @type {any[]} */ (entries)) {
+    if (!width || !specs()[target.id]) continue
+    if (!target.explore) build(target, specs()[target.id])
+    target.explore.fit(width)
+  }
+})
 
 function start() {
   steered(false)
-  const specs = /** @type {any} */ (window).explorables ?? {}, [script] = /** @type {NodeListOf<HTMLScriptElement>} */ (document.querySelectorAll("script[src*='figures.js']"))
-  if (specs.from !== script?.src) return // this page's are on the way
-  for (const box of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".explore:empty"))) if (specs[box.id]) build(box, specs[box.id])
+  const [script] = /** @type {NodeListOf<HTMLScriptElement>} */ (document.querySelectorAll("script[src*='figures.js']"))
+  if (specs().from !== script?.src) return // this page's are on the way
+  for (const box of /** @type {NodeListOf<any>} */ (document.querySelectorAll(".explore"))) {
+    if (!box.explore && specs()[box.id] && named(box)) build(box, specs()[box.id])
+    sizes.observe(box)
+  }
 }
 for (const event of ["hashchange", "popstate"]) window.addEventListener(event, () => {
   if (/^#play-|^$/.test(location.hash)) for (const box of /** @type {NodeListOf<any>} */ (document.querySelectorAll(".explore"))) box.explore?.apply()
+  start()
 })
 
 window.addEventListener("figures", start)

@@ -301,14 +301,15 @@
     if (!said || location.protocol === "file:" || !window.Worker) return
     page = JSON.parse(said.innerHTML)
     if (root() !== from) end()
+    const boxes = new Map([...document.querySelectorAll("[data-block]")].map(box => [box.dataset.block, box]))
     blocks = page.blocks.map((told, at) => {
-      const box = document.querySelector(`[data-block="${told.block}"]`)
+      const box = boxes.get(String(told.block))
       const button = (text, label, act) => {
         const made = make("button", { type: "button", textContent: text, onclick: act })
         made.setAttribute("aria-label", `${label} code block ${at + 1}`)
         return made
       }
-      const block = { told, at, box, code: code(box, told.cell), given: given(box, told.cell), text: "" }
+      const block = { told, at, box, text: "", get code() { return code(box, told.cell) }, get given() { return given(box, told.cell) } } // read when one is asked for
       block.go = button("Run", "Run", () => ([...waiting.values()].includes(block) ? stop() : run(block)))
       block.edit = button("Edit", "Edit", () => edit(block))
       block.undo = Object.assign(button("Undo edits", "Undo the edits of", () => original(block)), { hidden: true, title: "This block as it was" })

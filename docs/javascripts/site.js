@@ -66,22 +66,25 @@
   const tried = act => { try { return act() } catch { return null } } // an address may be none, and a browser keep nothing
   const named = hash => tried(() => decodeURIComponent(hash.slice(1)))
   const left = () => tried(() => JSON.parse(sessionStorage.getItem(`place ${location.href}`)))
-  let page = location.pathname, back = null, noting = 0, followed = 0
+  let page = location.pathname, back = null, noting = 0, followed = ""
   const note = () => {
     const above = [...document.querySelectorAll(".md-content :is(h1, h2, h3)[id]")].findLast(heading => heading.getBoundingClientRect().top < innerHeight / 2)
     if (above && !sought && page === location.pathname) tried(() => sessionStorage.setItem(`place ${location.href}`, JSON.stringify([above.id, above.getBoundingClientRect().top])))
   }
   if (performance.getEntriesByType("navigation")[0]?.type === "navigate") seek(named(location.hash))
   else back = left()
-  document.addEventListener("click", ({ target }) => {
+  document.addEventListener("click", ({ target }) => { // before the theme changes the address
+    const link = target.closest("a[href]")
     sought = null
     note() // what was kept of this address may be of another time
-    seek(named(target.closest("a[href]")?.hash ?? ""))
-    followed = performance.now()
-  })
+    seek(named(link?.hash ?? ""))
+    followed = link?.href
+  }, true)
   for (const hand of ["wheel", "touchmove", "keydown", "pointerdown"]) addEventListener(hand, () => (sought = null), { capture: true, passive: true })
   addEventListener("popstate", () => {
-    if (performance.now() - followed < 100) return // a link within the page
+    const link = followed
+    followed = ""
+    if (location.href === link) return // it led to a place in this page
     sought = null
     back = left()
     if (location.pathname === page) arrived()
@@ -132,48 +135,5 @@
     }
     if (window.document$) window.document$.subscribe(watch)
     else watch()
-  })
-
-  // On a small screen the navigation is a drawer that a label opens, and its panels change by labels, which keys do not reach: the first becomes a button.
-  const drawer = document.getElementById("__drawer"), label = document.querySelector(".md-header__button[for=__drawer]"), contents = document.querySelector(".contents")
-  const menu = Object.assign(document.createElement("button"), { type: "button", className: "md-header__button md-icon menu" })
-  menu.setAttribute("aria-label", document.querySelector(".md-nav--primary").getAttribute("aria-label"))
-  menu.append(...label.children)
-  label.replaceWith(menu)
-  contents.hidden = false
-  const offer = () => (contents.style.visibility = document.querySelector(".md-nav__link[for=__toc]") ? "" : "hidden") // by `:has()` of the body it would be asked for each element that comes
-  offer()
-  addEventListener("load", () => window.document$?.subscribe(offer))
-  let opener = menu
-  const opens = (button, byKey) => {
-    opener = button
-    const inside = button === contents ? ".md-nav--primary .md-nav--secondary" : ".md-nav--primary", panel = document.getElementById("__toc")
-    if (panel) panel.checked = button === contents
-    drawer.click()
-    for (const label of document.querySelectorAll(".md-nav--primary :is(.md-nav__link, .md-nav__title)[for]")) label.tabIndex = 0
-    setTimeout(() => { // when it is there
-      const links = [...document.querySelectorAll(`${inside} .md-nav__link`)].filter(link => link.checkVisibility?.({ visibilityProperty: true }) ?? link.offsetParent)
-      const active = links.filter(link => link.matches(".md-nav__link--active")).at(-1) ?? links[0]
-      let list = active?.closest(".md-nav__list") // to scroll by hand: scrollIntoView moves what only hides, too
-      while (list && !/auto|scroll/.test(getComputedStyle(list).overflowY)) list = list.parentElement
-      if (list) list.scrollTop += active.getBoundingClientRect().top - list.getBoundingClientRect().top - list.clientHeight / 2
-      if (byKey) active?.focus({ preventScroll: true })
-    }, 300)
-  }
-  for (const button of [menu, contents]) button.addEventListener("click", event => drawer.checked ? drawer.click() : opens(button, !event.detail))
-  const said = () => [menu, contents].forEach(button => button.setAttribute("aria-expanded", drawer.checked && button === opener))
-  drawer.addEventListener("change", said)
-  said()
-  addEventListener("focusin", ({ target }) => drawer.checked && target !== drawer && !target.closest(".md-sidebar--primary, .md-header") && drawer.click())
-  addEventListener("keydown", event => {
-    if (event.key === " " && event.target.matches?.("label[tabindex]")) { // Enter presses it by the theme's doing
-      event.preventDefault()
-      event.target.click()
-    } else if (event.key === "Escape") {
-      document.querySelectorAll(".md-tooltip2--active").forEach(tip => tip.classList.remove("md-tooltip2--active"))
-      if (!drawer.checked) return
-      drawer.click()
-      opener.focus()
-    }
   })
 }

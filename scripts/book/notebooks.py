@@ -268,7 +268,7 @@ def _kept(output: str, folder: Path, config: MkDocsConfig) -> str:
     if serving:
         return output
 
-    output, files = policy.kept(output, lambda name: next(path for path in map(Path, config.theme.dirs) if (path / name).exists()).joinpath(name).read_text("utf-8"))
+    output, files = policy.kept(output, lambda name: (Path(config.site_dir) / name).read_text("utf-8"))
     for name, content in files.items():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")

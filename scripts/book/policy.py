@@ -4,8 +4,9 @@ Formulas and figures come with thousands of `style` attributes, which a policy c
 the page's classes one style sheet beside it (`page.css`); what figures compute becomes one script beside it (`figures.js`). What the theme
 writes into every page stays, named by its hash.
 
-The theme's style sheet, which is as long as the first screen of a chapter, comes in the page: on a slow line a page of its own text, formulas
-and figures would otherwise hold it up, and nothing is shown before it.
+The style sheets of the site come in the page: nothing is shown before they are there, and on a slow line each would wait for the page to ask
+for it. They are the same in all pages, so that the policy of the first holds where pages change without being loaded. Faces of type stay
+beside the page, because a sheet in the page cannot say where their files lie without saying where the page lies.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ _STYLE = re.compile(r'\sstyle="([^"]*)"')
 _CLASS = re.compile(r'\sclass="')
 _FIGURES = re.compile(r"<script>(\(window\.explorables .*?)</script>\s*", re.S)
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.S)
-_THEME = re.compile(r'<link rel="stylesheet" href="[^"]*?(assets/stylesheets/(?:main|palette)\.\w+\.min\.css)">\s*')
-_SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*)">')
+_SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*?)((?:assets|stylesheets)/[^"]*\.css)">')
+_FACE = re.compile(r"@font-face\s*\{[^}]*\}")
 
 
 def kept(html: str, read: Callable[[str], str]) -> tuple[str, dict[str, str]]:
-    """A page that keeps the policy, and by their names the files that must lie beside it; `read` gives a file of the theme's.
+    """A page that keeps the policy, and by their names the files that must lie beside it; `read` gives a style sheet of the site.
 
     >>> page, files = kept('<head></head><b class="x" style="top:0">b</b>', {}.__getitem__)
     >>> print(files["page.css"])
@@ -49,18 +50,13 @@ def kept(html: str, read: Callable[[str], str]) -> tuple[str, dict[str, str]]:
     files: dict[str, str] = {}
     sheet: dict[str, str] = {}
     html = _PARTS.sub(lambda part: part[0] if part["opaque"] else _classed(part[0], sheet), html)
-    if sheet:
+    faces: list[str] = []
+    html = _SHEET.sub(lambda link: _inlined(link, html, read, faces), html)
+    if sheet or faces:
         # Four times the class weighs more than any other rule, as the attribute did, and less than what a script sets at the element. (An id in
         # `:is()` would weigh more, but then browsers try each of these rules on each element.)
-        files["page.css"] = "\n".join(f"{f'.{name}' * 4}{{{rules}}}" for rules, name in sheet.items())
+        files["page.css"] = "\n".join([*faces, *(f"{f'.{name}' * 4}{{{rules}}}" for rules, name in sheet.items())])
         html = html.replace("</head>", f'<link rel="stylesheet" href="{_versioned("page.css", files)}"></head>', 1)
-    if theme := _THEME.findall(html):
-        style = "".join(re.sub(r"/\*.*?\*/", "", read(name), flags=re.S).strip() for name in theme)
-        html = _THEME.sub("", html)
-        # The others are asked for before it has come.
-        early = "".join(f'<link rel="preload" as="style" href="{address}">\n' for address in _SHEET.findall(html))
-        place = html.index('<link rel="stylesheet"')
-        html = f"{html[:place]}{early}<style>{style}</style>\n{html[place:]}"
     if figures := _FIGURES.findall(html):
         # Where pages change without being loaded, what the last one computed must not be taken for this one's.
         files["figures.js"] = ";\n".join(["window.explorables = { from: document.currentScript.src }", *figures, 'dispatchEvent(new Event("figures"))'])
@@ -72,7 +68,22 @@ def kept(html: str, read: Callable[[str], str]) -> tuple[str, dict[str, str]]:
         hashes[f"{kind}-src"] += f" 'sha256-{_hash(content)}'"
     policy = "; ".join(f"{name} {sources}{hashes.get(name, '')}" for name, sources in HOLDS.items())
     charset = '<meta charset="utf-8">'
-    return html.replace(charset, f'{charset}\n<meta http-equiv="Content-Security-Policy" content="{policy}">', 1), files
+    first = f'{charset}\n<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    if "page.css" in files:
+        first += f'\n<link rel="preload" as="style" href="{_versioned("page.css", files)}">' # before the sheets have come
+    return html.replace(charset, first, 1), files
+
+
+def _inlined(link: re.Match[str], html: str, read: Callable[[str], str], faces: list[str]) -> str:
+    """What stands in a page for the link to a style sheet; its faces come into `faces`, where the page has formulas."""
+    root, name = link.groups()
+    if name.endswith("_mkdocstrings.css"):
+        return link[0] if 'class="doc ' in html else ""
+    sheet = re.sub(r"/\*.*?\*/", "", read(name), flags=re.S).strip()
+    if 'class="katex' in html:
+        folder = root + name.rpartition("/")[0]
+        faces += [re.sub(r"url\((?!data:)", f"url({folder}/", face) for face in _FACE.findall(sheet)]
+    return f"<style>{_FACE.sub('', sheet)}</style>"
 
 
 def _classed(tag: str, sheet: dict[str, str]) -> str:

@@ -85,6 +85,7 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
     const load = async (hash = "") => {
       await tab.goto("about:blank")
       await tab.goto(address(page) + hash, { waitUntil: "load" })
+      await tab.evaluate(() => { for (const part of document.querySelectorAll(".part")) part.style.contentVisibility = "visible" }) // a figure is built as it comes near
       await tab.waitForFunction(() => [...document.querySelectorAll(".explore")].every(box => box.explore), { timeout: 10_000 }).catch(() => say("a figure is not built"))
     }
     await load()

@@ -1,6 +1,6 @@
 // Whether pages live on where the theme changes them without loading them, on whatever host and below whatever folder: node instant.mjs SITE
 //
-// Opened as a file a page has its figures too. A link to a section brings its heading to the top, and keeps it there. From a page to the next, back and forward, in both browsers: figures are built and steered, mentions show works, blocks have what their copies need, Run runs, and the next page's in the same Python.
+// Opened as a file a page has its figures too. A link to a section brings its heading to the top, and keeps it there; a reader who comes back finds what was read. From a page to the next, back and forward, in both browsers: figures are built and steered, mentions show works, blocks have what their copies need, Run runs, and the next page's in the same Python.
 
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
@@ -25,7 +25,10 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
   await tab.goto(pathToFileURL(join(site, PAGES[0], "index.html")).href)
   await tab.waitForFunction(() => document.querySelector(".explore:not(:empty)"), { timeout: 20_000 }).catch(() => say("opened as a file a page has no figure"))
   // What a page has, by its kind: figures, those that are built, blocks, those with their buttons, those that need something, those that have it.
-  const has = () => tab.evaluate(() => [".explore", ".explore:not(:empty)", "[data-block]", ".run", "[data-needs]", ".needs"].map(kind => document.querySelectorAll(kind).length).join())
+  const has = () => tab.evaluate(() => {
+    for (const part of document.querySelectorAll(".part")) part.style.contentVisibility = "visible" // a figure is built as it comes near
+    return new Promise(done => setTimeout(done, 300)).then(() => [".explore", ".explore:not(:empty)", "[data-block]", ".run", "[data-needs]", ".needs"].map(kind => document.querySelectorAll(kind).length).join())
+  })
   const alone = {} // as each page is when it is loaded
   for (const page of [...PAGES].reverse()) {
     await tab.goto(address(page), { waitUntil: "networkidle0" })
@@ -44,6 +47,28 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
   }
   await tab.evaluate(id => document.querySelector(`.md-nav--secondary a[href$="#${id}"]`).click(), sections[3])
   await heading(sections[3], "a link to")
+  // A reader comes back to what was read: from the same page loaded anew, from a place that a link names, from another page.
+  const read = sections[Math.floor(sections.length / 2)]
+  const returns = async (how, go) => {
+    await tab.evaluate(id => {
+      document.body.dispatchEvent(new WheelEvent("wheel", { bubbles: true }))
+      scrollBy({ top: document.getElementById(id).getBoundingClientRect().top - 150, behavior: "instant" })
+    }, read)
+    await new Promise(done => setTimeout(done, 1500))
+    const top = () => tab.evaluate(id => document.getElementById(id).getBoundingClientRect().top, read), before = await top()
+    await go()
+    await new Promise(done => setTimeout(done, 2500))
+    const after = await top()
+    if (!(Math.abs(after - before) < 60)) say(`${how}: what was read ${Math.round(before)} px from the top is at ${Math.round(after)}`)
+  }
+  const back = () => tab.evaluate(() => history.back())
+  const follow = async end => {
+    await tab.evaluate(end => [...document.querySelectorAll("a")].find(link => link.href.endsWith(end)).click(), end)
+    await new Promise(done => setTimeout(done, 2500))
+  }
+  await returns("a reload", () => tab.reload({ waitUntil: "load" }))
+  await returns("back from a section", () => follow(`#${sections[1]}`).then(back))
+  await returns("back from a page", () => follow(PAGES[1]).then(back))
   await tab.evaluate(() => (window.same = true))
   const next = async (page, go) => {
     await tab.evaluate(go, page)

@@ -10,7 +10,8 @@ import pytest
 from book import policy
 
 HEAD = '<head><meta charset="utf-8"></head>'
-SHEETS = {"assets/stylesheets/main.0a1b.min.css": "/* licence */b{top:0}", "assets/stylesheets/palette.2c3d.min.css": "i{top:1px}/*# sourceMappingURL=palette.map */\n"}
+SHEETS = {"assets/stylesheets/main.0a1b.min.css": "/* licence */b{top:0}", "assets/_mkdocstrings.css": "p{top:1px}",
+          "assets/katex/katex.css": '@font-face{font-family:A;src:url(A.woff2) format("woff2")}i{top:2px}/*# sourceMappingURL=katex.map */\n'}
 
 
 class Seen(HTMLParser):
@@ -92,13 +93,18 @@ def test_the_policy_stands_right_behind_the_charset():
     assert kept("")[2].startswith('<head><meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="default-src \'self\'; ')
 
 
-def test_the_themes_sheet_comes_in_the_page_and_the_others_are_asked_for_before_it():
-    links = "".join(f'<link rel="stylesheet" href="../{name}">\n' for name in [*SHEETS, "stylesheets/book.css"])
-    html, files = policy.kept(f'<head><meta charset="utf-8"><title>t</title>{links}</head><b style="top:0">', SHEETS.__getitem__)
-    style = "b{top:0}i{top:1px}"
+@pytest.mark.parametrize("reference", [False, True])
+@pytest.mark.parametrize("formulas", [False, True])
+def test_sheets_come_in_the_page_but_for_their_faces(formulas, reference):
+    links = "".join(f'<link rel="stylesheet" href="../{name}">\n' for name in SHEETS)
+    body = '<b style="top:0">' + '<var class="katex">' * formulas + '<div class="doc doc-object">' * reference
+    html, files = policy.kept(f'<head><meta charset="utf-8"><title>t</title>{links}</head>{body}', SHEETS.__getitem__)
+    styles = ["b{top:0}", "i{top:2px}"] # the same in every page
     page = re.search(r'href="(page\.css\?\w+)"', html)[1]
-    assert re.findall(r"<(?:link|style)[^>]*>", html) == [
-        '<link rel="preload" as="style" href="../stylesheets/book.css">', f'<link rel="preload" as="style" href="{page}">',
-        "<style>", '<link rel="stylesheet" href="../stylesheets/book.css">', f'<link rel="stylesheet" href="{page}">']
-    assert f"<style>{style}</style>" in html and "licence" not in html and list(files) == ["page.css"]
-    assert f"style-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" in html
+    assert re.findall(r"<style>.*?</style>|<link[^>]*>", html) == [
+        f'<link rel="preload" as="style" href="{page}">', f"<style>{styles[0]}</style>", *['<link rel="stylesheet" href="../assets/_mkdocstrings.css">'] * reference,
+        f"<style>{styles[1]}</style>", f'<link rel="stylesheet" href="{page}">']
+    hashes = "".join(f" 'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'" for style in styles)
+    assert f"style-src 'self'{hashes};" in html
+    face = '@font-face{font-family:A;src:url(../assets/katex/A.woff2) format("woff2")}\n'
+    assert list(files) == ["page.css"] and files["page.css"].startswith(face) is formulas and files["page.css"].endswith("{top:0}")

@@ -45,7 +45,7 @@ LR, RHO = Slider("lr", 0.001, 0.1, 0.02), Slider("rho", 0, 0.99, 0.5)
 def browser():
     """The site's script, in an engine without a page."""
     engine = MiniRacer()
-    engine.eval("var window = {addEventListener() {}}, document = {querySelectorAll: () => [], documentElement: {classList: {toggle() {}}}}, location = {hash: ''}, matchMedia = () => ({})")
+    engine.eval("var window = {addEventListener() {}}, document = {querySelectorAll: () => [], documentElement: {classList: {toggle() {}}}}, location = {hash: ''}, matchMedia = () => ({}); class ResizeObserver {}")
     engine.eval(SCRIPT.read_text())
     return engine
 
