@@ -546,7 +546,12 @@ function build(box, spec) {
   Object.assign(box, { explore: /** @type {Hook} */ ({ apply, values: some => compute(spec, { ...initial, ...some }), fit, state: () => ({ ...numbers, step }) }) })
 }
 
+/** This page's figures, and where they come from: MkDocs' own server has them in the page. */
 const specs = () => /** @type {any} */ (window).explorables ?? {}
+const source = () => {
+  const said = document.getElementById("figures")?.dataset.src
+  return said && new URL(said, location.href).href
+}
 /** @param {Element} box */
 const named = box => location.hash.includes(`${box.id}=`)
 
@@ -554,19 +559,27 @@ const named = box => location.hash.includes(`${box.id}=`)
 // when a page is there): a figure is built when it has a width to tell.
 const sizes = new ResizeObserver(entries => {
   for (const { target, contentRect: { width } } of /** @type {any[]} */ (entries)) {
-    if (!width || !specs()[target.id]) continue
-    if (!target.explore) build(target, specs()[target.id])
-    target.explore.fit(width)
+    if (!width || !there()) continue
+    if (!target.explore && specs()[target.id]) build(target, specs()[target.id])
+    target.explore?.fit(width)
   }
 })
 
+/** Whether this page's figures have come; else they are asked for, once. */
+function there() {
+  const from = source()
+  if (!from || from === specs().from) return true
+  if (from !== asked) add(document.head, "script", { src: asked = from })
+  return false
+}
+let asked = ""
+
 function start() {
   steered(false)
-  const [script] = /** @type {NodeListOf<HTMLScriptElement>} */ (document.querySelectorAll("script[src*='figures.js']"))
-  if (specs().from !== script?.src) return // this page's are on the way
   for (const box of /** @type {NodeListOf<any>} */ (document.querySelectorAll(".explore"))) {
-    if (!box.explore && specs()[box.id] && named(box)) build(box, specs()[box.id])
-    sizes.observe(box)
+    if (named(box) && !box.explore && there() && specs()[box.id]) build(box, specs()[box.id])
+    sizes.unobserve(box)
+    sizes.observe(box) // and be told its width again
   }
 }
 for (const event of ["hashchange", "popstate"]) window.addEventListener(event, () => {

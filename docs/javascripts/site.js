@@ -124,8 +124,21 @@
   })
   addEventListener("keydown", whole, { once: true })
   let resting = 0
+  // What draws the figures that a reader steers comes as the first of them comes near, or where the address names one.
+  const here = document.currentScript.src
+  const draws = () => {
+    if (drawing || !document.querySelector(".explore")) return
+    drawing = true
+    near.disconnect()
+    document.head.append(Object.assign(document.createElement("script"), { src: new URL("explore.js", here) }))
+  }
+  const near = new ResizeObserver(boxes => boxes.some(({ contentRect }) => contentRect.width) && draws())
+  let drawing = false
+  addEventListener("hashchange", () => location.hash.startsWith("#play-") && draws())
   addEventListener("load", () => {
     const watch = () => {
+      if (location.hash.startsWith("#play-")) draws()
+      else if (!drawing) for (const box of document.querySelectorAll(".explore")) near.observe(box)
       changes.disconnect()
       changes.observe(document.querySelector(".md-content"), { childList: true, subtree: true, attributeFilter: ["tabindex"] })
       cure()

@@ -378,7 +378,8 @@ def _svg(fig: Drawing, alt: str) -> str:
     svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
     svg = re.sub(r'(?<= d=")[^"]*', lambda path: compact(path[0]), svg)
     long = re.compile(r"(?<![#\w.])-?\d+\.\d{3,}(?!\w)")  # in tags only: what is written stays as it is
-    svg = re.sub(r"<[^>]+>", lambda tag: long.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), tag[0]), svg)
+    places = {"<use ": 1}  # as exact as paths are
+    svg = re.sub(r"<[^>]+>", lambda tag: long.sub(lambda match: f"{float(match[0]):.{places.get(tag[0][:5], 2)}f}".rstrip("0").rstrip("."), tag[0]), svg)
     # Matplotlib makes ids of coordinates before they are rounded, and their last bits differ from process to process: these are made of what is drawn.
     reference, names = re.compile(r'( id="|href="#|url\(#)([^")]+)'), dict[str, str]()
     salt = sha256(reference.sub(r"\1", svg).encode()).hexdigest()[:10]

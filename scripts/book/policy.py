@@ -34,6 +34,7 @@ _TAG = r'<[a-zA-Z][\w:-]*(?:[^<>"]|"[^"]*")*>'
 _PARTS = re.compile(rf"(?P<opaque>{_OPAQUE})|(?P<tag>{_TAG})", re.S)
 _STYLE = re.compile(r'\sstyle="([^"]*)"')
 _CLASS = re.compile(r'\sclass="')
+_AROUND = re.compile(r"\A.*?(?=<article)|(?<=</article>).*\Z", re.S)  # the theme's, which is a quarter blanks; within an article they may be text
 _FIGURES = re.compile(r"<script>(\(window\.explorables .*?)</script>\s*", re.S)
 _INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.S)
 _SHEET = re.compile(r'<link rel="stylesheet" href="([^"]*?)((?:assets|stylesheets)/[^"]*\.css)">')
@@ -45,10 +46,11 @@ def kept(html: str, read: Callable[[str], str]) -> tuple[str, dict[str, str]]:
 
     >>> page, files = kept('<head></head><b class="x" style="top:0">b</b>', {}.__getitem__)
     >>> print(files["page.css"])
-    .sa4a1c4.sa4a1c4.sa4a1c4.sa4a1c4{top:0}
+    ._0._0._0._0{top:0}
     """
     files: dict[str, str] = {}
     sheet: dict[str, str] = {}
+    html = _AROUND.sub(lambda part: re.sub(r"\s*\n\s*", "\n", part[0]), html)
     html = _PARTS.sub(lambda part: part[0] if part["opaque"] else _classed(part[0], sheet), html)
     faces: list[str] = []
     html = _SHEET.sub(lambda link: _inlined(link, html, read, faces), html)
@@ -60,7 +62,7 @@ def kept(html: str, read: Callable[[str], str]) -> tuple[str, dict[str, str]]:
     if figures := _FIGURES.findall(html):
         # Where pages change without being loaded, what the last one computed must not be taken for this one's.
         files["figures.js"] = ";\n".join(["window.explorables = { from: document.currentScript.src }", *figures, 'dispatchEvent(new Event("figures"))'])
-        first = f'<script src="{_versioned("figures.js", files)}" defer></script>\n'
+        first = f'<template id="figures" data-src="{_versioned("figures.js", files)}"></template>\n'  # explore.js asks for it as one comes near
         html = _FIGURES.sub(lambda _: first, html, count=1)
         html = _FIGURES.sub("", html)
     hashes = {"script-src": "", "style-src": ""}
@@ -94,7 +96,7 @@ def _classed(tag: str, sheet: dict[str, str]) -> str:
     tag, rules = _STYLE.sub("", tag, count=1), unescape(style[1]).strip().rstrip(";")
     if not rules:
         return tag
-    name = sheet.setdefault(rules, f"s{hashlib.sha256(rules.encode()).hexdigest()[:6]}")
+    name = sheet.setdefault(rules, f"_{len(sheet):x}")
     if _CLASS.search(tag):
         return _CLASS.sub(f' class="{name} ', tag, count=1)
     return re.sub(r"(\s*/?>)$", rf' class="{name}"\1', tag, count=1)

@@ -160,8 +160,9 @@ def notice(faults: Sequence[str]) -> str:
 
 
 def _own_ids(svg: str, prefix: str, name: str) -> str:
-    """Prefix a drawing's ids, which are unique on the page only then, and name its class."""
-    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}", svg)
+    """Number a drawing's ids behind a prefix, which makes them unique on the page, and name its class."""
+    names: dict[str, str] = {}
+    svg = re.sub(r'( id="|href="#|url\(#)([^")]+)', lambda match: match[1] + names.setdefault(match[2], f"{prefix}{len(names)}"), svg)
     return svg.replace("<svg ", f'<svg class="{name}" ', 1)
 
 

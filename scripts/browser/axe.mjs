@@ -9,7 +9,7 @@ import { createRequire } from "node:module"
 import { resolve } from "node:path"
 import { parseArgs } from "node:util"
 import puppeteer from "puppeteer-core"
-import { fail, launching, serve } from "./site.mjs"
+import { fail, launching, serve, whole } from "./site.mjs"
 
 const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
 const WIDE = { width: 1280, height: 900, hasTouch: false, isMobile: false }, PHONE = { width: 360, height: 740, hasTouch: true, isMobile: true }
@@ -27,7 +27,6 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const there = {
   opened: () => {
     for (const fold of document.querySelectorAll("details")) fold.open = true
-    for (const part of document.querySelectorAll(".part")) part.style.contentVisibility = "visible" // as site.js does in time
   },
   rested: async () => {
     await document.fonts.ready
@@ -55,6 +54,7 @@ async function look() {
       await tab.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }, { name: "prefers-reduced-motion", value: "reduce" }])
       await tab.setViewport(screen) // loads the page anew where touch comes or goes
       if (!(await tab.evaluate(() => "axe" in window))) {
+        await whole(tab)
         await tab.evaluate(there.opened)
         await tab.evaluate(axe)
       }

@@ -10,7 +10,7 @@ import { createRequire } from "node:module"
 import { join, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import puppeteer from "puppeteer-core"
-import { BROWSERS, fail, launching, serve } from "./site.mjs"
+import { BROWSERS, fail, launching, serve, whole } from "./site.mjs"
 
 const MEDIAN = 20, SLOWEST = 50, THROTTLED = 80 // milliseconds from an input to its frame: of half, of 95 in 100, of half at a quarter of the speed
 
@@ -85,8 +85,7 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
     const load = async (hash = "") => {
       await tab.goto("about:blank")
       await tab.goto(address(page) + hash, { waitUntil: "load" })
-      await tab.evaluate(() => { for (const part of document.querySelectorAll(".part")) part.style.contentVisibility = "visible" }) // a figure is built as it comes near
-      await tab.waitForFunction(() => [...document.querySelectorAll(".explore")].every(box => box.explore), { timeout: 10_000 }).catch(() => say("a figure is not built"))
+      if (!(await whole(tab))) say("a figure is not built")
     }
     await load()
     for (const id of await tab.evaluate(there.ids)) {

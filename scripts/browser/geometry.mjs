@@ -10,7 +10,7 @@ import { join, relative, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { gzipSync } from "node:zlib"
 import puppeteer from "puppeteer-core"
-import { BROWSERS, fail, launching, serve } from "./site.mjs"
+import { BROWSERS, fail, launching, serve, whole } from "./site.mjs"
 
 const WIDTHS = [360, 768, 1280]
 const LOAD = 400_000 // bytes
@@ -167,9 +167,9 @@ async function look(name) {
       }
       for (const width of page.startsWith("api/") ? [WIDTHS[0], WIDTHS.at(-1)] : WIDTHS) {
         await tab.setViewport({ width, height: 900 })
+        await whole(tab) // so that nothing moves while it is measured
         await tab.evaluate(async () => {
           for (const fold of document.querySelectorAll("details")) fold.open = true
-          for (const part of document.querySelectorAll(".part")) part.style.contentVisibility = "visible" // as site.js does in time, so that nothing moves while it is measured
           await document.fonts.ready
           const drawn = () => new Promise(done => [requestAnimationFrame(done), setTimeout(done, 200)]) // a window that nobody sees may draw nothing
           for (let y = 0; y < document.body.scrollHeight; y += innerHeight) { // what comes with the screen is there then

@@ -6,7 +6,7 @@ import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
 import { parseArgs } from "node:util"
 import puppeteer from "puppeteer-core"
-import { BROWSERS, launching, serve } from "./site.mjs"
+import { BROWSERS, launching, serve, whole } from "./site.mjs"
 
 const PAGES = ["optimization/momentum/", "optimization/nesterov/"]
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { browsers: { type: "string" } } })
@@ -25,10 +25,10 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
   await tab.goto(pathToFileURL(join(site, PAGES[0], "index.html")).href)
   await tab.waitForFunction(() => document.querySelector(".explore:not(:empty)"), { timeout: 20_000 }).catch(() => say("opened as a file a page has no figure"))
   // What a page has, by its kind: figures, those that are built, blocks, those with their buttons, those that need something, those that have it.
-  const has = () => tab.evaluate(() => {
-    for (const part of document.querySelectorAll(".part")) part.style.contentVisibility = "visible" // a figure is built as it comes near
-    return new Promise(done => setTimeout(done, 300)).then(() => [".explore", ".explore:not(:empty)", "[data-block]", ".run", "[data-needs]", ".needs"].map(kind => document.querySelectorAll(kind).length).join())
-  })
+  const has = async () => {
+    if (!(await whole(tab))) say("a figure is not built")
+    return tab.evaluate(() => [".explore", ".explore:not(:empty)", "[data-block]", ".run", "[data-needs]", ".needs"].map(kind => document.querySelectorAll(kind).length).join())
+  }
   const alone = {} // as each page is when it is loaded
   for (const page of [...PAGES].reverse()) {
     await tab.goto(address(page), { waitUntil: "networkidle0" })

@@ -65,6 +65,12 @@ def test_like_styles_share_a_class_and_others_do_not():
     assert files["page.css"].splitlines() == [f"{f'.{name}' * 4}{{{rules}}}" for name, rules in ((one, "top:0"), (three, "top:1px"), (four, 'content:"a"'))]
 
 
+def test_the_blanks_of_the_theme_go_and_those_of_the_text_stay():
+    text = "<article><pre>a\n  b\n\n</pre></article>"
+    assert kept(f"\n\n  <nav>\n    <b>c</b> d\n</nav> {text}\n\n  <script>\n  x = 1\n  // y\n  </script>\n")[2].endswith(
+        f"<nav>\n<b>c</b> d\n</nav> {text}\n<script>\nx = 1\n// y\n</script>\n")
+
+
 def test_code_that_is_no_markup_is_left():
     body = '<script>x = \'<b style="top:0">\'</script><template><b style="top:0"></b></template><textarea><b style="top:0"></textarea>'
     _, files, html = kept(body)
@@ -84,7 +90,7 @@ def test_scripts_are_named_by_their_hashes_and_those_of_figures_lie_beside_the_p
         assert context.eval("[...Object.keys(window.explorables), window.explorables.from, ...told].join()") == "from,play-a,play-b,here,figures"
     sources = next(attrs["content"] for tag, attrs in seen.tags if "http-equiv" in attrs)
     assert re.findall(r"'sha256-([^']*)'", sources) == [base64.b64encode(hashlib.sha256(theme.encode()).digest()).decode()]
-    assert "unsafe-inline" not in sources and html.count('src="figures.js?') == 1
+    assert "unsafe-inline" not in sources and html.count('data-src="figures.js?') == 1
     other = policy.kept(HEAD + figures[0], SHEETS.__getitem__)[0]
     assert re.search(r'figures\.js\?(\w+)', html)[1] != re.search(r'figures\.js\?(\w+)', other)[1]
 
