@@ -222,11 +222,11 @@ function build(box, spec) {
 
   const legend = add(box, "ul", { class: "explore-legend" })
   const seen = new Set()
-  for (const { layers } of spec.panels) for (const { kind, label, color, dots, line, labels } of layers) {
+  for (const { layers } of spec.panels) for (const { kind, label, color, dots, line, faint, labels } of layers) {
     if (kind === "areas") labels.forEach((words, i) => entry(i === labels.length - 1 ? "area ax" : "area", words, strength(i, labels.length)))
     else if (kind === "line" && label && !seen.has(label)) {
       seen.add(label)
-      entry(`c${color}${dots ? " dotted" : ""}${line ? "" : " bare"}`, label)
+      entry(faint ? "faint" : `c${color}${dots ? " dotted" : ""}${line ? "" : " bare"}`, label)
     }
   }
   for (const name of new Set(spec.panels.flatMap(({ layers }) => layers.filter(({ numbers }) => numbers?.some(name => name in initial)).map(({ label }) => label)))) entry("handle", `drag: ${name}`)

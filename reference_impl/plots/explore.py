@@ -167,11 +167,11 @@ class Explore:
                     x, y = (np.ravel(known[name]) for name in layer.series)
                     if len(x) != len(y):
                         raise ValueError(f"panels must draw series of one length against one another, got {layer.series} of {len(x)} and {len(y)}")
+                    label = layer.label if layer.label not in named else ""
                     if layer.faint:
-                        ax.plot(x, y, color=INK, alpha=0.3, linewidth=0.8, linestyle="-")
+                        ax.plot(x, y, color=INK, alpha=0.3, linewidth=0.8, linestyle="-", label=label or None)
                         continue
                     color = color_of(layer, colors)
-                    label = layer.label if layer.label not in named else ""
                     ax.plot(x, y, color=COLORS[color], label=label or None, linewidth=1.4, markersize=3 if layer.line else 5,
                             marker="o" if layer.has_dots else None, linestyle=DASHES[color] if layer.line else "none")
                 elif isinstance(layer, Mark):
@@ -201,7 +201,7 @@ class Explore:
     @property
     def colors(self) -> dict[str, int]:
         """The number of each label's colour."""
-        labels = dict.fromkeys(layer.label for panel in self.panels for layer in panel.layers if isinstance(layer, Line) and layer.label)
+        labels = dict.fromkeys(layer.label for panel in self.panels for layer in panel.layers if isinstance(layer, Line) and layer.label and not layer.faint)
         chosen = {layer.label: layer.color for panel in self.panels for layer in panel.layers if isinstance(layer, Line) and layer.color is not None}
         return {label: chosen.get(label, i % 4) for i, label in enumerate(labels)}
 

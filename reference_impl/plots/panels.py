@@ -60,7 +60,7 @@ class Line:
     """A line through the series `x` and `y`, or through the path of the descent `path`; `dots` marks its points, `line` joins them.
 
     What has a value for each step is shown up to the step at which the figure stands. Lines with the same `label` have the same colour,
-    and stand in the legend once; `color` is a number from 0 to 3 to choose it. A `faint` one is drawn as level lines are.
+    and stand in the legend once; `color` is a number from 0 to 3 to choose it. A `faint` one is drawn as level lines are, and takes no colour.
 
     Raises `TypeError` for arguments of another kind, `ValueError` unless it names either a path or two series.
 

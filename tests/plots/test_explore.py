@@ -170,7 +170,7 @@ def test_the_first_frame_is_the_drawing():
 def whole() -> Explore:
     """A figure with something of each kind: two small panels in a row, two wide ones below."""
     path = Panel((-1, 2), (-1, 1), [Line(path="d", label="momentum"), Line(path="e", label="SGD", color=3, dots=False), Handle("start")], "$w_1$", "$w_2$", equal=True)
-    loss = Panel((0, 40), (1e-3, 10), [Line("step", "d_loss", label="momentum"), Line("step", "low", faint=True), Mark(y=0.5, label="half"), Mark(x=7)], logy=True, aspect=0.6)
+    loss = Panel((0, 40), (1e-3, 10), [Line("step", "d_loss", label="momentum"), Line("step", "low", label="half of it", faint=True), Mark(y=0.5, label="half"), Mark(x=7)], logy=True, aspect=0.6)
     rate = Panel((0.5, 100), (0, 1), [Line("step", "twice", line=False, label="twice"), Mark(x=10.0, label="ten")], title="rates", logx=True, wide=True, aspect=0.25)
     programs = [Descent("d", momentum, taco_shell(50), 40), Descent("e", sgd, taco_shell(50), 40, settings={"lr": "lr"}), Data("grid", [1, 2]),
                 Compute("low", lambda d_loss: d_loss / 2), Compute("twice", lambda step, lr: 2 * lr * step), Compute("fine", lambda grid, lr: grid * lr)]
@@ -196,8 +196,8 @@ def test_the_drawing_has_a_place_for_each_panel():
     assert path.get_aspect() == 1 and loss.get_aspect() == "auto"
     assert [ax.get_title("left") for ax in fig.axes] == ["", "", "rates", "rates"] and path.get_ylabel() == "$w_2$"
     # A name stands in the first panel that has it.
-    assert [ax.get_legend_handles_labels()[1] for ax in fig.axes] == [["momentum", "SGD"], [], ["twice"], []]
-    assert [ax.get_legend() is not None for ax in fig.axes] == [True, False, True, False]
+    assert [ax.get_legend_handles_labels()[1] for ax in fig.axes] == [["momentum", "SGD"], ["half of it"], ["twice"], []]
+    assert [ax.get_legend() is not None for ax in fig.axes] == [True, True, True, False]
 
 
 def test_the_drawing_looks_as_the_layers_say():
@@ -246,7 +246,7 @@ def test_what_travels_to_the_browser_is_whole():
     lines = [layer for panel in data["panels"] for layer in panel["layers"] if layer["kind"] == "line"]
     assert [(line["x"], line["y"], line["label"], line["color"], line["dots"], line["line"], line["faint"], line["timed"]) for line in lines[:5]] == [
         ("d_x", "d_y", "momentum", 0, True, True, False, True), ("e_x", "e_y", "SGD", 3, False, True, False, True),
-        ("step", "d_loss", "momentum", 0, False, True, False, True), ("step", "low", "", 0, False, True, True, True), ("step", "twice", "twice", 2, True, False, False, True)]
+        ("step", "d_loss", "momentum", 0, False, True, False, True), ("step", "low", "half of it", 0, False, True, True, True), ("step", "twice", "twice", 2, True, False, False, True)]
     marks = [layer for panel in data["panels"][:3] for layer in panel["layers"] if layer["kind"] == "mark"]
     assert [(mark["axis"], mark["at"], mark["label"]) for mark in marks] == [("y", 0.5, "half"), ("x", 7, ""), ("x", 10.0, "ten")]
     assert path["layers"][-1]["numbers"] == ["start_x", "start_y"]
