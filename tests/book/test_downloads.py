@@ -205,7 +205,7 @@ def built(tmp_path, monkeypatch):
         monkeypatch.setenv("SITE_URL", site_url)
         for name in ("scripts", "reference_impl"):
             (tmp_path / name).symlink_to(ROOT / name)
-        for name in ("stylesheets", "javascripts"):
+        for name in ("assets", "stylesheets", "javascripts"):
             shutil.copytree(ROOT / "docs" / name, tmp_path / "docs" / name)
         (tmp_path / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: null\nextra: {{run: false}}\n")
         (tmp_path / "docs/index.md").write_text("# Home\n\nIt needs {{ needs }}.\n\n```bash\n{{ install gpu }}\n```\n")

@@ -29,7 +29,8 @@ class Site:
         self.folder = folder
         for name in ("scripts", "reference_impl"):
             (folder / name).symlink_to(ROOT / name)
-        shutil.copytree(ROOT / "docs" / "stylesheets", folder / "docs" / "stylesheets")
+        for name in ("assets", "stylesheets"):
+            shutil.copytree(ROOT / "docs" / name, folder / "docs" / name)
         (folder / "mkdocs.yml").write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\nnav: null\nextra: {{run: false}}\n")
         self.page("index.md", "# Home\n")
 
