@@ -513,13 +513,13 @@ function build(box, spec) {
   function remember() {
     const changed = all.filter(({ name }) => numbers[name] !== initial[name]).map(({ name }) => `${name}:${numbers[name]}`)
     if (step < spec.steps) changed.push(`step:${step}`)
-    const others = location.hash.slice(1).split("&").filter(part => part.startsWith("play-") && !part.startsWith(`${id}=`))
+    const others = state().split("&").filter(part => part.startsWith("play-") && !part.startsWith(`${id}=`))
     const parts = [...others, ...(changed.length ? [`${id}=${changed.join()}`] : [])].join("&")
     const kept = parts ? `#${parts}` : location.hash.startsWith("#play-") ? "" : location.hash
     if (kept !== location.hash) history.replaceState(history.state, "", location.pathname + location.search + kept)
   }
   function apply() {
-    const part = decodeURIComponent(location.hash.slice(1)).split("&").find(part => part.startsWith(`${id}=`))
+    const part = state().split("&").find(part => part.startsWith(`${id}=`))
     const given = Object.fromEntries((part?.slice(id.length + 1).split(",") ?? []).map(pair => pair.split(":")).map(([name, value]) => [name, Number(value)]))
     const { step: to, ...some } = Object.fromEntries(Object.entries(given).filter(([, value]) => Number.isFinite(value)))
     step = to === undefined ? spec.steps : Math.max(0, Math.min(spec.steps, Math.round(to)))
@@ -546,38 +546,47 @@ function build(box, spec) {
   Object.assign(box, { explore: /** @type {Hook} */ ({ apply, values: some => compute(spec, { ...initial, ...some }), fit, state: () => ({ ...numbers, step }) }) })
 }
 
-/** This page's figures, and where they come from: MkDocs' own server has them in the page. */
+/** The figures that have come last: MkDocs' own server has them in the page. */
 const specs = () => /** @type {any} */ (window).explorables ?? {}
-const source = () => {
-  const said = document.getElementById("figures")?.dataset.src
-  return said && new URL(said, location.href).href
+/** What the address says of figures; it may be none that can be read. */
+function state() {
+  try {
+    return decodeURIComponent(location.hash.slice(1))
+  } catch {
+    return ""
+  }
 }
 /** @param {Element} box */
-const named = box => location.hash.includes(`${box.id}=`)
+const named = box => state().includes(`${box.id}=`)
+/** @param {any} box */
+const fill = box => { if (!box.firstChild && specs()[box.id]) build(box, specs()[box.id]) }
 
 // Where a browser leaves out what is off the screen, even a question about it makes it lay that out (and it asks itself, of every field of a form,
 // when a page is there): a figure is built when it has a width to tell.
 const sizes = new ResizeObserver(entries => {
   for (const { target, contentRect: { width } } of /** @type {any[]} */ (entries)) {
     if (!width || !there()) continue
-    if (!target.explore && specs()[target.id]) build(target, specs()[target.id])
+    fill(target)
     target.explore?.fit(width)
   }
 })
 
-/** Whether this page's figures have come; else they are asked for, once. */
+/** Whether this page's figures have come; else they are asked for. Another page's may come after them, and a line may break. */
 function there() {
-  const from = source()
+  const from = document.getElementById("figures")?.dataset.src
   if (!from || from === specs().from) return true
-  if (from !== asked) add(document.head, "script", { src: asked = from })
+  if (coming.has(from)) return false
+  coming.add(from)
+  const script = add(document.head, "script", { src: from })
+  script.onload = script.onerror = () => coming.delete(from)
   return false
 }
-let asked = ""
+const coming = new Set()
 
 function start() {
   steered(false)
   for (const box of /** @type {NodeListOf<any>} */ (document.querySelectorAll(".explore"))) {
-    if (named(box) && !box.explore && there() && specs()[box.id]) build(box, specs()[box.id])
+    if (named(box) && there()) fill(box)
     sizes.unobserve(box)
     sizes.observe(box) // and be told its width again
   }

@@ -130,13 +130,15 @@
     if (drawing || !document.querySelector(".explore")) return
     drawing = true
     near.disconnect()
-    document.head.append(Object.assign(document.createElement("script"), { src: new URL("explore.js", here) }))
+    document.head.append(Object.assign(document.createElement("script"), { src: new URL("explore.js", here), onerror: () => (drawing = false) }))
   }
   const near = new ResizeObserver(boxes => boxes.some(({ contentRect }) => contentRect.width) && draws())
   let drawing = false
   addEventListener("hashchange", () => location.hash.startsWith("#play-") && draws())
   addEventListener("load", () => {
     const watch = () => {
+      const figures = document.getElementById("figures")
+      if (figures) figures.dataset.src = new URL(figures.dataset.src, location.href) // the address is the next page's before that has come
       if (location.hash.startsWith("#play-")) draws()
       else if (!drawing) for (const box of document.querySelectorAll(".explore")) near.observe(box)
       changes.disconnect()

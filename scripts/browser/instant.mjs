@@ -21,6 +21,7 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
   const say = what => faults.push(`${name}: ${what}`)
   tab.on("pageerror", error => /Invalid markup|Invalid script: file:/.test(error.message) || // the theme's search reads no index of a site that is opened as files
     say(`error: ${error.message}`))
+  tab.on("response", answer => answer.status() >= 400 && say(`${answer.url()} gives ${answer.status()}`))
   await tab.setViewport({ width: 1280, height: 900 })
   await tab.goto(pathToFileURL(join(site, PAGES[0], "index.html")).href)
   await tab.waitForFunction(() => document.querySelector(".explore:not(:empty)"), { timeout: 20_000 }).catch(() => say("opened as a file a page has no figure"))
@@ -39,6 +40,21 @@ for (const name of (values.browsers ?? Object.keys(BROWSERS).join()).split(","))
     const top = await tab.evaluate(id => document.getElementById(id).getBoundingClientRect().top, id)
     if (!(top > 0 && top < 120)) say(`${how} #${id}: its heading is ${Math.round(top)} px from the top`)
   }
+  // An address that nobody can read builds no figure twice; the figures of a page that is left are sought beside that page.
+  await tab.goto(address(""), { waitUntil: "networkidle0" })
+  const id = await tab.evaluate(() => document.querySelector(".explore").id)
+  await tab.goto("about:blank")
+  await tab.goto(`${address("")}#${id}=x:1%`, { waitUntil: "load" })
+  await tab.evaluate(() => document.querySelector(".explore").scrollIntoView())
+  await new Promise(done => setTimeout(done, 1500))
+  const forms = await tab.evaluate(() => document.querySelector(".explore").querySelectorAll("form").length)
+  if (forms !== 1) say(`an address that nobody can read: the figure has ${forms} forms`)
+  await tab.goto(address("glossary/"), { waitUntil: "networkidle0" })
+  for (const go of [() => document.querySelector(".md-logo").click(), () => history.back(), () => history.forward()]) {
+    await tab.evaluate(go)
+    await new Promise(done => setTimeout(done, 2000))
+  }
+  await tab.goto(address(PAGES[0]), { waitUntil: "networkidle0" })
   const sections = await tab.evaluate(() => [...document.querySelectorAll(".md-nav--secondary a[href*='#']")].map(link => link.hash.slice(1)))
   for (const id of [sections[Math.floor(sections.length / 2)], sections.at(-2)]) {
     await tab.goto("about:blank")
