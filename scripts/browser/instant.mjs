@@ -1,6 +1,8 @@
 // Whether pages live on where the theme changes them without loading them, on whatever host and below whatever folder: node instant.mjs SITE
 //
-// Opened as a file a page has its figures too. A link to a section brings its heading to the top, and keeps it there; a reader who comes back finds what was read. From a page to the next, back and forward, in both browsers: figures are built and steered, mentions show works, blocks have what their copies need, Run runs, and the next page's in the same Python.
+// Opened as a file a page has its figures too. A link to a section brings its heading to the top, and keeps it there; a reader who comes back finds
+// what was read. An address that nobody can read does no harm. From a page to the next, back and forward, in both browsers: figures are built and
+// steered, mentions show works, blocks have what their copies need, Run runs, and the next page's in the same Python; no file is asked for that is not there.
 
 import { join, resolve } from "node:path"
 import { pathToFileURL } from "node:url"
